@@ -1,0 +1,5 @@
+"""The RWKV-7 state operator on tensors; installed as `rimer_forecaster.kernels`."""
+
+from .wkv7 import LOG_DECAY_BOUND, wkv7, wkv7_step
+
+__all__ = ["LOG_DECAY_BOUND", "wkv7", "wkv7_step"]

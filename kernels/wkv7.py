@@ -1,0 +1,229 @@
+"""The RWKV-7 state recurrence: its definition, the checks of its arguments and the choice of path.
+
+Per head, with log decay ``w``, the state ``S`` (V x K) follows the generalised delta rule of Peng
+et al. (2025), "RWKV-7 Goose with Expressive Dynamic State Evolution", arXiv:2503.14456:
+
+    S_t = S_{t-1} (diag(exp(w_t)) + a_t b_t^T) + v_t k_t^T
+    o_t = S_t r_t
+
+An RWKV-7 layer feeds ``a = -kappa`` and ``b = kappa * eta``: the normalised removal key and the
+in-context learning rate times it. Nothing here knows about layers or forecasts.
+
+Letters: B sequences, T steps, H heads, K key channels, V value channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from .chunked import MAX_CHUNK_LENGTH, chunked_scan
+
+__all__ = ["LOG_DECAY_BOUND", "wkv7", "wkv7_step"]
+
+LOG_DECAY_BOUND = -0.6065306597126334
+"""-exp(-1/2), the lowest log decay that an RWKV-7 layer produces."""
+
+_SAFE_EXPONENT = 80.0
+"""Largest fall of the log decay over one chunk that its centred exponents hold in float32."""
+
+Scan = Callable[..., tuple[Tensor, Tensor | None]]
+
+
+def wkv7(
+    r: Tensor,
+    w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    initial_state: Tensor | None = None,
+    output_final_state: bool = False,
+    lengths: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor | None]:
+    """Run the RWKV-7 recurrence over whole sequences.
+
+    Parameters
+    ----------
+    r, k, a, b
+        Receptance, key, and the two vectors of the rank-one state transition, (B, T, H, K).
+    w
+        Natural logarithm of the decay, (B, T, H, K), at most 0. RWKV-7 layers stay above
+        `LOG_DECAY_BOUND`; lower values are legal and take the step loop when a chunk could not
+        hold their exponents.
+    v
+        Value, (B, T, H, V).
+    initial_state
+        State before the first step, (B, H, V, K); zeros if not given.
+    output_final_state
+        Whether to return the state after the last step.
+    lengths
+        Number of valid steps per sequence, (B,), integers in [0, T]. Later steps are right
+        padding: they leave the state alone and their output is zero.
+    backend
+        ``"auto"`` chooses by shape. ``"loop"`` (the definition) and ``"chunked"`` (matrix
+        products, Yang et al. 2024 for the delta rule) force a path.
+
+    Returns
+    -------
+    o
+        Output, (B, T, H, V), in the dtype of `v`.
+    final_state
+        (B, H, V, K) in float32 (float64 for float64 inputs), or None when not asked for.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or devices disagree, or the backend is unknown or cannot hold the decay.
+    """
+    _check(r, w, k, v, a, b, initial_state, lengths)
+    output_dtype = v.dtype
+    if lengths is not None:
+        valid = (torch.arange(r.shape[1], device=r.device) < lengths[:, None])[:, :, None, None]
+        # `where`, not a product: padding may hold NaN.
+        r, w, k, v, a, b = (torch.where(valid, x, 0.0) for x in (r, w, k, v, a, b))
+    scan = _choose(backend, w)
+    state_dtype = torch.float64 if r.dtype == torch.float64 else torch.float32
+    with _full_precision(r):
+        o, final_state = scan(
+            *(x.to(state_dtype) for x in (r, w, k, v, a, b)),
+            initial_state=None if initial_state is None else initial_state.to(state_dtype),
+            output_final_state=output_final_state,
+        )
+    return o.to(output_dtype), final_state
+
+
+def wkv7_step(
+    r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Advance the recurrence by one step, for decoding.
+
+    Parameters
+    ----------
+    r, w, k, a, b
+        (B, H, K), as in `wkv7` without the time axis.
+    v
+        (B, H, V).
+    state
+        (B, H, V, K), float32 or float64.
+
+    Returns
+    -------
+    o, state
+        Output (B, H, V) in the dtype of `v`, and the new state; the given one is not changed.
+    """
+    output_dtype = v.dtype
+    with _full_precision(r):
+        r, w, k, a, b = (x.to(state.dtype)[..., None, :] for x in (r, w, k, a, b))
+        v = v.to(state.dtype)[..., :, None]
+        removed = (state * a).sum(-1, keepdim=True)  # S a, (B, H, V, 1)
+        state = state * w.exp() + removed * b + v * k
+        return (state * r).sum(-1).to(output_dtype), state
+
+
+def loop_scan(
+    r: Tensor,
+    w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    initial_state: Tensor | None,
+    output_final_state: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Compute `wkv7` as its definition reads, one step after another."""
+    state = initial_state
+    if state is None:
+        state = v.new_zeros(v.shape[0], v.shape[2], v.shape[3], k.shape[3])
+    outputs = []
+    # unbind: indexing x[:, t] would make the backward quadratic in T.
+    steps = zip(*(x.unbind(1) for x in (r, w, k, v, a, b)), strict=True)
+    for r_t, w_t, k_t, v_t, a_t, b_t in steps:
+        o, state = wkv7_step(r_t, w_t, k_t, v_t, a_t, b_t, state)
+        outputs.append(o)
+    return torch.stack(outputs, 1), state if output_final_state else None
+
+
+_PATHS: dict[str, Scan] = {"loop": loop_scan, "chunked": chunked_scan}
+
+
+def _choose(backend: str, w: Tensor) -> Scan:
+    """Return the scan for a backend name and the shape and range of the log decay."""
+    T = w.shape[1]
+    if backend == "auto":
+        return loop_scan if T == 1 or not _chunk_holds(w) else chunked_scan
+    if backend not in _PATHS:
+        raise ValueError(
+            f"backend={backend!r} is unknown; use 'auto' or one of {', '.join(map(repr, _PATHS))}."
+        )
+    if backend == "chunked" and not _chunk_holds(w):
+        raise ValueError(
+            f"backend='chunked' cannot hold a log decay of {float(w.amin()):.3g}: it must be at "
+            f"least {-_SAFE_EXPONENT / min(T, MAX_CHUNK_LENGTH):.3g} here. Use backend='auto'."
+        )
+    return _PATHS[backend]
+
+
+def _chunk_holds(w: Tensor) -> bool:
+    """Whether the exponents of one chunk stay within the range of float32."""
+    if torch.compiler.is_compiling():
+        return True  # no branch on data in a traced graph: RWKV-7 layers keep the bound
+    return float(w.detach().amin()) * min(w.shape[1], MAX_CHUNK_LENGTH) >= -_SAFE_EXPONENT
+
+
+def _full_precision(x: Tensor) -> torch.autocast | nullcontext[None]:
+    """Keep autocast from lowering the products inside the scan."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
+def _check(
+    r: Tensor,
+    w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    initial_state: Tensor | None,
+    lengths: Tensor | None,
+) -> None:
+    if r.ndim != 4 or 0 in r.shape:
+        raise ValueError(f"r must be (B, T, H, K) with no empty axis, got {tuple(r.shape)}.")
+    for name, x in (("w", w), ("k", k), ("a", a), ("b", b)):
+        if x.shape != r.shape:
+            raise ValueError(
+                f"{name} must have the shape of r, {tuple(r.shape)}, got {tuple(x.shape)}."
+            )
+    if v.ndim != 4 or v.shape[:3] != r.shape[:3] or v.shape[3] == 0:
+        raise ValueError(
+            f"v must be (B, T, H, V) = ({', '.join(map(str, r.shape[:3]))}, V), "
+            f"got {tuple(v.shape)}."
+        )
+    for name, x in (("w", w), ("k", k), ("v", v), ("a", a), ("b", b)):
+        if x.dtype != r.dtype or x.device != r.device:
+            raise ValueError(
+                f"{name} is {x.dtype} on {x.device} but r is {r.dtype} on {r.device}; "
+                "give all inputs one dtype and one device."
+            )
+    if not r.dtype.is_floating_point:
+        raise ValueError(f"r must be floating point, got {r.dtype}.")
+    if initial_state is not None:
+        expected = (r.shape[0], r.shape[2], v.shape[3], r.shape[3])
+        if initial_state.shape != expected:
+            raise ValueError(
+                f"initial_state must be (B, H, V, K) = {expected}, "
+                f"got {tuple(initial_state.shape)}."
+            )
+    if lengths is not None and (lengths.shape != r.shape[:1] or lengths.dtype.is_floating_point):
+        raise ValueError(
+            f"lengths must be {r.shape[0]} integers, one a sequence, "
+            f"got {lengths.dtype} of shape {tuple(lengths.shape)}."
+        )

@@ -1,0 +1,45 @@
+"""RWKV-7 forecasting models for darts and sktime.
+
+Names are imported on first use: importing the package imports neither darts, sktime, Lightning
+nor Triton, and `RimerForecaster` never imports darts.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .darts_model import RimerModel
+    from .network import RimerNetwork
+    from .sktime_forecaster import RimerForecaster
+
+__version__ = "0.1.0.dev0"
+__all__ = ["RimerForecaster", "RimerModel", "RimerNetwork", "__version__"]
+
+# name: (module, the extra that brings what the module imports)
+_ROOMS = {
+    "RimerForecaster": ("sktime_forecaster", "sktime"),
+    "RimerModel": ("darts_model", "darts"),
+    "RimerNetwork": ("network", None),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, extra = _ROOMS[name]
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if extra is None or missing == __name__:
+            raise
+        raise ImportError(
+            f"{name} needs the package {missing!r}, which is not installed. "
+            f"Install it with: pip install 'rimer-forecaster[{extra}]'"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,334 @@
+"""RimerModel: the network as a darts model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from darts import TimeSeries
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
+from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
+from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
+from darts.utils.data.torch_datasets.utils import (
+    PLModuleInput,
+    PLModuleOutput,
+    TorchTrainingSample,
+)
+from darts.utils.likelihood_models.torch import (
+    CauchyLikelihood,
+    GaussianLikelihood,
+    GumbelLikelihood,
+    LaplaceLikelihood,
+    QuantileRegression,
+    TorchLikelihood,
+)
+from darts.utils.serialization import add_safe_globals
+from torch import Tensor, nn
+
+from .network import RimerNetwork, check_network_arguments
+from .recipe import LEARNING_RATE, WEIGHT_DECAY, default_epochs, default_optimisation
+
+__all__ = ["RimerModel"]
+
+_LOCATION_SCALE = (CauchyLikelihood, GaussianLikelihood, GumbelLikelihood, LaplaceLikelihood)
+
+
+class RimerModel(MixedCovariatesTorchModel):
+    """RWKV-7 forecasting model for darts.
+
+    Every component is forecast by the same weights from its own window, which is scaled by its own
+    mean and standard deviation: no scaler is needed for the target. Covariates are read as they
+    come, so scale them.
+
+    Parameters
+    ----------
+    input_chunk_length
+        Look-back, in steps.
+    output_chunk_length
+        Steps forecast at once, 24 by default: a day of hours; longer horizons feed forecasts back.
+    output_chunk_shift
+        As in darts.
+    layers
+        Layer string, for example ``"rwkv7*2"``; None leaves only the linear skip. One layer by
+        default: on ETTh1 a second one costs half as much time again and gains nothing.
+    width, head_size
+        Channels of a token and of a head; the second must divide the first. 32 and 16 by default:
+        a window is few tokens, and wider networks overfit single series.
+    patch_length
+        Steps per token. By default 16, or 24 beyond a look-back of 128; a quarter of short windows.
+    dropout
+        Probability of zeroing an element of what a layer adds, 0.2 by default.
+    use_static_covariates
+        As in darts' other models.
+    n_epochs
+        As in darts, but by default as many epochs as make about 2,000 optimiser steps, between 5
+        and 100, because a fixed number leaves short series untrained.
+    **kwargs
+        Everything else that `darts.models.forecasting.torch_forecasting_model.
+        TorchForecastingModel` and its Lightning module accept. Two defaults differ: ``loss_fn`` is
+        the mean absolute error, which on real series gives better forecasts than the squared one
+        even in squared error, and the optimiser is AdamW with RWKV-7's parameter groups (lr 1e-3,
+        weight decay 0.01 on matrices, twice the rate for decay biases) and a cosine schedule;
+        ``optimizer_kwargs`` change its arguments, ``optimizer_cls`` or ``lr_scheduler_cls``
+        replace it. ``likelihood`` may be `QuantileRegression`, `GaussianLikelihood`,
+        `LaplaceLikelihood`, `CauchyLikelihood` or `GumbelLikelihood`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, with what is allowed. In ``fit`` and ``predict``: if a
+        series is too short or holds a value that is missing, infinite or too large to square, with
+        its place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from darts import TimeSeries
+    >>> from rimer_forecaster import RimerModel
+    >>> series = TimeSeries.from_values(np.sin(np.arange(300, dtype=np.float32) / 4))
+    >>> model = RimerModel(input_chunk_length=48, n_epochs=1, random_state=0)
+    >>> forecast = model.fit(series).predict(24)
+    >>> len(forecast)
+    24
+    """
+
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int = 24,
+        output_chunk_shift: int = 0,
+        layers: str | None = "rwkv7*1",
+        width: int = 32,
+        head_size: int = 16,
+        patch_length: int | None = None,
+        dropout: float = 0.2,
+        use_static_covariates: bool = True,
+        n_epochs: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._network_params = {
+            "layers": layers,
+            "width": width,
+            "head_size": head_size,
+            "patch_length": patch_length,
+            "dropout": dropout,
+        }
+        check_network_arguments(
+            input_chunk_length=input_chunk_length,
+            output_chunk_length=output_chunk_length,
+            **self._network_params,
+        )
+        self._parameter_kinds = _parameter_kinds(kwargs.get("likelihood"))
+        if kwargs.get("use_reversible_instance_norm"):
+            raise ValueError(
+                "use_reversible_instance_norm=True is not for RimerModel, which scales every "
+                "window itself, likelihood parameters included. Leave it out."
+            )
+        params = {
+            "loss_fn": nn.L1Loss(),
+            "input_chunk_length": input_chunk_length,
+            "output_chunk_length": output_chunk_length,
+            "output_chunk_shift": output_chunk_shift,
+            **kwargs,
+        }
+        self._uses_recipe = not {"optimizer_cls", "lr_scheduler_cls"} & kwargs.keys()
+        if not self._uses_recipe:
+            params.setdefault("optimizer_cls", torch.optim.AdamW)
+        self._sets_epochs = n_epochs is None and "max_epochs" not in (
+            kwargs.get("pl_trainer_kwargs") or {}
+        )
+        if n_epochs is not None:
+            params["n_epochs"] = n_epochs
+        super().__init__(**self._extract_torch_model_params(**params))
+        self.pl_module_params = self._extract_pl_module_params(**params)
+        self._considers_static_covariates = use_static_covariates
+
+    @property
+    def supports_static_covariates(self) -> bool:
+        """Static covariates are read."""
+        return True
+
+    def _create_model(self, train_sample: TorchTrainingSample) -> PLForecastingModule:
+        def components(array: np.ndarray | None) -> int:
+            return 0 if array is None else array.shape[1]
+
+        return _RimerModule(
+            network_params={
+                **self._network_params,
+                "past_covariates": components(train_sample.past_covariates),
+                "future_covariates": components(train_sample.future_covariates),
+                "static_covariates": components(train_sample.static_covariates),
+                "parameter_kinds": self._parameter_kinds,
+            },
+            uses_recipe=self._uses_recipe,
+            **self.pl_module_params,
+        )
+
+    def fit_from_dataset(
+        self, train_dataset: TorchTrainingDataset, *args: Any, epochs: int = 0, **kwargs: Any
+    ) -> RimerModel:
+        """Fit on windows; see darts. Without a number of epochs it is chosen by their number."""
+        if not epochs and self._sets_epochs:
+            epochs = default_epochs(len(train_dataset), self.batch_size)
+        return super().fit_from_dataset(train_dataset, *args, epochs=epochs, **kwargs)
+
+    def _build_train_dataset(
+        self,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> TorchTrainingDataset:
+        chunks = {
+            "input_chunk_length": self.input_chunk_length,
+            "output_chunk_length": self.output_chunk_length,
+            "output_chunk_shift": self.output_chunk_shift,
+        }
+        for i, one in enumerate(series):
+            if len(one) < sum(chunks.values()):
+                raise ValueError(
+                    f"series {i} has {len(one)} values, but training needs at least "
+                    f"{sum(chunks.values())}: {' + '.join(f'{k} {v}' for k, v in chunks.items())}. "
+                    "Choose shorter chunks, or leave this series out."
+                )
+        _check_values(series, past_covariates, future_covariates)
+        return super()._build_train_dataset(
+            series, past_covariates, future_covariates, *args, **kwargs
+        )
+
+    def _build_inference_dataset(
+        self,
+        n: int,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> TorchInferenceDataset:
+        if n < 1:
+            raise ValueError(f"n={n} must be at least 1: it is the number of steps to forecast.")
+        _check_values(series, past_covariates, future_covariates)
+        return super()._build_inference_dataset(
+            n, series, past_covariates, future_covariates, *args, **kwargs
+        )
+
+
+class _RimerModule(PLForecastingModule):
+    """Lightning module: permutes darts' tensors for the network and back.
+
+    Parameters
+    ----------
+    network_params
+        Keyword arguments of `RimerNetwork`, as plain values: they are stored in checkpoints.
+    uses_recipe
+        Whether to train by `rimer_forecaster.recipe`, or by darts' optimiser arguments alone.
+    **kwargs
+        See `PLForecastingModule`.
+    """
+
+    def __init__(self, network_params: dict[str, Any], uses_recipe: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.network = RimerNetwork(
+            self.input_chunk_length, self.output_chunk_length, **network_params
+        )
+        self.uses_recipe = uses_recipe
+
+    @io_processor
+    def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
+        """Forecast; (B, L, C) -> (B, H, C, Q)."""
+        dtype = self.network.offset.dtype  # the data may be of another than that of the training
+
+        def cast(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(dtype)
+
+        future = None
+        if x_in.future_covariates is not None:
+            future = cast(x_in.concatenate_future_along_time())
+        prediction = self.network(
+            cast(x_in.past_target),
+            past_covariates=cast(x_in.past_covariates),
+            future_covariates=future,
+            static_covariates=cast(x_in.static_covariates),
+        )
+        return PLModuleOutput(prediction=prediction)
+
+    def configure_optimizers(self) -> Any:
+        """Return the package's recipe, or what darts makes of its own arguments."""
+        if not self.uses_recipe:
+            return super().configure_optimizers()
+        return default_optimisation(
+            self.network,
+            total_steps=self.trainer.estimated_stepping_batches,
+            **{"lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, **self.optimizer_kwargs},
+        )
+
+    def on_train_end(self) -> None:
+        """Refuse weights that are not finite."""
+        for name, parameter in self.network.named_parameters():
+            if not parameter.isfinite().all():
+                raise ValueError(
+                    f"training diverged: the weights {name!r} are not finite. Lower the learning "
+                    "rate, for example optimizer_kwargs={'lr': 1e-4}, or look for extreme values."
+                )
+
+    def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        """Refuse forecasts that are not finite."""
+        output = super().predict_step(batch, *args, **kwargs)
+        if not torch.isfinite(output[0]).all():
+            raise ValueError(
+                "the forecast is not finite. The input is finite, so a sampled likelihood "
+                "parameter or the feedback of earlier forecasts overflowed; forecast fewer steps."
+            )
+        return output
+
+
+def _parameter_kinds(likelihood: TorchLikelihood | None) -> tuple[str, ...]:
+    """What the network's outputs are for a likelihood, see `RimerNetwork`."""
+    if likelihood is None:
+        return ("location",)
+    if isinstance(likelihood, QuantileRegression):
+        return ("quantile",) * likelihood.num_parameters
+    if isinstance(likelihood, _LOCATION_SCALE):
+        return ("location", "scale")
+    known = ", ".join(sorted(cls.__name__ for cls in (QuantileRegression, *_LOCATION_SCALE)))
+    raise ValueError(
+        f"likelihood={type(likelihood).__name__} is not one whose parameters RimerModel can give "
+        f"in the units of the series; use None or one of {known}."
+    )
+
+
+def _check_values(
+    series: Sequence[TimeSeries],
+    past_covariates: Sequence[TimeSeries] | None,
+    future_covariates: Sequence[TimeSeries] | None,
+) -> None:
+    """Raise a ValueError that names the first value the network cannot take."""
+    for name, sequence in (
+        ("series", series),
+        ("past_covariates", past_covariates),
+        ("future_covariates", future_covariates),
+    ):
+        for i, one in enumerate(sequence or ()):
+            values = one.all_values(copy=False)
+            largest = np.sqrt(np.finfo(values.dtype).max)  # deviations are squared
+            usable = np.abs(values) < largest  # False for NaN
+            if usable.all():
+                continue
+            time, component = np.argwhere(~usable)[0][:2]
+            value = values[time, component][0]
+            problem = (
+                "missing values" if np.isnan(value) else f"values of {largest:.0e} and more in size"
+            )
+            raise ValueError(
+                f"{name} {i} has {(~usable).sum()} values that RimerModel cannot use, the first in "
+                f"component {one.components[component]!r} at {one.time_index[time]}: {value}. "
+                f"There must be no {problem}. Fill or remove them, for example with "
+                "darts.utils.missing_values.fill_missing_values."
+            )
+
+
+# darts loads no class from outside its own package that was not declared safe.
+add_safe_globals([RimerModel])

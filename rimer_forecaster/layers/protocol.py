@@ -1,0 +1,88 @@
+"""The face that every layer shares: the state is the interface.
+
+A mixer maps tokens to tokens of the same width and carries a state of declared size:
+
+    state = mixer.init_state(batch_size)
+    y, state = mixer(x, state, mask=None)        # x, y: (B, T, D)
+
+Cutting a sequence anywhere and carrying the state gives the output of one pass. Without a state
+the mixer starts afresh and returns None in its place, which spares a window model the work of a
+state that nobody reads.
+
+Letters: B sequences, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LayerPosition", "Mixer", "Shared", "State"]
+
+State: TypeAlias = dict[str, Any]
+"""Nested dict of tensors, batch first."""
+
+Shared: TypeAlias = dict[str, Tensor]
+"""What earlier layers leave for later ones about the same tokens; lives for one pass."""
+
+
+@dataclass(frozen=True)
+class LayerPosition:
+    """Where a layer stands in its stack; the published initialisation depends on it.
+
+    Attributes
+    ----------
+    index, depth
+        Number of the layer from 0, and number of layers.
+    first_of_kind
+        Whether no earlier layer has the same name.
+    """
+
+    index: int = 0
+    depth: int = 1
+    first_of_kind: bool = True
+
+
+class Mixer(nn.Module, ABC):
+    """A layer under the protocol above."""
+
+    @abstractmethod
+    def init_state(self, batch_size: int) -> State:
+        """Return the state before the first token, on the device and in the dtype of the layer."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        mask: Tensor | None = None,
+        shared: Shared | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Mix tokens.
+
+        Parameters
+        ----------
+        x
+            Tokens, (B, T, D).
+        state
+            State before the first token; None starts afresh and returns None as the new state.
+        mask
+            True for real tokens, (B, T). A masked token leaves the state alone, bit for bit, and
+            no other token sees it; its own output is undefined.
+        shared
+            Filled and read by the layers of one stack in one pass.
+
+        Returns
+        -------
+        y, state
+            Mixed tokens (B, T, D) and the state after the last one.
+        """
+
+    @abstractmethod
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew; the process's own generator is used if none is given."""

@@ -1,0 +1,450 @@
+"""The forecasting network that both doors share: tensors in, tensors out.
+
+A window is scaled by its own mean and standard deviation, cut into patches, one token each, and
+read by the layers, every component on its own. A linear head turns the last token into the whole
+horizon, on top of linear skips: one from the target's window to the horizon, and one filter over
+the lags of the covariates. Head and skips start at zero and learn side by side, the layers what
+the skips leave over.
+
+Letters: B windows, L input steps, H output steps, C target components, P patch length, T tokens,
+D width, Q output parameters per value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import Dropout, build_layers, check_layers
+from .layers.initialisation import uniform_linear
+
+__all__ = ["RimerNetwork", "default_patch_length"]
+
+
+def default_patch_length(input_chunk_length: int) -> int:
+    """Patch length for a look-back: 16 steps, 24 beyond a look-back of 128.
+
+    A window shorter than four such patches takes a quarter of its length, because a recurrence
+    over one token has nothing to carry.
+    """
+    return min(16 if input_chunk_length <= 128 else 24, max(1, input_chunk_length // 4))
+
+
+class RimerNetwork(nn.Module):
+    """RWKV-7 over the patches of a window, with linear skips and a direct multi-step head.
+
+    Parameters
+    ----------
+    input_chunk_length, output_chunk_length
+        L and H, in steps.
+    past_covariates, future_covariates, static_covariates
+        Number of components. Past covariates are known over the window, future ones over the
+        window and the horizon, static ones once per target component.
+    parameter_kinds
+        What the Q outputs per value are. ``"location"`` and ``"quantile"`` come out in the units of
+        the series, and quantiles in ascending order. ``"scale"`` comes out such that its softplus
+        is in the units of the series. Quantiles do not mix with the other kinds.
+    layers
+        Layer string, see `rimer_forecaster.layers.layer_string`; None for the linear skips alone.
+    width, head_size
+        Channels of a token, and of a head; the second must divide the first.
+    patch_length
+        Steps per token, at most L; None takes `default_patch_length`.
+    dropout
+        Probability of zeroing an element of what a layer adds, in [0, 1).
+    generator
+        Source of the initial weights; the process's own generator if None.
+
+    Raises
+    ------
+    ValueError
+        If a size is out of range, the head size does not divide the width, the layer string cannot
+        be read, or a parameter kind is unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rimer_forecaster import RimerNetwork
+    >>> network = RimerNetwork(input_chunk_length=96, output_chunk_length=24)
+    >>> network(torch.randn(8, 96, 3)).shape
+    torch.Size([8, 24, 3, 1])
+    """
+
+    is_location: Tensor
+
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        *,
+        past_covariates: int = 0,
+        future_covariates: int = 0,
+        static_covariates: int = 0,
+        parameter_kinds: Sequence[str] = ("location",),
+        layers: str | None = "rwkv7*1",
+        width: int = 32,
+        head_size: int = 16,
+        patch_length: int | None = None,
+        dropout: float = 0.2,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_network_arguments(
+            input_chunk_length=input_chunk_length,
+            output_chunk_length=output_chunk_length,
+            layers=layers,
+            width=width,
+            head_size=head_size,
+            patch_length=patch_length,
+            dropout=dropout,
+        )
+        kinds = set(parameter_kinds)
+        if not kinds or not (kinds == {"quantile"} or kinds <= {"location", "scale"}):
+            raise ValueError(
+                f"parameter_kinds={parameter_kinds!r} must be 'quantile' for every output, or "
+                "'location' or 'scale' for each."
+            )
+        self.parameter_kinds = tuple(parameter_kinds)
+        self.input_chunk_length, self.output_chunk_length = input_chunk_length, output_chunk_length
+        self.past_covariates, self.future_covariates = past_covariates, future_covariates
+        L, H, Q = input_chunk_length, output_chunk_length, len(self.parameter_kinds)
+        n_covariates = past_covariates + future_covariates
+        # Modules are built without storage, which draws nothing from the process's generator.
+        with torch.device("meta"):
+            self.skip = nn.Linear(L, H, bias=False)
+            self.offset = nn.Parameter(torch.empty(H, Q))
+            self.lag_filter = (
+                nn.Conv1d(n_covariates, 1, L + 1, bias=False) if n_covariates else None
+            )
+            self.reader = None
+            if layers is not None:
+                self.reader = PatchReader(
+                    layers,
+                    width=width,
+                    head_size=head_size,
+                    patch_length=patch_length or default_patch_length(L),
+                    dropout=dropout,
+                    covariates=n_covariates,
+                    static_covariates=static_covariates,
+                    outputs=H * Q,
+                )
+        self.to_empty(device=torch.get_default_device())
+        is_location = torch.tensor([kind != "scale" for kind in self.parameter_kinds])
+        self.register_buffer("is_location", is_location, persistent=False)
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew; skips and head start at zero."""
+        nn.init.zeros_(self.skip.weight)
+        nn.init.zeros_(self.offset)
+        if self.lag_filter is not None:
+            nn.init.zeros_(self.lag_filter.weight)
+        if self.reader is not None:
+            self.reader.reset_parameters(generator)
+
+    def forward(
+        self,
+        past_target: Tensor,
+        past_covariates: Tensor | None = None,
+        future_covariates: Tensor | None = None,
+        static_covariates: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Forecast the H steps after each window.
+
+        Parameters
+        ----------
+        past_target
+            (B, L, C), in the units of the series.
+        past_covariates
+            (B, L, n).
+        future_covariates
+            (B, L + H, n): the window, then the horizon.
+        static_covariates
+            (B, C, n), or (B, 1, n) where all components share them.
+        mask
+            True where the target was observed, (B, L, C); all of it if not given. Values elsewhere
+            are not read: left padding and missing values change nothing but by their absence.
+
+        Returns
+        -------
+        Tensor
+            (B, H, C, Q), see `parameter_kinds`.
+        """
+        location, scale = window_scale(past_target, mask)  # (B, 1, C)
+        values = (past_target - location) / scale
+        if mask is not None:
+            values = values.where(mask, 0.0)
+        values = values.mT  # (B, L, C) -> (B, C, L)
+        missing = None if mask is None else ~mask.mT
+        covariates = self._join_covariates(past_covariates, future_covariates)
+
+        linear = self.skip(values)  # (B, C, L) -> (B, C, H)
+        if self.lag_filter is not None:
+            linear = linear + self.lag_filter(self._centre_covariates(covariates, missing))
+        forecast = linear[..., None] * self.is_location + self.offset  # (B, C, H, Q)
+        if self.reader is not None:
+            learnt = self.reader(
+                values,
+                missing=missing,
+                covariates=covariates,
+                ahead=self.output_chunk_length if self.future_covariates else 0,
+                static_covariates=static_covariates,
+            )  # (B, C, H * Q)
+            forecast = forecast + learnt.view_as(forecast)
+        return self._in_units_of_the_series(forecast, location.mT[..., None], scale.mT[..., None])
+
+    def _join_covariates(
+        self, past_covariates: Tensor | None, future_covariates: Tensor | None
+    ) -> Tensor:
+        """Past and future covariates over window and horizon, unknown ones zero; (B, L + H, n)."""
+        end = self.input_chunk_length + self.output_chunk_length
+        parts = []
+        for name, x, n in (
+            ("past_covariates", past_covariates, self.past_covariates),
+            ("future_covariates", future_covariates, self.future_covariates),
+        ):
+            given = 0 if x is None else x.shape[-1]
+            if given != n:
+                raise ValueError(
+                    f"{name} has {given} components, but the network was built for {n}."
+                )
+            if x is not None:
+                parts.append(F.pad(x, (0, 0, 0, end - x.shape[1])))
+        return torch.cat(parts, -1) if parts else self.offset.new_empty(0)
+
+    def _centre_covariates(self, covariates: Tensor, missing: Tensor | None) -> Tensor:
+        """Subtract the mean over the observed window, (B, L + H, n) -> (B, n, L + H).
+
+        The target enters less its mean over the window, so that is what its causes explain.
+        """
+        L, p = self.input_chunk_length, self.past_covariates
+        window = covariates[:, :L]
+        if missing is None:
+            mean = window.mean(1, keepdim=True)
+            window = window - mean
+        else:
+            observed = ~missing.all(1)[..., None]  # (B, C, L) -> (B, L, 1)
+            count = observed.sum(1, keepdim=True).clamp_min(1)
+            mean = window.where(observed, 0.0).sum(1, keepdim=True) / count
+            window = (window - mean).where(observed, 0.0)
+        horizon = covariates[:, L:]
+        horizon = torch.cat((horizon[..., :p], horizon[..., p:] - mean[..., p:]), -1)
+        return torch.cat((window, horizon), 1).mT
+
+    def _in_units_of_the_series(self, forecast: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+        """(B, C, H, Q) in units of the window's scale -> (B, H, C, Q) in those of the series."""
+        outputs = location + scale * forecast
+        if "scale" in self.parameter_kinds:
+            outputs = torch.where(self.is_location, outputs, scaled_softplus_input(forecast, scale))
+        elif self.parameter_kinds[0] == "quantile":
+            # Sorting crossed quantiles never raises the quantile loss (Chernozhukov et al. 2010,
+            # "Quantile and Probability Curves Without Crossing").
+            outputs = outputs.sort(-1).values
+        return outputs.transpose(1, 2)
+
+    def draw_dropout_from(self, generator: torch.Generator | None) -> None:
+        """Let dropout draw from this generator instead of the process's own; None undoes it."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
+
+    def parameter_groups(self, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Return the optimiser groups of RWKV-7's published training.
+
+        The decay biases learn at twice the rate, and only matrices decay.
+
+        Parameters
+        ----------
+        lr, weight_decay
+            Learning rate, and weight decay of the matrices.
+        """
+        double = {
+            id(module.get_parameter(name))
+            for module in self.modules()
+            for name in getattr(module, "double_rate", ())
+        }
+        trained = [p for p in self.parameters() if p.requires_grad]
+        matrices = [p for p in trained if p.ndim >= 2]
+        vectors = [p for p in trained if p.ndim < 2 and id(p) not in double]
+        fast = [p for p in trained if id(p) in double]
+        groups = [
+            {"params": matrices, "lr": lr, "weight_decay": weight_decay},
+            {"params": vectors, "lr": lr, "weight_decay": 0.0},
+            {"params": fast, "lr": 2 * lr, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+
+class PatchReader(nn.Module):
+    """Patches to tokens, layers over them, and a head on the last one.
+
+    Parameters
+    ----------
+    layers, width, head_size, patch_length, dropout
+        As in `RimerNetwork`.
+    covariates, static_covariates
+        Number of components.
+    outputs
+        Number of outputs per target component.
+    """
+
+    def __init__(
+        self,
+        layers: str,
+        *,
+        width: int,
+        head_size: int,
+        patch_length: int,
+        dropout: float,
+        covariates: int,
+        static_covariates: int,
+        outputs: int,
+    ) -> None:
+        super().__init__()
+        self.patch_length = patch_length
+        # The second half weighs the marks of missing values.
+        self.embed_target = nn.Linear(2 * patch_length, width)
+        self.embed_covariates = (
+            nn.Linear(covariates * patch_length, width, bias=False) if covariates else None
+        )
+        self.embed_static = (
+            nn.Linear(static_covariates, width, bias=False) if static_covariates else None
+        )
+        self.layers = build_layers(layers, width=width, head_size=head_size, dropout=dropout)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, outputs, bias=False)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew; the head starts at zero."""
+        for embed in (self.embed_target, self.embed_covariates, self.embed_static):
+            if embed is not None:
+                uniform_linear(embed, generator)
+        self.layers.reset_parameters(generator)
+        self.norm.reset_parameters()
+        nn.init.zeros_(self.head.weight)
+
+    def forward(
+        self,
+        values: Tensor,
+        *,
+        missing: Tensor | None,
+        covariates: Tensor,
+        ahead: int,
+        static_covariates: Tensor | None,
+    ) -> Tensor:
+        """Read windows.
+
+        Parameters
+        ----------
+        values
+            Scaled target, zero where missing, (B, C, L).
+        missing
+            Marks of missing values, (B, C, L), or None.
+        covariates
+            (B, L + H, n); not read if the reader was built for none.
+        ahead
+            Number of steps after the window whose covariates are read, as tokens of their own.
+        static_covariates
+            (B, C or 1, n), or None.
+
+        Returns
+        -------
+        Tensor
+            (B, C, outputs).
+        """
+        _, C, L = values.shape
+        P = self.patch_length
+        weight, bias = self.embed_target.weight, self.embed_target.bias
+        lead = -L % P  # steps that fill the first patch
+        tokens = F.linear(F.pad(values, (lead, 0)).unflatten(-1, (-1, P)), weight[:, :P], bias)
+        mask = None
+        if missing is not None:
+            marks = F.pad(missing, (lead, 0)).unflatten(-1, (-1, P))  # (B, C, T, P)
+            tokens = tokens + F.linear(marks.to(values.dtype), weight[:, P:])
+            mask = ~F.pad(missing, (lead, 0), value=True).unflatten(-1, (-1, P)).all(-1)
+        if self.embed_covariates is not None:
+            window = F.pad(covariates[:, :L], (0, 0, lead, 0)).unflatten(1, (-1, P)).flatten(2)
+            tokens = tokens + self.embed_covariates(window)[:, None]  # (B, 1, T, D)
+            if ahead:  # every target value of these tokens is marked as missing
+                horizon = F.pad(covariates[:, L:], (0, 0, 0, -ahead % P))
+                future = self.embed_covariates(horizon.unflatten(1, (-1, P)).flatten(2))
+                future = (future + weight[:, P:].sum(1) + bias)[:, None].expand(-1, C, -1, -1)
+                tokens = torch.cat((tokens, future), 2)
+                if mask is not None:
+                    mask = F.pad(mask, (0, future.shape[2]), value=True)
+        if self.embed_static is not None:
+            tokens = tokens + self.embed_static(static_covariates)[:, :, None]
+        y, _ = self.layers(
+            tokens.flatten(0, 1), mask=None if mask is None else mask.flatten(0, 1)
+        )  # (B * C, T, D)
+        return self.head(self.norm(y[:, -1])).unflatten(0, (-1, C))
+
+
+def check_network_arguments(
+    *,
+    input_chunk_length: Any,
+    output_chunk_length: Any,
+    layers: Any,
+    width: Any,
+    head_size: Any,
+    patch_length: Any,
+    dropout: Any,
+) -> None:
+    """Raise the ValueError that `RimerNetwork` documents, before anything is built."""
+    check_sizes(
+        input_chunk_length=input_chunk_length,
+        output_chunk_length=output_chunk_length,
+        width=width,
+        head_size=head_size,
+    )
+    if patch_length is not None:
+        check_sizes(patch_length=patch_length)
+        if patch_length > input_chunk_length:
+            raise ValueError(
+                f"patch_length={patch_length} is longer than input_chunk_length="
+                f"{input_chunk_length}; it is the number of input steps per token. Use a smaller "
+                "one, or None for the default."
+            )
+    if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout!r} must be a probability in [0, 1).")
+    if layers is not None:
+        check_layers(layers, width=width, head_size=head_size)
+
+
+def check_sizes(**sizes: Any) -> None:
+    """Raise a ValueError that names the first size that is not a whole number of at least 1."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+            raise ValueError(f"{name}={size!r} must be a whole number of at least 1.")
+
+
+def window_scale(past_target: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each window's observed values, (B, L, C) -> (B, 1, C).
+
+    A constant window has no scale of its own: it gets one at the edge of its floating-point
+    resolution, so that its forecast is its value.
+    """
+    if mask is None:
+        location = past_target.mean(1, keepdim=True)
+        variance = (past_target - location).square().mean(1, keepdim=True)
+    else:
+        count = mask.sum(1, keepdim=True).clamp_min(1)
+        location = past_target.where(mask, 0.0).sum(1, keepdim=True) / count
+        deviation = (past_target - location).where(mask, 0.0)
+        variance = deviation.square().sum(1, keepdim=True) / count
+    resolution = torch.finfo(past_target.dtype)
+    floor = (8 * resolution.eps * location.abs()).clamp_min(resolution.tiny**0.5)
+    return location, torch.maximum(variance.sqrt(), floor)
+
+
+def scaled_softplus_input(x: Tensor, scale: Tensor) -> Tensor:
+    """Return y with softplus(y) = scale * softplus(x)."""
+    scaled = (scale * F.softplus(x)).clamp_min(torch.finfo(x.dtype).tiny)
+    return scaled + torch.log(-torch.expm1(-scaled))

@@ -1,0 +1,59 @@
+"""How the network is trained where the user does not say: optimiser, schedule and number of steps.
+
+The same recipe serves both doors. It is free of units: a series times any constant trains to the
+same forecasts times that constant, because Adam divides a gradient by its own size (epsilon is as
+small as in RWKV-7's published training) and nothing clips a gradient at a fixed norm.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from .network import RimerNetwork
+
+__all__ = ["LEARNING_RATE", "WEIGHT_DECAY", "default_epochs", "default_optimisation"]
+
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.01
+
+_STEPS = 2000
+_FEWEST_EPOCHS, _MOST_EPOCHS = 5, 100
+
+
+def default_epochs(windows: int, batch_size: int) -> int:
+    """Return as many epochs as make about 2,000 optimiser steps, between 5 and 100.
+
+    A fixed number of epochs would leave short series untrained, and spend hours on large panels.
+    """
+    steps_per_epoch = math.ceil(windows / batch_size)
+    return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, math.ceil(_STEPS / steps_per_epoch)))
+
+
+def default_optimisation(
+    network: RimerNetwork, *, total_steps: float, lr: float, weight_decay: float, **kwargs: Any
+) -> dict[str, Any]:
+    """Return AdamW over the network's groups with a cosine schedule, in Lightning's terms.
+
+    Parameters
+    ----------
+    network
+        The network to train.
+    total_steps
+        Optimiser steps over which the learning rate falls to zero; it stays constant if infinite.
+    lr, weight_decay
+        Of the matrices, see `RimerNetwork.parameter_groups`.
+    **kwargs
+        Further arguments of `torch.optim.AdamW`.
+    """
+    optimizer = torch.optim.AdamW(
+        network.parameter_groups(lr=lr, weight_decay=weight_decay),
+        # One fused operation: a small model is bound by the number of operations.
+        **{"eps": 1e-18, "fused": True, **kwargs},
+    )
+    if math.isinf(total_steps):
+        return {"optimizer": optimizer}
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, int(total_steps)))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,286 @@
+"""Windows over series and the Lightning module that trains on them, for the sktime side.
+
+Letters: n time points, L input steps, H output steps, C target components, p covariates,
+B windows, Q quantiles.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+
+from .network import RimerNetwork
+from .recipe import default_epochs, default_optimisation
+
+__all__ = ["TrainingModule", "Windows", "forecast", "quantile_loss", "train"]
+
+
+class WindowBatch(NamedTuple):
+    """B windows with what follows them.
+
+    Attributes
+    ----------
+    target
+        (B, L + H, C), NaN where nothing was observed.
+    covariates
+        (B, L + H, p), zero beyond the series, or None.
+    """
+
+    target: Tensor
+    covariates: Tensor | None
+
+
+class Windows(Dataset[WindowBatch]):
+    """All windows of a collection of series, fetched a batch at a time.
+
+    A series of at least 2 L + H time points gives its whole windows. A shorter one also gives
+    windows that are padded on the left, from its middle on; one of at most H points, windows whose
+    horizon is padded on the right.
+
+    Parameters
+    ----------
+    targets
+        One tensor (n, C) a series, n >= 2.
+    covariates
+        One tensor (n, p) a series, or None.
+    input_chunk_length, output_chunk_length
+        L and H.
+    first_origins
+        Index of the first time point to forecast in each series; None for the rule above.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Tensor],
+        covariates: Sequence[Tensor] | None,
+        *,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        first_origins: Sequence[int] | None = None,
+    ) -> None:
+        L, H = input_chunk_length, output_chunk_length
+        gap = max(L, H)  # between two series, read by windows of both
+        self.steps = torch.arange(-L, H)
+        origins, start = [], gap
+        for i, target in enumerate(targets):
+            n = len(target)
+            first = first_origins[i] if first_origins else min(L, max(1, (n - H) // 2))
+            last = n - H if n - H >= first else n - 1
+            origins.append(torch.arange(start + first, start + last + 1))
+            start += n + gap
+        self.origins = torch.cat(origins)
+        self.target = _spaced(targets, gap, fill=float("nan"))
+        self.covariates = None if covariates is None else _spaced(covariates, gap, fill=0.0)
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    def __getitem__(self, index: list[int]) -> WindowBatch:
+        rows = self.origins[index][:, None] + self.steps
+        return WindowBatch(
+            self.target[rows], None if self.covariates is None else self.covariates[rows]
+        )
+
+
+def _spaced(parts: Sequence[Tensor], gap: int, *, fill: float) -> Tensor:
+    """Concatenate along time with a filled gap before, between and after."""
+    filled = parts[0].new_full((gap, parts[0].shape[1]), fill)
+    return torch.cat([piece for part in parts for piece in (filled, part)] + [filled])
+
+
+def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Tensor:
+    """Mean quantile loss over the observed targets.
+
+    Parameters
+    ----------
+    forecast
+        (B, H, C, Q).
+    target
+        (B, H, C), NaN where not observed.
+    quantiles
+        (Q,), probabilities.
+    """
+    error = target[..., None] - forecast
+    loss = torch.maximum(quantiles * error, (quantiles - 1) * error).mean(-1)
+    observed = ~target.isnan()
+    return torch.where(observed, loss, 0.0).sum() / observed.sum()
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains a network on windows by the quantile loss; logs ``train_loss``.
+
+    Parameters
+    ----------
+    network
+        With one ``"quantile"`` output for each of `quantiles`; trained in place.
+    quantiles
+        Probabilities.
+    lr, weight_decay
+        See `default_optimisation`.
+    """
+
+    quantiles: Tensor
+
+    def __init__(
+        self, network: RimerNetwork, quantiles: Sequence[float], *, lr: float, weight_decay: float
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.lr, self.weight_decay = lr, weight_decay
+        self.register_buffer("quantiles", torch.tensor(quantiles), persistent=False)
+
+    def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        L = self.network.input_chunk_length
+        past, future = batch.target[:, :L], batch.target[:, L:]
+        forecast = self.network(past, future_covariates=batch.covariates, mask=_mask_of(past))
+        loss = quantile_loss(forecast, future, self.quantiles)
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(past))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Return the package's recipe."""
+        return default_optimisation(
+            self.network,
+            total_steps=self.trainer.estimated_stepping_batches,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+        )
+
+
+def train(
+    network: RimerNetwork,
+    windows: Windows,
+    *,
+    quantiles: Sequence[float],
+    batch_size: int,
+    n_epochs: int | None,
+    lr: float,
+    weight_decay: float,
+    generator: torch.Generator,
+    trainer_kwargs: dict[str, Any] | None,
+) -> None:
+    """Train a network in place, silently, and leave it on the CPU in evaluation mode.
+
+    Parameters
+    ----------
+    network, quantiles, lr, weight_decay
+        See `TrainingModule`.
+    windows
+        What to train on.
+    batch_size
+        Windows per optimiser step.
+    n_epochs
+        Passes over the windows; None takes `default_epochs`.
+    generator
+        Source of the order of windows and of dropout: the process's own generators stay as they
+        are, also when several threads train at once.
+    trainer_kwargs
+        Arguments of `pytorch_lightning.Trainer` that override the silent defaults.
+
+    Raises
+    ------
+    ValueError
+        If training ends with weights that are not finite.
+    """
+    order = RandomSampler(windows, generator=generator)
+    loader = DataLoader(
+        windows,
+        sampler=BatchSampler(order, batch_size, drop_last=False),
+        batch_size=None,  # the data set itself fetches batches
+        generator=generator,
+    )
+    options = {
+        "max_epochs": n_epochs or default_epochs(len(windows), batch_size),
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        **(trainer_kwargs or {}),
+    }
+    network.draw_dropout_from(generator)
+    with _without_remarks():
+        trainer = pl.Trainer(**options)
+        trainer.fit(TrainingModule(network, quantiles, lr=lr, weight_decay=weight_decay), loader)
+    network.draw_dropout_from(None)
+    network.cpu().eval()
+    for name, parameter in network.named_parameters():
+        if not parameter.isfinite().all():
+            raise ValueError(
+                f"training diverged: the weights {name!r} are not finite. Lower learning_rate="
+                f"{lr}, or look for extreme values in the data."
+            )
+
+
+@torch.inference_mode()
+def forecast(
+    network: RimerNetwork, past: Tensor, covariates: Tensor | None, *, steps: int, median: int
+) -> Tensor:
+    """Forecast any number of steps; beyond H, medians are fed back as if observed.
+
+    Parameters
+    ----------
+    network
+        See `TrainingModule`.
+    past
+        Last L time points, NaN where not observed, (B, L, C).
+    covariates
+        (B, L + steps, p), or None.
+    steps
+        Number of steps.
+    median
+        Index of the median among the quantiles.
+
+    Returns
+    -------
+    Tensor
+        (B, steps, C, Q).
+    """
+    L, H = network.input_chunk_length, network.output_chunk_length
+    outputs = []
+    for start in range(0, steps, H):
+        known = None if covariates is None else covariates[:, start : start + L + H]
+        output = network(past, future_covariates=known, mask=_mask_of(past))
+        outputs.append(output)
+        past = torch.cat((past, output[..., median]), 1)[:, -L:]
+    return torch.cat(outputs, 1)[:, :steps]
+
+
+def _mask_of(past: Tensor) -> Tensor | None:
+    """Marks of observed values, or None if all are."""
+    missing = past.isnan()
+    return ~missing if missing.any() else None
+
+
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep Lightning's remarks about devices, loggers and workers to itself."""
+    token = _silent.set(True)
+    with warnings.catch_warnings():
+        # Worker processes only slow down windows that lie in memory.
+        warnings.filterwarnings("ignore", ".*does not have many workers")
+        # Lightning 2.6 uses a name that torch has deprecated.
+        warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
+        try:
+            yield
+        finally:
+            _silent.reset(token)
+
+
+# A filter that asks the current thread, because a changed log level would be seen by all of them.
+logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+    lambda record: record.levelno > logging.INFO or not _silent.get()
+)
