@@ -64,7 +64,7 @@ class RimerModel(MixedCovariatesTorchModel):
         As in darts' other models.
     n_epochs
         As in darts, but by default as many epochs as make about 2,000 optimiser steps, between 5
-        and 100, because a fixed number leaves short series untrained.
+        and 300, because a fixed number leaves short series untrained.
     **kwargs
         Everything else that `darts.models.forecasting.torch_forecasting_model.
         TorchForecastingModel` and its Lightning module accept. Two defaults differ: ``loss_fn`` is

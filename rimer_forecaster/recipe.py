@@ -20,11 +20,11 @@ LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
 
 _STEPS = 2000
-_FEWEST_EPOCHS, _MOST_EPOCHS = 5, 100
+_FEWEST_EPOCHS, _MOST_EPOCHS = 5, 300
 
 
 def default_epochs(windows: int, batch_size: int) -> int:
-    """Return as many epochs as make about 2,000 optimiser steps, between 5 and 100.
+    """Return as many epochs as make about 2,000 optimiser steps, between 5 and 300.
 
     A fixed number of epochs would leave short series untrained, and spend hours on large panels.
     """

@@ -58,7 +58,7 @@ class RimerForecaster(BaseForecaster):
         interpolated, and extrapolated, on the scale of a normal distribution.
     n_epochs : int, optional
         Passes over the training windows. By default as many as make about 2,000 optimiser steps,
-        between 5 and 100. ``update`` makes one pass over the new windows at a tenth of the
+        between 5 and 300. ``update`` makes one pass over the new windows at a tenth of the
         learning rate.
     batch_size : int
         Windows per optimiser step.
