@@ -59,7 +59,7 @@ class RimerModel(MixedCovariatesTorchModel):
     patch_length
         Steps per token. By default 16, or 24 beyond a look-back of 128; a quarter of short windows.
     dropout
-        Probability of zeroing an element of what a layer adds, 0.2 by default.
+        Probability of zeroing an element of what a layer adds, 0.1 by default.
     use_static_covariates
         As in darts' other models.
     n_epochs
@@ -103,7 +103,7 @@ class RimerModel(MixedCovariatesTorchModel):
         width: int = 32,
         head_size: int = 16,
         patch_length: int | None = None,
-        dropout: float = 0.2,
+        dropout: float = 0.1,
         use_static_covariates: bool = True,
         n_epochs: int | None = None,
         **kwargs: Any,

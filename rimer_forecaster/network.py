@@ -90,7 +90,7 @@ class RimerNetwork(nn.Module):
         width: int = 32,
         head_size: int = 16,
         patch_length: int | None = None,
-        dropout: float = 0.2,
+        dropout: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()

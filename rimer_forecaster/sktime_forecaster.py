@@ -132,7 +132,7 @@ class RimerForecaster(BaseForecaster):
         width: int = 32,
         head_size: int = 16,
         patch_length: int | None = None,
-        dropout: float = 0.2,
+        dropout: float = 0.1,
         quantiles: Sequence[float] = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975),
         n_epochs: int | None = None,
         batch_size: int = 32,

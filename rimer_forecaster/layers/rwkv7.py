@@ -36,7 +36,7 @@ def low_rank(width: int, factor: float) -> int:
 
 
 class LowRank(nn.Module):
-    """``up(activation(down(x)))``, zero at the start up to the bias of `up`."""
+    """``up(activation(down(x)))``, constant at the start: `down` starts at zero."""
 
     def __init__(
         self,

@@ -297,7 +297,7 @@ def test_module_and_package_give_the_same_function() -> None:
 
 
 def bad_calls() -> list[tuple[str, dict[str, object], str]]:
-    r, w, k, v, a, b = inputs(4)
+    r, _, k, v, _, b = inputs(4)
     return [
         ("three axes", {"r": r[0]}, r"r must be \(B, T, H, K\)"),
         ("no steps", {"r": r[:, :0]}, "no empty axis"),
@@ -323,5 +323,5 @@ def test_wrong_arguments_are_named(change: dict[str, object], message: str) -> N
 
 def test_whole_numbers_are_refused() -> None:
     integers = tuple(torch.ones_like(x, dtype=torch.int64) for x in inputs(4))
-    with pytest.raises(ValueError, match="r must be floating point, got torch.int64"):
+    with pytest.raises(ValueError, match=r"r must be floating point, got torch\.int64"):
         wkv7(*integers)

@@ -1,0 +1,169 @@
+"""What every layer must do, whatever it computes: the state is the interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from rimer_forecaster.layers import (
+    MIXERS,
+    ChannelMix,
+    LayerPosition,
+    Mixer,
+    State,
+    build_layers,
+)
+
+D, N = 16, 8
+
+
+def token_mixer(name: str) -> Mixer:
+    return MIXERS[name](D, head_size=N, position=LayerPosition(0, 2))  # type: ignore[call-arg]
+
+
+MAKERS: dict[str, Callable[[], Mixer]] = {
+    **{name: lambda name=name: token_mixer(name) for name in MIXERS},  # type: ignore[misc]
+    "channel mix": lambda: ChannelMix(D),
+    "block": lambda: build_layers("rwkv7", width=D, head_size=N).layers[0],
+    "stack": lambda: build_layers("rwkv7*3", width=D, head_size=N),
+}
+
+
+@pytest.fixture(params=MAKERS, ids=lambda name: name.replace(" ", "-"))
+def mixer(request: pytest.FixtureRequest) -> Mixer:
+    """A layer in float64 whose parameters are all random, so that nothing is zero by chance."""
+    mixer = MAKERS[request.param]().double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in mixer.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+    return mixer
+
+
+def tokens(B: int = 2, T: int = 20) -> Tensor:
+    return torch.randn(B, T, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def flat(state: State, prefix: str = "") -> dict[str, Tensor]:
+    leaves: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name = f"{prefix}/{key}"
+        leaves.update(flat(value, name) if isinstance(value, dict) else {name: value})
+    return leaves
+
+
+def assert_states(actual: State, expected: State, **tolerance: Any) -> None:
+    assert flat(actual).keys() == flat(expected).keys()
+    for name, value in flat(actual).items():
+        torch.testing.assert_close(
+            value, flat(expected)[name], **(tolerance or {"rtol": 0, "atol": 1e-10})
+        )
+
+
+@pytest.mark.parametrize("cut", [1, 2, 13, 19])
+def test_cut_anywhere_and_carry_the_state(mixer: Mixer, cut: int) -> None:
+    x = tokens()
+    whole, end = mixer(x, mixer.init_state(2))
+    left, state = mixer(x[:, :cut], mixer.init_state(2))
+    right, carried = mixer(x[:, cut:], state)
+    torch.testing.assert_close(torch.cat((left, right), 1), whole, rtol=0, atol=1e-10)
+    assert_states(carried, end)
+
+
+def test_no_state_means_a_fresh_one(mixer: Mixer) -> None:
+    x = tokens()
+    y, state = mixer(x)
+    fresh, _ = mixer(x, mixer.init_state(2))
+    assert state is None
+    torch.testing.assert_close(y, fresh, rtol=0, atol=1e-10)
+
+
+def test_the_state_has_the_size_it_declares_however_long_the_sequence(mixer: Mixer) -> None:
+    declared = {name: x.shape for name, x in flat(mixer.init_state(2)).items()}
+    for T in (1, 50):
+        _, state = mixer(tokens(T=T), mixer.init_state(2))
+        assert {name: x.shape for name, x in flat(state).items()} == declared
+
+
+def test_no_token_sees_a_later_one(mixer: Mixer) -> None:
+    x = tokens()
+    changed = x.clone()
+    changed[:, 10:] += 1
+    y, _ = mixer(x)
+    z, _ = mixer(changed)
+    torch.testing.assert_close(z[:, :10], y[:, :10], rtol=0, atol=1e-12)
+    assert (z[:, 10:] - y[:, 10:]).abs().amax((0, 2)).min() > 0
+
+
+def test_masked_tokens_leave_the_state_bit_identical(mixer: Mixer) -> None:
+    _, state = mixer(tokens(), mixer.init_state(2))
+    _, after = mixer(3 * tokens(), state, mask=torch.zeros(2, 20, dtype=torch.bool))
+    assert_states(after, state, rtol=0, atol=0)
+
+
+def test_masked_tokens_are_as_if_they_were_not_there(mixer: Mixer) -> None:
+    x = tokens(T=12)
+    kept = torch.tensor([2, 3, 4, 7, 8, 11])  # left padding, and gaps of several lengths
+    mask = torch.zeros(2, 12, dtype=torch.bool)
+    mask[:, kept] = True
+    start = mixer.init_state(2)
+    _, start = mixer(tokens(T=3), start)
+    with_gaps, gaps_end = mixer(x, start, mask=mask)
+    without, end = mixer(x[:, kept], start)
+    torch.testing.assert_close(with_gaps[:, kept], without, rtol=0, atol=1e-10)
+    assert_states(gaps_end, end)
+
+
+def test_a_mask_that_hides_nothing_changes_nothing(mixer: Mixer) -> None:
+    x = tokens()
+    y, end = mixer(x, mixer.init_state(2))
+    z, masked_end = mixer(x, mixer.init_state(2), mask=torch.ones(2, 20, dtype=torch.bool))
+    torch.testing.assert_close(z, y, rtol=0, atol=1e-12)
+    assert_states(masked_end, end)
+
+
+def test_sequences_do_not_see_each_other(mixer: Mixer) -> None:
+    x = tokens(B=3)
+    y, _ = mixer(x)
+    alone, _ = mixer(x[1:2])
+    torch.testing.assert_close(y[1:2], alone, rtol=0, atol=1e-12)
+
+
+def test_every_parameter_is_drawn_from_the_generator_alone(mixer: Mixer) -> None:
+    process = torch.get_rng_state()
+    for parameter in mixer.parameters():
+        parameter.data.fill_(float("nan"))
+    mixer.reset_parameters(torch.Generator().manual_seed(5))
+    drawn = [p.clone() for p in mixer.parameters()]
+    assert all(p.isfinite().all() for p in drawn)
+    mixer.reset_parameters(torch.Generator().manual_seed(5))
+    assert all(torch.equal(p, q) for p, q in zip(mixer.parameters(), drawn, strict=True))
+    assert torch.equal(torch.get_rng_state(), process)
+
+
+def test_float32_agrees_with_float64(mixer: Mixer) -> None:
+    x = tokens()
+    y, _ = mixer(x)
+    z, state = mixer.float()(x.float(), mixer.init_state(2))
+    assert (z - y).norm() / y.norm() < 1e-4
+    assert all(leaf.dtype == torch.float32 for leaf in flat(state).values())
+
+
+def test_gradients_reach_every_parameter(mixer: Mixer) -> None:
+    y, _ = mixer(tokens(), shared={})
+    y.square().sum().backward()
+    for name, parameter in mixer.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_block_adds_both_mixers_to_its_input() -> None:
+    """At the start both mixers give zero, so a block is the identity."""
+    stack = build_layers("rwkv7*2", width=D, head_size=N).double()
+    stack.reset_parameters(torch.Generator().manual_seed(0))
+    x = tokens()
+    assert torch.equal(stack(x)[0], x)
