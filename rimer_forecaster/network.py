@@ -112,6 +112,7 @@ class RimerNetwork(nn.Module):
         self.parameter_kinds = tuple(parameter_kinds)
         self.input_chunk_length, self.output_chunk_length = input_chunk_length, output_chunk_length
         self.past_covariates, self.future_covariates = past_covariates, future_covariates
+        self.static_covariates = static_covariates
         L, H, Q = input_chunk_length, output_chunk_length, len(self.parameter_kinds)
         n_covariates = past_covariates + future_covariates
         # Modules are built without storage, which draws nothing from the process's generator.
@@ -165,7 +166,7 @@ class RimerNetwork(nn.Module):
         past_covariates
             (B, L, n).
         future_covariates
-            (B, L + H, n): the window, then the horizon.
+            (B, L + H, n): the window, then the horizon, whose end may be left out.
         static_covariates
             (B, C, n), or (B, 1, n) where all components share them.
         mask
@@ -176,7 +177,18 @@ class RimerNetwork(nn.Module):
         -------
         Tensor
             (B, H, C, Q), see `parameter_kinds`.
+
+        Raises
+        ------
+        ValueError
+            If an input has another number of steps or components than the network was built for.
         """
+        L, H = self.input_chunk_length, self.output_chunk_length
+        _check_input("past_target", past_target, steps=(L, L))
+        _check_input("past_covariates", past_covariates, self.past_covariates, steps=(L, L))
+        _check_input("future_covariates", future_covariates, self.future_covariates, (L, L + H))
+        _check_input("static_covariates", static_covariates, self.static_covariates)
+
         location, scale = window_scale(past_target, mask)  # (B, 1, C)
         values = (past_target - location) / scale
         if mask is not None:
@@ -194,7 +206,7 @@ class RimerNetwork(nn.Module):
                 values,
                 missing=missing,
                 covariates=covariates,
-                ahead=self.output_chunk_length if self.future_covariates else 0,
+                ahead=H if self.future_covariates else 0,
                 static_covariates=static_covariates,
             )  # (B, C, H * Q)
             forecast = forecast + learnt.view_as(forecast)
@@ -205,18 +217,11 @@ class RimerNetwork(nn.Module):
     ) -> Tensor:
         """Past and future covariates over window and horizon, unknown ones zero; (B, L + H, n)."""
         end = self.input_chunk_length + self.output_chunk_length
-        parts = []
-        for name, x, n in (
-            ("past_covariates", past_covariates, self.past_covariates),
-            ("future_covariates", future_covariates, self.future_covariates),
-        ):
-            given = 0 if x is None else x.shape[-1]
-            if given != n:
-                raise ValueError(
-                    f"{name} has {given} components, but the network was built for {n}."
-                )
-            if x is not None:
-                parts.append(F.pad(x, (0, 0, 0, end - x.shape[1])))
+        parts = [
+            F.pad(x, (0, 0, 0, end - x.shape[1]))
+            for x in (past_covariates, future_covariates)
+            if x is not None
+        ]
         return torch.cat(parts, -1) if parts else self.offset.new_empty(0)
 
     def _centre_covariates(self, covariates: Tensor, missing: Tensor | None) -> Tensor:
@@ -416,6 +421,23 @@ def check_network_arguments(
         raise ValueError(f"dropout={dropout!r} must be a probability in [0, 1).")
     if layers is not None:
         check_layers(layers, width=width, head_size=head_size)
+
+
+def _check_input(
+    name: str,
+    x: Tensor | None,
+    components: int | None = None,
+    steps: tuple[int, int] | None = None,
+) -> None:
+    """Raise a ValueError that names an input of the wrong size."""
+    given = 0 if x is None else x.shape[-1]
+    if components is not None and given != components:
+        raise ValueError(
+            f"{name} has {given} components, but the network was built for {components}."
+        )
+    if x is not None and steps is not None and not steps[0] <= x.shape[1] <= steps[1]:
+        allowed = " to ".join(map(str, sorted(set(steps))))
+        raise ValueError(f"{name} has {x.shape[1]} steps, but the network reads {allowed}.")
 
 
 def check_sizes(**sizes: Any) -> None:
