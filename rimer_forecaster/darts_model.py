@@ -64,7 +64,7 @@ class RimerModel(MixedCovariatesTorchModel):
         As in darts' other models.
     n_epochs
         As in darts, but by default as many epochs as make about 2,000 optimiser steps, between 5
-        and 300, because a fixed number leaves short series untrained.
+        and 100, because a fixed number leaves short series untrained.
     **kwargs
         Everything else that `darts.models.forecasting.torch_forecasting_model.
         TorchForecastingModel` and its Lightning module accept. Two defaults differ: ``loss_fn`` is
@@ -120,7 +120,7 @@ class RimerModel(MixedCovariatesTorchModel):
             output_chunk_length=output_chunk_length,
             **self._network_params,
         )
-        self._parameter_kinds = _parameter_kinds(kwargs.get("likelihood"))
+        self._outputs = _network_outputs(kwargs.get("likelihood"))
         if kwargs.get("use_reversible_instance_norm"):
             raise ValueError(
                 "use_reversible_instance_norm=True is not for RimerModel, which scales every "
@@ -160,7 +160,7 @@ class RimerModel(MixedCovariatesTorchModel):
                 "past_covariates": components(train_sample.past_covariates),
                 "future_covariates": components(train_sample.future_covariates),
                 "static_covariates": components(train_sample.static_covariates),
-                "parameter_kinds": self._parameter_kinds,
+                "outputs": self._outputs,
             },
             uses_recipe=self._uses_recipe,
             **self.pl_module_params,
@@ -285,12 +285,12 @@ class _RimerModule(PLForecastingModule):
         return output
 
 
-def _parameter_kinds(likelihood: TorchLikelihood | None) -> tuple[str, ...]:
-    """What the network's outputs are for a likelihood, see `RimerNetwork`."""
+def _network_outputs(likelihood: TorchLikelihood | None) -> tuple[str | float, ...]:
+    """What the network puts out for a likelihood, see `RimerNetwork`."""
     if likelihood is None:
         return ("location",)
     if isinstance(likelihood, QuantileRegression):
-        return ("quantile",) * likelihood.num_parameters
+        return tuple(likelihood.quantiles)
     if isinstance(likelihood, _LOCATION_SCALE):
         return ("location", "scale")
     known = ", ".join(sorted(cls.__name__ for cls in (QuantileRegression, *_LOCATION_SCALE)))

@@ -12,8 +12,10 @@ D width, Q output parameters per value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -45,10 +47,11 @@ class RimerNetwork(nn.Module):
     past_covariates, future_covariates, static_covariates
         Number of components. Past covariates are known over the window, future ones over the
         window and the horizon, static ones once per target component.
-    parameter_kinds
-        What the Q outputs per value are. ``"location"`` and ``"quantile"`` come out in the units of
-        the series, and quantiles in ascending order. ``"scale"`` comes out such that its softplus
-        is in the units of the series. Quantiles do not mix with the other kinds.
+    outputs
+        What the Q outputs per value are: ``"location"``, ``"scale"``, or a number for the quantile
+        of that probability. Locations and quantiles come out in the units of the series, and
+        quantiles in ascending order. A scale comes out such that its softplus is in the units of
+        the series. Either all outputs are quantiles, of ascending probabilities, or none.
     layers
         Layer string, see `rimer_forecaster.layers.layer_string`; None for the linear skips alone.
     width, head_size
@@ -85,7 +88,7 @@ class RimerNetwork(nn.Module):
         past_covariates: int = 0,
         future_covariates: int = 0,
         static_covariates: int = 0,
-        parameter_kinds: Sequence[str] = ("location",),
+        outputs: Sequence[str | float] = ("location",),
         layers: str | None = "rwkv7*1",
         width: int = 32,
         head_size: int = 16,
@@ -103,22 +106,17 @@ class RimerNetwork(nn.Module):
             patch_length=patch_length,
             dropout=dropout,
         )
-        kinds = set(parameter_kinds)
-        if not kinds or not (kinds == {"quantile"} or kinds <= {"location", "scale"}):
-            raise ValueError(
-                f"parameter_kinds={parameter_kinds!r} must be 'quantile' for every output, or "
-                "'location' or 'scale' for each."
-            )
-        self.parameter_kinds = tuple(parameter_kinds)
+        _check_outputs(outputs)
+        self.outputs = tuple(outputs)
         self.input_chunk_length, self.output_chunk_length = input_chunk_length, output_chunk_length
         self.past_covariates, self.future_covariates = past_covariates, future_covariates
         self.static_covariates = static_covariates
-        L, H, Q = input_chunk_length, output_chunk_length, len(self.parameter_kinds)
+        L, H, Q = input_chunk_length, output_chunk_length, len(self.outputs)
         n_covariates = past_covariates + future_covariates
         # Modules are built without storage, which draws nothing from the process's generator.
         with torch.device("meta"):
             self.skip = nn.Linear(L, H, bias=False)
-            self.offset = nn.Parameter(torch.empty(H, Q))
+            self.offset = nn.Parameter(torch.empty(H * Q))
             self.lag_filter = (
                 nn.Conv1d(n_covariates, 1, L + 1, bias=False) if n_covariates else None
             )
@@ -134,16 +132,25 @@ class RimerNetwork(nn.Module):
                     static_covariates=static_covariates,
                     outputs=H * Q,
                 )
+        # As in the training of linear models, which is what these are.
+        self.learning_rates = {"skip.weight": 10.0, "offset": 10.0}
+        if self.lag_filter is not None:
+            self.learning_rates["lag_filter.weight"] = 10.0
         self.to_empty(device=torch.get_default_device())
-        is_location = torch.tensor([kind != "scale" for kind in self.parameter_kinds])
+        is_location = torch.tensor([output != "scale" for output in self.outputs])
         self.register_buffer("is_location", is_location, persistent=False)
         self.reset_parameters(generator)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter anew; skips and head start at zero."""
+        """Draw every parameter anew.
+
+        Skips and head start at zero and the offset at a standard normal distribution, so that the
+        first forecast of a window is the normal distribution of its values.
+        """
         nn.init.zeros_(self.skip.weight)
-        nn.init.zeros_(self.offset)
+        start = torch.tensor([_standard_normal(output) for output in self.outputs])
+        self.offset.copy_(start.repeat(self.output_chunk_length))
         if self.lag_filter is not None:
             nn.init.zeros_(self.lag_filter.weight)
         if self.reader is not None:
@@ -176,7 +183,7 @@ class RimerNetwork(nn.Module):
         Returns
         -------
         Tensor
-            (B, H, C, Q), see `parameter_kinds`.
+            (B, H, C, Q), see `outputs` above.
 
         Raises
         ------
@@ -200,7 +207,8 @@ class RimerNetwork(nn.Module):
         linear = self.skip(values)  # (B, C, L) -> (B, C, H)
         if self.lag_filter is not None:
             linear = linear + self.lag_filter(self._centre_covariates(covariates, missing))
-        forecast = linear[..., None] * self.is_location + self.offset  # (B, C, H, Q)
+        forecast = linear[..., None] * self.is_location  # (B, C, H, Q)
+        forecast = forecast + self.offset.view(H, -1)
         if self.reader is not None:
             learnt = self.reader(
                 values,
@@ -246,9 +254,9 @@ class RimerNetwork(nn.Module):
     def _in_units_of_the_series(self, forecast: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         """(B, C, H, Q) in units of the window's scale -> (B, H, C, Q) in those of the series."""
         outputs = location + scale * forecast
-        if "scale" in self.parameter_kinds:
+        if "scale" in self.outputs:
             outputs = torch.where(self.is_location, outputs, scaled_softplus_input(forecast, scale))
-        elif self.parameter_kinds[0] == "quantile":
+        elif self.outputs[0] != "location":
             # Sorting crossed quantiles never raises the quantile loss (Chernozhukov et al. 2010,
             # "Quantile and Probability Curves Without Crossing").
             outputs = outputs.sort(-1).values
@@ -261,30 +269,34 @@ class RimerNetwork(nn.Module):
                 module.generator = generator
 
     def parameter_groups(self, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the optimiser groups of RWKV-7's published training.
+        """Return the groups of parameters that an optimiser treats alike.
 
-        The decay biases learn at twice the rate, and only matrices decay.
+        Each module names its parameters that learn faster than others, in ``learning_rates``. Only
+        matrices decay.
 
         Parameters
         ----------
         lr, weight_decay
-            Learning rate, and weight decay of the matrices.
+            Learning rate where no module says otherwise, and weight decay of the matrices.
         """
-        double = {
-            id(module.get_parameter(name))
+        faster = {
+            id(module.get_parameter(name)): factor
             for module in self.modules()
-            for name in getattr(module, "double_rate", ())
+            for name, factor in getattr(module, "learning_rates", {}).items()
         }
-        trained = [p for p in self.parameters() if p.requires_grad]
-        matrices = [p for p in trained if p.ndim >= 2]
-        vectors = [p for p in trained if p.ndim < 2 and id(p) not in double]
-        fast = [p for p in trained if id(p) in double]
-        groups = [
-            {"params": matrices, "lr": lr, "weight_decay": weight_decay},
-            {"params": vectors, "lr": lr, "weight_decay": 0.0},
-            {"params": fast, "lr": 2 * lr, "weight_decay": 0.0},
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                key = faster.get(id(parameter), 1.0), parameter.ndim >= 2
+                groups.setdefault(key, []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": factor * lr,
+                "weight_decay": weight_decay if is_matrix else 0.0,
+            }
+            for (factor, is_matrix), parameters in groups.items()
         ]
-        return [group for group in groups if group["params"]]
 
 
 class PatchReader(nn.Module):
@@ -421,6 +433,30 @@ def check_network_arguments(
         raise ValueError(f"dropout={dropout!r} must be a probability in [0, 1).")
     if layers is not None:
         check_layers(layers, width=width, head_size=head_size)
+
+
+def _check_outputs(outputs: Sequence[str | float]) -> None:
+    """Raise a ValueError for anything but locations and scales, or ascending probabilities."""
+    names = [output for output in outputs if isinstance(output, str)]
+    levels = [output for output in outputs if not isinstance(output, str)]
+    if names:
+        valid = not levels and set(names) <= {"location", "scale"}
+    else:
+        valid = levels == sorted(set(levels)) and bool(levels) and 0 < levels[0] <= levels[-1] < 1
+    if not valid:
+        raise ValueError(
+            f"outputs={outputs!r} must be 'location' and 'scale' only, or else ascending "
+            "probabilities between 0 and 1."
+        )
+
+
+def _standard_normal(output: str | float) -> float:
+    """What an output is for a normal distribution with mean 0 and standard deviation 1."""
+    if output == "location":
+        return 0.0
+    if output == "scale":
+        return math.log(math.expm1(1.0))  # its softplus is 1
+    return NormalDist().inv_cdf(float(output))
 
 
 def _check_input(

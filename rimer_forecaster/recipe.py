@@ -20,13 +20,14 @@ LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
 
 _STEPS = 2000
-_FEWEST_EPOCHS, _MOST_EPOCHS = 5, 300
+_FEWEST_EPOCHS, _MOST_EPOCHS = 5, 100
 
 
 def default_epochs(windows: int, batch_size: int) -> int:
-    """Return as many epochs as make about 2,000 optimiser steps, between 5 and 300.
+    """Return as many epochs as make about 2,000 optimiser steps, between 5 and 100.
 
-    A fixed number of epochs would leave short series untrained, and spend hours on large panels.
+    A fixed number would leave short series untrained, and spend hours on large panels. More than
+    100 epochs overfit series of a few hundred steps.
     """
     steps_per_epoch = math.ceil(windows / batch_size)
     return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, math.ceil(_STEPS / steps_per_epoch)))

@@ -58,7 +58,7 @@ class RimerForecaster(BaseForecaster):
         interpolated, and extrapolated, on the scale of a normal distribution.
     n_epochs : int, optional
         Passes over the training windows. By default as many as make about 2,000 optimiser steps,
-        between 5 and 300. ``update`` makes one pass over the new windows at a tenth of the
+        between 5 and 100. ``update`` makes one pass over the new windows at a tenth of the
         learning rate.
     batch_size : int
         Windows per optimiser step.
@@ -196,7 +196,7 @@ class RimerForecaster(BaseForecaster):
             self.input_chunk_length,
             horizon,
             future_covariates=0 if X is None else X.shape[1],
-            parameter_kinds=["quantile"] * len(self.quantiles),
+            outputs=self.quantiles,
             layers=self.layers,
             width=self.width,
             head_size=self.head_size,
@@ -212,6 +212,11 @@ class RimerForecaster(BaseForecaster):
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> RimerForecaster:
+        if list(y.columns) != list(self._y_columns):
+            raise ValueError(
+                f"y has columns {list(y.columns)}, but RimerForecaster was fitted with "
+                f"{list(self._y_columns)}. Give the same ones in the same order."
+            )
         given = self._instances_of_X(X)
         series, covariates, first_origins = {}, {}, {}
         for key, new in _instances(y).items():
@@ -241,7 +246,8 @@ class RimerForecaster(BaseForecaster):
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
         index, forecasts = self._forecast(fh, X)
-        return pd.DataFrame(forecasts[..., self._median], index=index, columns=self._y_columns)
+        median = list(self.quantiles).index(0.5)
+        return pd.DataFrame(forecasts[..., median], index=index, columns=self._y_columns)
 
     def _predict_quantiles(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: list[float]
@@ -257,10 +263,6 @@ class RimerForecaster(BaseForecaster):
             forecasts = curve(norm.ppf(alpha))  # (rows, C, Q) -> (rows, C, number of alpha)
         columns = self._get_columns(method="predict_quantiles", alpha=alpha)
         return pd.DataFrame(forecasts.reshape(len(index), -1), index=index, columns=columns)
-
-    @property
-    def _median(self) -> int:
-        return list(self.quantiles).index(0.5)
 
     def _train(
         self,
@@ -281,7 +283,6 @@ class RimerForecaster(BaseForecaster):
         train(
             self.network_,
             windows,
-            quantiles=self.quantiles,
             batch_size=self.batch_size,
             n_epochs=n_epochs,
             lr=lr,
@@ -321,7 +322,6 @@ class RimerForecaster(BaseForecaster):
             torch.stack(past),
             torch.stack(known) if known else None,
             steps=most,
-            median=self._median,
         )  # (series, steps, C, Q)
         indices, values = [], []
         for key, one in zip(self._context, quantiles.double().numpy(), strict=True):

@@ -121,22 +121,18 @@ class TrainingModule(pl.LightningModule):
     Parameters
     ----------
     network
-        With one ``"quantile"`` output for each of `quantiles`; trained in place.
-    quantiles
-        Probabilities.
+        Its outputs must be quantiles; trained in place.
     lr, weight_decay
         See `default_optimisation`.
     """
 
     quantiles: Tensor
 
-    def __init__(
-        self, network: RimerNetwork, quantiles: Sequence[float], *, lr: float, weight_decay: float
-    ) -> None:
+    def __init__(self, network: RimerNetwork, *, lr: float, weight_decay: float) -> None:
         super().__init__()
         self.network = network
         self.lr, self.weight_decay = lr, weight_decay
-        self.register_buffer("quantiles", torch.tensor(quantiles), persistent=False)
+        self.register_buffer("quantiles", torch.tensor(network.outputs), persistent=False)
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -161,7 +157,6 @@ def train(
     network: RimerNetwork,
     windows: Windows,
     *,
-    quantiles: Sequence[float],
     batch_size: int,
     n_epochs: int | None,
     lr: float,
@@ -173,7 +168,7 @@ def train(
 
     Parameters
     ----------
-    network, quantiles, lr, weight_decay
+    network, lr, weight_decay
         See `TrainingModule`.
     windows
         What to train on.
@@ -211,7 +206,7 @@ def train(
     network.draw_dropout_from(generator)
     with _without_remarks():
         trainer = pl.Trainer(**options)
-        trainer.fit(TrainingModule(network, quantiles, lr=lr, weight_decay=weight_decay), loader)
+        trainer.fit(TrainingModule(network, lr=lr, weight_decay=weight_decay), loader)
     network.draw_dropout_from(None)
     network.cpu().eval()
     for name, parameter in network.named_parameters():
@@ -224,7 +219,7 @@ def train(
 
 @torch.inference_mode()
 def forecast(
-    network: RimerNetwork, past: Tensor, covariates: Tensor | None, *, steps: int, median: int
+    network: RimerNetwork, past: Tensor, covariates: Tensor | None, *, steps: int
 ) -> Tensor:
     """Forecast any number of steps; beyond H, medians are fed back as if observed.
 
@@ -238,8 +233,6 @@ def forecast(
         (B, L + steps, p), or None.
     steps
         Number of steps.
-    median
-        Index of the median among the quantiles.
 
     Returns
     -------
@@ -247,6 +240,7 @@ def forecast(
         (B, steps, C, Q).
     """
     L, H = network.input_chunk_length, network.output_chunk_length
+    median = network.outputs.index(0.5)
     outputs = []
     for start in range(0, steps, H):
         known = None if covariates is None else covariates[:, start : start + L + H]

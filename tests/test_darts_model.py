@@ -73,7 +73,7 @@ def test_one_argument_is_enough_and_beats_seasonal_naive() -> None:
     train, test = series[:-24], series[-24:]
     model = RimerModel(input_chunk_length=96, random_state=0, **QUIET).fit(train)
     assert model.output_chunk_length == 24
-    assert model.epochs_trained == 223  # 257 windows, 9 steps an epoch, 2,000 steps
+    assert model.epochs_trained == 100  # 257 windows, 9 steps an epoch
     naive = NaiveSeasonal(12).fit(train).predict(24)
     assert mae(test, model.predict(24)) < 0.8 * mae(test, naive)
 
@@ -365,14 +365,14 @@ def optimiser_of(**arguments: Any) -> tuple[torch.optim.Optimizer, Any]:
 def test_the_recipe_is_the_default() -> None:
     optimizer, schedules = optimiser_of()
     assert type(optimizer) is torch.optim.AdamW
-    assert [group["initial_lr"] for group in optimizer.param_groups] == [1e-3, 1e-3, 2e-3]
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0, 0.0]
+    assert {group["initial_lr"] for group in optimizer.param_groups} == {1e-3, 2e-3, 1e-2}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.01}
     assert isinstance(schedules[0].scheduler, torch.optim.lr_scheduler.CosineAnnealingLR)
 
 
 def test_optimizer_kwargs_change_the_recipe() -> None:
     optimizer, _ = optimiser_of(optimizer_kwargs={"lr": 0.5, "betas": (0.1, 0.2)})
-    assert [group["initial_lr"] for group in optimizer.param_groups] == [0.5, 0.5, 1.0]
+    assert {group["initial_lr"] for group in optimizer.param_groups} == {0.5, 1.0, 5.0}
     assert optimizer.defaults["betas"] == (0.1, 0.2)
 
 

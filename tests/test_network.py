@@ -50,11 +50,13 @@ def given() -> dict[str, Tensor]:
 # --- what comes out ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kinds", [["location"], ["location", "scale"], ["quantile"] * 5])
+@pytest.mark.parametrize("outputs", [["location"], ["location", "scale"], [0.1, 0.3, 0.5]])
 @pytest.mark.parametrize("layers", [None, "rwkv7", "rwkv7*2"])
-def test_output_is_horizon_by_component_by_parameter(layers: str | None, kinds: list[str]) -> None:
-    forecast = network(layers=layers, parameter_kinds=kinds)(windows())
-    assert forecast.shape == (4, H, C, len(kinds))
+def test_output_is_horizon_by_component_by_parameter(
+    layers: str | None, outputs: list[Any]
+) -> None:
+    forecast = network(layers=layers, outputs=outputs)(windows())
+    assert forecast.shape == (4, H, C, len(outputs))
     assert forecast.isfinite().all()
 
 
@@ -72,6 +74,19 @@ def test_a_fresh_network_forecasts_the_mean_of_the_window() -> None:
     x = windows()
     expected = x.mean(1, keepdim=True).expand(-1, H, -1)
     torch.testing.assert_close(network(random=False)(x)[..., 0], expected)
+
+
+def test_a_fresh_network_forecasts_the_normal_distribution_of_the_window() -> None:
+    x = windows()
+    mean, std = x.mean(1)[:, None], x.std(1, correction=0)[:, None]
+    quantiles = network(random=False, outputs=[0.1, 0.5, 0.9])(x)
+    for i, z in enumerate((-1.2815515, 0.0, 1.2815515)):
+        torch.testing.assert_close(
+            quantiles[..., i].float(), (mean + z * std).expand(-1, H, -1).float()
+        )
+    location, scale = network(random=False, outputs=["location", "scale"])(x).unbind(-1)
+    torch.testing.assert_close(location, mean.expand(-1, H, -1))
+    torch.testing.assert_close(F.softplus(scale).float(), std.expand(-1, H, -1).float())
 
 
 def test_no_layers_means_no_parameters_but_the_skip_and_its_offset() -> None:
@@ -119,21 +134,21 @@ def test_components_do_not_see_each_other() -> None:
 
 
 def test_quantiles_never_cross() -> None:
-    net = network(parameter_kinds=["quantile"] * 9)
+    net = network(outputs=[0.1 * i for i in range(1, 10)])
     forecast = net(windows())
     assert (forecast.diff(dim=-1) >= 0).all()
     assert forecast.diff(dim=-1).max() > 0
 
 
 def test_scale_comes_out_in_the_units_of_the_series() -> None:
-    net, x = network(parameter_kinds=["location", "scale"]), windows()
+    net, x = network(outputs=["location", "scale"]), windows()
     scale = F.softplus(net(x)[..., 1])
     assert (scale > 0).all()
     torch.testing.assert_close(F.softplus(net(1000 * x + 5)[..., 1]), 1000 * scale)
 
 
 def test_the_skip_moves_locations_only() -> None:
-    net, x = network(parameter_kinds=["location", "scale"]), windows()
+    net, x = network(outputs=["location", "scale"]), windows()
     before = net(x)
     with torch.no_grad():
         net.skip.weight *= 2
@@ -301,24 +316,18 @@ def test_dropout_draws_from_the_generator_it_is_given() -> None:
     assert not torch.allclose(net.eval()(x), forecasts[0])
 
 
-def test_decay_biases_learn_at_twice_the_rate_and_only_matrices_decay() -> None:
+def test_linear_parts_and_decay_biases_learn_faster_and_only_matrices_decay() -> None:
     net = network(layers="rwkv7*2", **ALL_COVARIATES)
     groups = net.parameter_groups(lr=1.0, weight_decay=0.5)
     settings = {
         id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]
     }
-    assert (
-        len(settings)
-        == sum(len(group["params"]) for group in groups)
-        == len(list(net.parameters()))
-    )
+    assert len(settings) == sum(len(group["params"]) for group in groups)
+    faster = {"skip.weight": 10.0, "offset": 10.0, "lag_filter.weight": 10.0}
     for name, parameter in net.named_parameters():
-        if name.endswith("decay.up.bias"):
-            assert settings[id(parameter)] == (2.0, 0.0), name
-        elif parameter.ndim >= 2:
-            assert settings[id(parameter)] == (1.0, 0.5), name
-        else:
-            assert settings[id(parameter)] == (1.0, 0.0), name
+        rate = 2.0 if name.endswith("decay.up.bias") else faster.get(name, 1.0)
+        decay = 0.0 if parameter.ndim < 2 else 0.5
+        assert settings[id(parameter)] == (rate, decay), name
 
 
 def test_frozen_parameters_are_not_trained() -> None:
@@ -349,9 +358,11 @@ def test_default_patch_length(look_back: int, patch: int) -> None:
         ({"patch_length": 50}, "patch_length=50 is longer than input_chunk_length=40"),
         ({"dropout": 1.0}, r"dropout=1\.0 must be a probability in \[0, 1\)"),
         ({"layers": "lstm"}, "unknown layer 'lstm'"),
-        ({"parameter_kinds": []}, r"parameter_kinds=\[\] must be"),
-        ({"parameter_kinds": ["quantile", "scale"]}, "must be 'quantile' for every output"),
-        ({"parameter_kinds": ["mean"]}, r"parameter_kinds=\['mean'\] must be"),
+        ({"outputs": []}, r"outputs=\[\] must be 'location' and 'scale' only, or else"),
+        ({"outputs": [0.5, "scale"]}, r"outputs=\[0\.5, 'scale'\] must be"),
+        ({"outputs": ["mean"]}, r"outputs=\['mean'\] must be"),
+        ({"outputs": [0.5, 0.1]}, "must be .* ascending probabilities between 0 and 1"),
+        ({"outputs": [0.5, 1.0]}, "must be .* ascending probabilities between 0 and 1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ from rimer_forecaster.recipe import default_epochs, default_optimisation
 
 @pytest.mark.parametrize(
     ("windows", "batch_size", "epochs"),
-    [(1, 32, 300), (32, 32, 300), (33, 32, 300), (6400, 32, 10), (6401, 32, 10), (10**7, 32, 5)],
+    [(1, 32, 100), (640, 32, 100), (6400, 32, 10), (6401, 32, 10), (10**7, 32, 5)],
 )
 def test_epochs_make_about_two_thousand_steps(windows: int, batch_size: int, epochs: int) -> None:
     assert default_epochs(windows, batch_size) == epochs
@@ -47,9 +47,9 @@ def test_learning_rates_fall_to_zero_along_a_cosine() -> None:
         rates.append([group["lr"] for group in optimizer.param_groups])
         optimizer.step()
         schedule.step()
-    assert rates[0] == [1.0, 1.0, 2.0]
-    assert rates[5] == pytest.approx([0.5, 0.5, 1.0])
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.0, 0.0, 0.0])
+    assert set(rates[0]) == {1.0, 2.0, 10.0}
+    assert rates[5] == pytest.approx([rate / 2 for rate in rates[0]])
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.0] * len(rates[0]))
 
 
 def test_without_an_end_the_rate_stays() -> None:
@@ -62,4 +62,4 @@ def test_further_arguments_reach_the_optimiser() -> None:
     net = RimerNetwork(16, 8)
     parts = default_optimisation(net, total_steps=1, lr=1.0, weight_decay=0.3, betas=(0.5, 0.6))
     assert parts["optimizer"].defaults["betas"] == (0.5, 0.6)
-    assert parts["optimizer"].param_groups[0]["weight_decay"] == 0.3
+    assert {group["weight_decay"] for group in parts["optimizer"].param_groups} == {0.0, 0.3}

@@ -94,14 +94,13 @@ def network(seed: int = 0, *, H: int = 4) -> RimerNetwork:
         H,
         width=8,
         head_size=4,
-        parameter_kinds=["quantile"] * 3,
+        outputs=(0.1, 0.5, 0.9),
         generator=torch.Generator().manual_seed(seed),
     )
 
 
 def fit(net: RimerNetwork, series: list[Tensor], **arguments: object) -> None:
     settings = {
-        "quantiles": (0.1, 0.5, 0.9),
         "batch_size": 8,
         "n_epochs": 2,
         "lr": 1e-3,
@@ -187,7 +186,7 @@ def test_beyond_the_horizon_medians_are_fed_back() -> None:
         for p in net.parameters():
             p.normal_(0, 0.3, generator=torch.Generator().manual_seed(p.numel()))
     past = noise(8)[None]
-    far = forecast(net, past, None, steps=10, median=1)
+    far = forecast(net, past, None, steps=10)
     first = net(past)
     second = net(torch.cat((past, first[..., 1]), 1)[:, -8:])
     third = net(torch.cat((past, first[..., 1], second[..., 1]), 1)[:, -8:])

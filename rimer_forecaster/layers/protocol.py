@@ -48,7 +48,11 @@ class LayerPosition:
 
 
 class Mixer(nn.Module, ABC):
-    """A layer under the protocol above."""
+    """A layer under the protocol above.
+
+    A parameter that learns at a multiple of the learning rate is named in the dict
+    ``learning_rates`` of the module that holds it.
+    """
 
     @abstractmethod
     def init_state(self, batch_size: int) -> State:

@@ -81,9 +81,6 @@ class RWKV7TimeMix(Mixer):
     ``shift`` (B, D), the last token; ``wkv`` (B, H, N, N), float32 (float64 in double precision).
     """
 
-    double_rate = ("decay.up.bias",)
-    """Parameters that train at twice the learning rate."""
-
     def __init__(
         self, width: int, *, head_size: int, position: LayerPosition | None = None
     ) -> None:
@@ -104,6 +101,7 @@ class RWKV7TimeMix(Mixer):
         self.removal = nn.Parameter(torch.empty(width))  # k_k of the paper's code
         self.replacement = nn.Parameter(torch.empty(width))  # k_a
         self.bonus = nn.Parameter(torch.empty(width // head_size, head_size))  # r_k
+        self.learning_rates = {"decay.up.bias": 2.0}
         self.norm = nn.GroupNorm(width // head_size, width, eps=64e-5)
 
     def init_state(self, batch_size: int) -> State:

@@ -1,0 +1,200 @@
+"""Backtest RimerForecaster with sktime's evaluate, beside sktime's own forecasters.
+
+    python examples/backtest_sktime.py [--output FOLDER]
+
+Weekly CO2 at Mauna Loa from statsmodels (2,284 weeks, gaps interpolated). Every forecaster is
+refitted on all that came before each of three cutoffs, the first after 80 % of the weeks, and
+forecasts half a year. LTSFTransformerForecaster does not scale its target and gets a scaler;
+ESRNNForecaster needs positive values and gets logarithms, as in its documentation. Writes
+backtest_sktime.md, the table, and backtest_sktime.png, the forecasts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import warnings
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import sktime
+import statsmodels.api as sm
+import torch
+from matplotlib.figure import Figure
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import StandardScaler
+from sktime.forecasting.base import BaseForecaster
+from sktime.forecasting.compose import TransformedTargetForecaster
+from sktime.forecasting.es_rnn import ESRNNForecaster
+from sktime.forecasting.exp_smoothing import ExponentialSmoothing
+from sktime.forecasting.ltsf import LTSFNLinearForecaster, LTSFTransformerForecaster
+from sktime.forecasting.model_evaluation import evaluate
+from sktime.forecasting.naive import NaiveForecaster
+from sktime.performance_metrics.forecasting import (
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+)
+from sktime.split import ExpandingWindowSplitter
+from sktime.transformations.adapt import TabularToSeriesAdaptor
+from sktime.transformations.boxcox import LogTransformer
+from torch import nn
+
+import rimer_forecaster
+from rimer_forecaster import RimerForecaster
+
+LOOK_BACK, HORIZON = 104, 26  # two years to half a year, in weeks
+EPOCHS = 10
+
+
+def load() -> pd.Series:
+    """The record in parts per million, by week."""
+    return sm.datasets.co2.load_pandas().data["co2"].interpolate().to_period("W")
+
+
+def forecasters() -> dict[str, BaseForecaster]:
+    """The rows of the table."""
+    transformer = LTSFTransformerForecaster(
+        seq_len=LOOK_BACK,
+        context_len=LOOK_BACK // 2,
+        pred_len=HORIZON,
+        num_epochs=EPOCHS,
+        batch_size=32,
+        temporal_encoding=False,
+        d_model=32,
+        d_ff=64,
+        n_heads=4,
+        e_layers=1,
+        d_layers=1,
+    )
+    lstm = ESRNNForecaster(
+        hidden_size=32,
+        num_layer=1,
+        seasonality_type="single",
+        season1_length=52,
+        window=LOOK_BACK,
+        pred_len=HORIZON,
+        batch_size=32,
+        num_epochs=EPOCHS,
+        lr=1e-3,
+    )
+    linear = LTSFNLinearForecaster(LOOK_BACK, HORIZON, num_epochs=EPOCHS, batch_size=32)
+    scaler = TabularToSeriesAdaptor(StandardScaler())
+    return {
+        "RimerForecaster": RimerForecaster(LOOK_BACK, n_epochs=EPOCHS, random_state=0),
+        "LTSFTransformerForecaster": TransformedTargetForecaster([scaler, transformer]),
+        "ESRNNForecaster (LSTM)": TransformedTargetForecaster([LogTransformer(), lstm]),
+        "LTSFNLinearForecaster": linear,
+        "ExponentialSmoothing": ExponentialSmoothing(trend="add", seasonal="add", sp=52),
+        "Seasonal naive": NaiveForecaster(sp=52),
+    }
+
+
+def count_parameters(forecaster: BaseForecaster) -> int:
+    """Weights of the network inside a fitted forecaster; 0 if there is none."""
+    if isinstance(forecaster, TransformedTargetForecaster):
+        forecaster = forecaster.forecaster_
+    network = getattr(forecaster, "network_", getattr(forecaster, "network", None))
+    return sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else 0
+
+
+def measure(
+    name: str, forecaster: BaseForecaster, y: pd.Series
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Backtest one forecaster: a row of the table, and what evaluate returns."""
+    print(f"{name}: ", end="", flush=True)
+    folds = evaluate(
+        forecaster,
+        ExpandingWindowSplitter(
+            fh=range(1, HORIZON + 1), initial_window=int(0.8 * len(y)), step_length=4 * 52
+        ),
+        y,
+        scoring=[
+            MeanAbsoluteError(),
+            MeanSquaredError(square_root=True),
+            MeanAbsolutePercentageError(),
+        ],
+        strategy="refit",
+        return_data=True,
+        return_model=True,
+        error_score="raise",
+    )
+    actual, predicted = pd.concat(list(folds["y_test"])), pd.concat(list(folds["y_pred"]))
+    row = {
+        "forecaster": name,
+        "MAE, ppm": folds["test_MeanAbsoluteError"].mean(),
+        "RMSE, ppm": folds["test_MeanSquaredError"].mean(),
+        "MAPE, %": 100 * folds["test_MeanAbsolutePercentageError"].mean(),
+        "R2": r2_score(actual, predicted),
+        "fit, s": folds["fit_time"].median(),
+        "predict, ms": 1000 * folds["pred_time"].median(),
+        "parameters": count_parameters(folds["fitted_forecaster"].iloc[-1]),
+    }
+    print(f"MAE {row['MAE, ppm']:.3f} ppm, {row['fit, s']:.1f} s a fit", flush=True)
+    return row, folds
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """Format the table, with how it was made below."""
+    formats = {"R2": "{:.4f}", "fit, s": "{:.1f}", "predict, ms": "{:.1f}", "parameters": "{:,}"}
+    columns = {
+        name: [formats.get(name, "{:.3f}").format(x) for x in table[name]]
+        for name in table.columns[1:]
+    }
+    rows = zip(table.iloc[:, 0], *columns.values(), strict=True)
+    lines = [
+        f"| {' | '.join(table.columns)} |",
+        f"| --- |{' ---: |' * len(columns)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+        f"`python examples/backtest_sktime.py`, one seed, {EPOCHS} epochs, "
+        f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, "
+        f"rimer_forecaster {rimer_forecaster.__version__}, sktime {sktime.__version__}, "
+        f"torch {torch.__version__}, Python {platform.python_version()}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def plot(folds: dict[str, pd.DataFrame], table: pd.DataFrame) -> Figure:
+    """One row a forecaster, one column a cutoff: the forecast over what was measured."""
+    cutoffs = len(next(iter(folds.values())))
+    figure, axes = plt.subplots(len(folds), cutoffs, figsize=(12, 14), sharex="col", sharey="col")
+    for line, (name, error, results) in zip(
+        axes, zip(table.iloc[:, 0], table["MAE, ppm"], folds.values(), strict=True), strict=True
+    ):
+        for axis, actual, predicted in zip(line, results["y_test"], results["y_pred"], strict=True):
+            weeks = actual.index.to_timestamp()
+            axis.plot(weeks, actual, color="black", lw=1, label="measured")
+            axis.plot(weeks, predicted, color="tab:red", lw=1.2, label="forecast")
+        line[0].set_title(f"{name}: MAE {error:.2f} ppm", loc="left")
+    axes[0, 0].legend()
+    figure.supylabel("CO2 at Mauna Loa, ppm")
+    figure.autofmt_xdate()
+    figure.tight_layout()
+    return figure
+
+
+def main() -> None:
+    """Run the backtest and write its table and plot."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
+    output = parser.parse_args().output
+    output.mkdir(parents=True, exist_ok=True)
+    y = load()
+    # sktime 1.2 announces a change of default whenever one of its own forecasters is made.
+    warnings.filterwarnings("ignore", ".*remember_data", FutureWarning)
+    rows, folds = [], {}
+    for name, forecaster in forecasters().items():
+        row, folds[name] = measure(name, forecaster, y)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    print("\n" + as_markdown(table))
+    (output / "backtest_sktime.md").write_text(as_markdown(table))
+    plot(folds, table).savefig(output / "backtest_sktime.png", dpi=110)
+    print(f"wrote {output / 'backtest_sktime.md'} and {output / 'backtest_sktime.png'}")
+
+
+if __name__ == "__main__":
+    main()

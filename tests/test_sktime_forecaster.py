@@ -1,0 +1,575 @@
+"""RimerForecaster as a user of sktime meets it."""
+
+from __future__ import annotations
+
+import pathlib
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
+
+from sktime.datasets import load_airline
+from sktime.forecasting.base import ForecastingHorizon
+from sktime.forecasting.model_evaluation import evaluate
+from sktime.forecasting.model_selection import ForecastingGridSearchCV
+from sktime.forecasting.naive import NaiveForecaster
+from sktime.performance_metrics.forecasting import MeanAbsoluteError
+from sktime.performance_metrics.forecasting.probabilistic import PinballLoss
+from sktime.split import ExpandingWindowSplitter, SlidingWindowSplitter, temporal_train_test_split
+from sktime.utils.estimator_checks import check_estimator
+
+from rimer_forecaster import RimerForecaster
+
+TINY: dict[str, Any] = {
+    "input_chunk_length": 24,
+    "width": 8,
+    "head_size": 4,
+    "n_epochs": 2,
+    "random_state": 0,
+}
+
+
+def wave(n: int = 120, *, columns: int = 1, level: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    """Noisy sines of period 12 by day, one phase a column."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(n)[:, None]
+    values = np.sin(2 * np.pi * time / 12 + np.arange(columns)) + level
+    return pd.DataFrame(
+        values + 0.1 * rng.normal(size=values.shape),
+        index=pd.period_range("2020-01-01", periods=n, freq="D"),
+        columns=[f"y{i}" for i in range(columns)],
+    )
+
+
+def panel(lengths: dict[str, int], **arguments: Any) -> pd.DataFrame:
+    return pd.concat(
+        {
+            name: wave(n, level=100.0 * i, seed=i, **arguments)
+            for i, (name, n) in enumerate(lengths.items())
+        },
+        names=["shop", "day"],
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted_once() -> RimerForecaster:
+    return RimerForecaster(**TINY).fit(wave(), fh=range(1, 7))
+
+
+@pytest.fixture
+def fitted(fitted_once: RimerForecaster) -> RimerForecaster:
+    return deepcopy(fitted_once)  # predicting with another fh changes a forecaster
+
+
+# --- contract ---------------------------------------------------------------------------------
+
+
+def test_conforms_to_sktime() -> None:
+    results = check_estimator(RimerForecaster, raise_exceptions=False, verbose=False)
+    failed = {name: result for name, result in results.items() if result != "PASSED"}
+    assert not failed
+    assert len(results) > 1000
+    assert not RimerForecaster.get_class_tag("tests:skip_by_name")
+
+
+def test_darts_is_not_imported() -> None:
+    code = """
+import sys
+from rimer_forecaster import RimerForecaster
+from sktime.datasets import load_airline
+RimerForecaster(input_chunk_length=12, n_epochs=1).fit(load_airline(), fh=[1]).predict()
+assert "darts" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- forecasts --------------------------------------------------------------------------------
+
+
+def test_beats_seasonal_naive_with_its_defaults() -> None:
+    y = load_airline()
+    train, test = temporal_train_test_split(y, test_size=12)
+    fh = range(1, 13)
+    forecast = RimerForecaster(input_chunk_length=36, random_state=0).fit(train, fh=fh).predict()
+    naive = NaiveForecaster(sp=12).fit(train, fh=fh).predict()
+    error = MeanAbsoluteError()
+    assert error(test, forecast) < 0.8 * error(test, naive)
+
+
+def test_any_horizon_gives_the_steps_it_names(fitted: RimerForecaster) -> None:
+    """Gapped, unordered or beyond the direct steps; sktime sorts horizons."""
+    whole = fitted.predict(fh=range(1, 15))
+    for fh in ([12], [2, 5, 14], [5, 2], [1]):
+        expected = whole.iloc[[step - 1 for step in sorted(fh)]]
+        pd.testing.assert_frame_equal(fitted.predict(fh=fh), expected)
+
+
+def test_absolute_horizons_name_the_same_steps(fitted: RimerForecaster) -> None:
+    days = wave().index[-1] + np.array([2, 5])
+    fh = ForecastingHorizon(pd.PeriodIndex(days, freq="D"), is_relative=False)
+    pd.testing.assert_frame_equal(fitted.predict(fh=fh), fitted.predict(fh=[2, 5]))
+
+
+def test_the_direct_steps_are_those_of_fit_unless_given() -> None:
+    y = wave()
+    assert RimerForecaster(**TINY).fit(y, fh=[3, 7]).network_.output_chunk_length == 7
+    assert RimerForecaster(**TINY).fit(y).network_.output_chunk_length == 24
+    given = RimerForecaster(**TINY, output_chunk_length=5).fit(y, fh=[9])
+    assert given.network_.output_chunk_length == 5
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.RangeIndex(5, 125),
+        pd.date_range("2020-01-31", periods=120, freq="ME"),
+        pd.date_range("2020-01-01", periods=120, freq="h", tz="Europe/Paris"),
+        pd.period_range("2020-01", periods=120, freq="M"),
+    ],
+    ids=["range", "month ends", "hours with a time zone", "periods"],
+)
+def test_any_regular_index(index: pd.Index) -> None:
+    y = wave().set_axis(index)
+    forecast = RimerForecaster(**TINY).fit(y[:-4], fh=range(1, 5)).predict()
+    pd.testing.assert_index_equal(forecast.index, index[-4:], check_names=False, exact="equiv")
+
+
+def test_forecasts_follow_the_units_of_the_series() -> None:
+    forecast = RimerForecaster(**TINY).fit(wave(), fh=range(1, 7)).predict()
+    scaled = RimerForecaster(**TINY).fit(1e6 * wave() + 1e8, fh=range(1, 7)).predict()
+    np.testing.assert_allclose((scaled - 1e8) / 1e6, forecast, atol=1e-4)
+
+
+def test_multivariate_components_by_the_same_weights() -> None:
+    y = wave(columns=3)
+    forecaster = RimerForecaster(**TINY).fit(y, fh=range(1, 7))
+    forecast = forecaster.predict()
+    assert list(forecast.columns) == ["y0", "y1", "y2"]
+    turned = RimerForecaster(**TINY).fit(y[["y2", "y0", "y1"]], fh=range(1, 7)).predict()
+    np.testing.assert_allclose(turned[["y0", "y1", "y2"]], forecast, atol=0.01)
+
+
+# --- quantiles --------------------------------------------------------------------------------
+
+
+def test_quantiles_never_cross_and_the_median_is_the_forecast(fitted: RimerForecaster) -> None:
+    alpha = [0.001, 0.01, 0.1, 0.3, 0.5, 0.77, 0.9, 0.99, 0.999]
+    quantiles = fitted.predict_quantiles(fh=range(1, 20), alpha=alpha)
+    assert (np.diff(quantiles.to_numpy(), axis=1) >= 0).all()
+    np.testing.assert_allclose(
+        quantiles[("y0", 0.5)], fitted.predict(fh=range(1, 20))["y0"], rtol=1e-6
+    )
+
+
+def test_trained_quantiles_are_the_network_and_others_lie_between(fitted: RimerForecaster) -> None:
+    quantiles = fitted.predict_quantiles(alpha=[0.1, 0.17, 0.25])
+    low, between, high = quantiles.to_numpy().T
+    assert (low < between).all()
+    assert (between < high).all()
+
+
+def test_intervals_cover_about_what_they_claim() -> None:
+    rng = np.random.default_rng(0)
+    y = pd.Series(rng.normal(10, 2, size=600))
+    forecaster = RimerForecaster(**{**TINY, "n_epochs": 20}).fit(y[:400], fh=range(1, 21))
+    covered = []
+    for start in range(400, 600, 20):
+        interval = forecaster.predict_interval(coverage=0.8)[0][0.8]
+        actual = y[start : start + 20]
+        covered += list((interval["lower"] <= actual) & (actual <= interval["upper"]))
+        forecaster.update(actual, update_params=False)
+    assert 0.7 < np.mean(covered) < 0.9
+
+
+def test_distributions_and_pinball_scores(fitted: RimerForecaster) -> None:
+    distribution = fitted.predict_proba()
+    np.testing.assert_allclose(distribution.mean(), fitted.predict())
+    quantiles = fitted.predict_quantiles(alpha=[0.1, 0.9])
+    actual = wave(126).iloc[-6:]
+    assert 0 < PinballLoss()(actual, quantiles) < 2
+
+
+def test_one_quantile_is_enough_to_forecast_but_not_to_interpolate() -> None:
+    forecaster = RimerForecaster(**TINY, quantiles=(0.5,)).fit(wave(), fh=[1, 2])
+    np.testing.assert_allclose(forecaster.predict_quantiles(alpha=0.5), forecaster.predict())
+    with pytest.raises(
+        ValueError, match=r"alpha=\[0.1\] cannot be forecast from quantiles=\(0.5,\)"
+    ):
+        forecaster.predict_quantiles(alpha=[0.1])
+
+
+# --- exogenous data ---------------------------------------------------------------------------
+
+
+def caused(n: int = 300) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A target that is white noise but for its cause, in units of its own."""
+    rng = np.random.default_rng(0)
+    index = pd.period_range("2020-01-01", periods=n, freq="D")
+    X = pd.DataFrame({"x": 5000 + 300 * rng.normal(size=n)}, index=index)
+    return X.rename(columns={"x": "y"}) * 0.01, X
+
+
+def test_a_cause_known_in_advance_is_used() -> None:
+    y, X = caused()
+    settings = {**TINY, "n_epochs": 100, "learning_rate": 3e-3}
+    forecaster = RimerForecaster(**settings).fit(y[:250], X=X[:250], fh=range(1, 51))
+    forecast = forecaster.predict(X=X[250:])
+    without = RimerForecaster(**settings).fit(y[:250], fh=range(1, 51)).predict()
+    error = MeanAbsoluteError()
+    assert error(y[250:], forecast) < 0.3 * error(y[250:], without)
+
+
+def test_X_may_hold_past_and_other_rows_too() -> None:
+    y, X = caused(100)
+    forecaster = RimerForecaster(**TINY).fit(y[20:80], X=X, fh=range(1, 6))
+    needed = forecaster.predict(X=X[80:85])
+    pd.testing.assert_frame_equal(forecaster.predict(X=X), needed)
+    changed = X.copy()
+    changed.iloc[[0, 90]] = 1e6  # before y, and after the horizon
+    pd.testing.assert_frame_equal(forecaster.predict(X=changed), needed)
+
+
+def test_rows_of_X_that_are_lacking_are_named() -> None:
+    y, X = caused(100)
+    with pytest.raises(
+        ValueError, match=r"X has no row for 20 of 80 time points .* first being 2020-01-01"
+    ):
+        RimerForecaster(**TINY).fit(y[:80], X=X[20:80], fh=[1])
+    forecaster = RimerForecaster(**TINY).fit(y[:80], X=X[:80], fh=[4])
+    with pytest.raises(ValueError, match=r"X has no row for 2 of 28 .* first being 2020-03-21"):
+        forecaster.predict(X=X[82:])
+
+
+def test_other_columns_of_X_are_named() -> None:
+    y, X = caused(100)
+    forecaster = RimerForecaster(**TINY).fit(y[:80], X=X[:80], fh=[1])
+    with pytest.raises(ValueError, match=r"X has columns \['z'\], but .* fitted with \['x'\]"):
+        forecaster.predict(X=X[80:].rename(columns={"x": "z"}))
+    with pytest.raises(ValueError, match="got no X, but RimerForecaster was fitted with X"):
+        forecaster.predict()
+    with pytest.raises(ValueError, match="got X, but RimerForecaster was fitted without X"):
+        RimerForecaster(**TINY).fit(y[:80], fh=[1]).predict(X=X[80:])
+
+
+# --- update -----------------------------------------------------------------------------------
+
+
+def test_update_without_parameters_moves_the_context_only() -> None:
+    y = wave()
+    forecaster = RimerForecaster(**TINY).fit(y[:100], fh=range(1, 7))
+    weights = deepcopy(forecaster.network_.state_dict())
+    before = forecaster.predict()
+    forecaster.update(y[100:], update_params=False)
+    after = forecaster.predict()
+    assert forecaster.cutoff == y.index[-1:]
+    assert after.index[0] == y.index[-1] + 1
+    assert not np.allclose(after, before)
+    for name, weight in forecaster.network_.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
+
+
+@pytest.mark.parametrize("update_params", [False, True])
+def test_windows_that_overlap_what_is_known_change_nothing(update_params: bool) -> None:
+    y = wave()
+    forecasts = []
+    for new in (y[100:], y[60:], y):
+        forecaster = RimerForecaster(**TINY).fit(y[:100], fh=range(1, 7))
+        forecasts.append(forecaster.update(new, update_params=update_params).predict())
+    pd.testing.assert_frame_equal(forecasts[1], forecasts[0])
+    pd.testing.assert_frame_equal(forecasts[2], forecasts[0])
+
+
+def test_one_value_at_a_time_is_as_good_as_all_at_once() -> None:
+    y = wave()
+    at_once = RimerForecaster(**TINY).fit(y[:100], fh=range(1, 7))
+    at_once.update(y[100:], update_params=False)
+    one_by_one = RimerForecaster(**TINY).fit(y[:100], fh=range(1, 7))
+    for i in range(100, 120):
+        one_by_one.update(y[i : i + 1], update_params=False)
+    pd.testing.assert_frame_equal(one_by_one.predict(), at_once.predict())
+
+
+def test_update_with_parameters_trains_on_what_is_new() -> None:
+    """The season changes from four to five steps, and the forecaster follows."""
+    rng = np.random.default_rng(0)
+    pulses = np.concatenate([np.arange(200) % 4 == 0, np.arange(200) % 5 == 0])
+    y = pd.Series(pulses + 0.01 * rng.normal(size=400))
+    settings = {**TINY, "n_epochs": 50, "learning_rate": 1e-2, "output_chunk_length": 5}
+    errors = {}
+    for update_params in (False, True):
+        forecaster = RimerForecaster(**settings).fit(y[:200], fh=range(1, 6))
+        for start in range(200, 380, 20):
+            forecaster.update(y[start : start + 20], update_params=update_params)
+        errors[update_params] = MeanAbsoluteError()(y[380:385], forecaster.predict())
+    assert errors[True] < 0.7 * errors[False]
+
+
+def test_update_predict_looks_at_nothing_after_the_cutoff() -> None:
+    y = wave()
+    forecaster = RimerForecaster(**TINY).fit(y[:80], fh=[1])
+    cv = SlidingWindowSplitter(fh=[1], window_length=30, step_length=1)
+    changed = y.copy()
+    changed.iloc[100:] += 50
+    moving = forecaster.update_predict(y[50:], cv=cv, update_params=False)
+    disturbed = forecaster.update_predict(changed[50:], cv=cv, update_params=False)
+    known = moving.index <= y.index[100]
+    np.testing.assert_array_equal(moving[known], disturbed[known])
+    assert not np.allclose(moving[~known], disturbed[~known])
+
+
+# --- panels -----------------------------------------------------------------------------------
+
+
+def test_a_panel_trains_one_model_and_each_series_goes_on_from_its_own_end() -> None:
+    y = panel({"a": 120, "b": 60, "c": 90})
+    forecaster = RimerForecaster(**TINY).fit(y, fh=range(1, 4))
+    assert not hasattr(forecaster, "forecasters_"), "one model, not one a series"
+    forecast = forecaster.predict()
+    assert forecast.index.names == ["shop", "day"]
+    for i, name in enumerate("abc"):
+        end = y.loc[name].index[-1]
+        assert list(forecast.loc[name].index) == [end + 1, end + 2, end + 3]
+        assert (forecast.loc[name] - 100 * i).abs().to_numpy().max() < 3
+    quantiles = forecaster.predict_quantiles(alpha=[0.1, 0.9])
+    assert quantiles.index.equals(forecast.index)
+    assert (quantiles[("y0", 0.1)] <= quantiles[("y0", 0.9)]).all()
+
+
+def test_a_panel_update_moves_the_series_that_got_values() -> None:
+    y = panel({"a": 80, "b": 80})
+    forecaster = RimerForecaster(**TINY).fit(y.groupby(level=0).head(70), fh=[1])
+    forecaster.update(y.loc[["b"]], update_params=True)
+    forecast = forecaster.predict()
+    assert forecast.loc["a"].index[0] == y.loc["a"].index[70]
+    assert forecast.loc["b"].index[0] == y.loc["b"].index[-1] + 1
+
+
+def test_a_hierarchy() -> None:
+    y = pd.concat({"north": panel({"a": 40, "b": 40}), "south": panel({"a": 40})}, names=["region"])
+    forecast = RimerForecaster(**TINY).fit(y, fh=[1, 2]).predict()
+    assert list(forecast.index.droplevel(-1).unique()) == [
+        ("north", "a"),
+        ("north", "b"),
+        ("south", "a"),
+    ]
+
+
+def test_a_panel_with_causes() -> None:
+    y, X = caused(60)
+    both = pd.concat({"a": y, "b": 2 * y}), pd.concat({"a": X, "b": X})
+    past = both[0].groupby(level=0).head(50), both[1].groupby(level=0).head(50)
+    forecaster = RimerForecaster(**TINY).fit(*past, fh=range(1, 6))
+    forecast = forecaster.predict(X=both[1])
+    assert forecast.shape == (10, 1)
+    with pytest.raises(ValueError, match=r"X of series \('b',\) has no row for 5 of"):
+        forecaster.predict(X=both[1].loc[["a"]])
+
+
+# --- evaluation and search --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["refit", "update", "no-update_params"])
+def test_evaluate(strategy: str) -> None:
+    cv = ExpandingWindowSplitter(fh=range(1, 7), initial_window=80, step_length=10)
+    results = evaluate(RimerForecaster(**TINY), cv, wave(), strategy=strategy, error_score="raise")
+    assert len(results) == 4
+    assert np.isfinite(results.iloc[:, 0]).all()
+
+
+def test_evaluate_in_threads_gives_the_same_scores_and_leaves_the_process_alone() -> None:
+    cv = ExpandingWindowSplitter(fh=range(1, 7), initial_window=80, step_length=10)
+    process = torch.get_rng_state()
+    scores = [
+        evaluate(
+            RimerForecaster(**TINY),
+            cv,
+            wave(),
+            error_score="raise",
+            backend=backend,
+            backend_params=parameters,
+        )["test_MeanAbsolutePercentageError"]
+        for backend, parameters in ((None, None), ("threading", {"n_jobs": 4}))
+    ]
+    np.testing.assert_array_equal(*scores)
+    assert torch.equal(torch.get_rng_state(), process)
+
+
+def test_grid_search_over_layer_strings() -> None:
+    cv = ExpandingWindowSplitter(fh=range(1, 7), initial_window=80, step_length=20)
+    search = ForecastingGridSearchCV(
+        RimerForecaster(**TINY),
+        cv,
+        {"layers": [None, "rwkv7*1", "rwkv7*2"], "learning_rate": [1e-3, 1e-2]},
+        error_score="raise",
+    )
+    search.fit(wave(), fh=range(1, 7))
+    assert search.best_params_["layers"] in (None, "rwkv7*1", "rwkv7*2")
+    assert len(search.cv_results_) == 6
+    assert len(search.predict()) == 6
+
+
+# --- life of a forecaster ---------------------------------------------------------------------
+
+
+def test_ten_fits_are_bit_equal_and_another_seed_differs() -> None:
+    y = wave()
+
+    def fit(seed: int) -> np.ndarray:
+        settings = {**TINY, "random_state": seed}
+        return RimerForecaster(**settings).fit(y, fh=range(1, 7)).predict().to_numpy()
+
+    first = fit(0)
+    with ThreadPoolExecutor(4) as pool:
+        for forecast in pool.map(fit, [0] * 9):
+            np.testing.assert_array_equal(forecast, first)
+    assert not np.allclose(fit(1), first)
+
+
+def test_without_a_seed_fits_differ() -> None:
+    forecasts = [
+        RimerForecaster(**{**TINY, "random_state": None}).fit(wave(), fh=[1]).predict().iloc[0, 0]
+        for _ in range(2)
+    ]
+    assert forecasts[0] != forecasts[1]
+
+
+def test_clone_keeps_the_arguments_and_nothing_else(fitted: RimerForecaster) -> None:
+    clone = fitted.clone()
+    assert clone.get_params() == fitted.get_params()
+    assert not clone.is_fitted
+    assert not hasattr(clone, "network_")
+
+
+@pytest.mark.parametrize("copy", [deepcopy, lambda f: pickle.loads(pickle.dumps(f))])
+def test_copies_forecast_the_same(copy: Any, fitted: RimerForecaster) -> None:
+    pd.testing.assert_frame_equal(copy(fitted).predict(), fitted.predict())
+
+
+def test_save_and_load_in_a_fresh_process(fitted: RimerForecaster, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "forecaster"
+    fitted.save(path)  # to forecaster.zip
+    code = f"""
+from sktime.base import load
+print(load({str(path)!r}).predict().to_numpy().tobytes().hex())
+"""
+    printed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert printed[-1] == fitted.predict().to_numpy().tobytes().hex()
+
+
+def test_a_fitted_forecaster_is_its_weights_and_the_end_of_the_series() -> None:
+    """No trainer, and no training data beyond what a forecast reads and an update trains on."""
+    sizes = []
+    for n in (100, 5000):
+        forecaster = RimerForecaster(**{**TINY, "n_epochs": 1, "batch_size": 512})
+        forecaster.fit(wave(n), fh=range(1, 7))
+        sizes.append(len(pickle.dumps(forecaster)))
+        assert b"Trainer" not in pickle.dumps(forecaster)
+    assert sizes[1] < sizes[0] + 200
+
+
+def test_silent_unless_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    RimerForecaster(**TINY).fit(wave(), fh=[1]).predict()
+    assert capfd.readouterr() == ("", "")
+    asked = RimerForecaster(**TINY, trainer_kwargs={"enable_progress_bar": True})
+    asked.fit(wave(), fh=[1])
+    assert "train_loss" in "".join(capfd.readouterr())
+
+
+def test_trainer_arguments_reach_the_trainer() -> None:
+    """One epoch less is another fit: Lightning's own limit overrides ours."""
+    fits = [
+        RimerForecaster(**{**TINY, **change}).fit(wave(), fh=[1]).predict().iloc[0, 0]
+        for change in ({"n_epochs": 1}, {"n_epochs": 9, "trainer_kwargs": {"max_epochs": 1}})
+    ]
+    assert fits[0] == fits[1]
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("where", ["y", "X"])
+def test_a_value_that_cannot_be_used_is_named(where: str, value: float) -> None:
+    data = {"y": wave(), "X": wave().rename(columns={"y0": "x"})}
+    data[where].iloc[77, 0] = value
+    column = data[where].columns[0]
+    with pytest.raises(
+        ValueError,
+        match=f"{where} has 1 missing or infinite .* column '{column}' at 2020-03-18.*Imputer",
+    ):
+        RimerForecaster(**TINY).fit(**data, fh=[1])
+
+
+def test_a_bad_value_is_found_in_panels_and_updates(fitted: RimerForecaster) -> None:
+    y = panel({"a": 30, "b": 30})
+    y.iloc[40] = np.nan
+    with pytest.raises(
+        ValueError, match=r"y has 1 missing .* at \('b', Period\('2020-01-11', 'D'\)\)"
+    ):
+        RimerForecaster(**TINY).fit(y, fh=[1])
+    new = wave(130).iloc[120:]["y0"]
+    new.iloc[3] = np.inf
+    with pytest.raises(ValueError, match=r"y has 1 missing or infinite .* at 2020-05-03: inf"):
+        fitted.update(new)
+
+
+def test_a_series_too_short_is_named() -> None:
+    with pytest.raises(ValueError, match="y has 1 time point, but training needs at least 2"):
+        RimerForecaster(**TINY).fit(wave(1), fh=[1])
+    with pytest.raises(ValueError, match=r"y of series \('b',\) has 1 time point"):
+        RimerForecaster(**TINY).fit(panel({"a": 30, "b": 1}), fh=[1])
+
+
+@pytest.mark.parametrize("fh", [0, [0], -2, [-1, 1]])
+def test_a_horizon_that_is_not_ahead_is_named(fh: Any, fitted: RimerForecaster) -> None:
+    message = "reaches back to what was observed.*all steps must be at least 1"
+    with pytest.raises(ValueError, match=message):
+        fitted.predict(fh=fh)
+    with pytest.raises(ValueError, match=message):
+        RimerForecaster(**TINY).fit(wave(), fh=fh)
+
+
+def test_an_empty_horizon_is_named() -> None:
+    with pytest.raises(ValueError, match="`fh` must not be empty"):
+        RimerForecaster(**TINY).fit(wave(), fh=[])
+
+
+def test_other_columns_of_y_are_named(fitted: RimerForecaster) -> None:
+    with pytest.raises(
+        ValueError, match=r"y has columns \['y0', 'y1'\], but .* fitted with \['y0'\]"
+    ):
+        fitted.update(wave(130, columns=2).iloc[120:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_chunk_length": 0}, "input_chunk_length=0 must be a whole number of at least 1"),
+        ({"output_chunk_length": 0}, "output_chunk_length=0 must be a whole number of at least 1"),
+        ({"layers": "rwvk7"}, "unknown layer 'rwvk7'"),
+        ({"width": 10}, "width=10 is not a multiple of head_size=4"),
+        ({"batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),
+        ({"n_epochs": 0}, "n_epochs=0 must be a whole number of at least 1"),
+        (
+            {"quantiles": (0.1, 0.9)},
+            r"quantiles=\(0\.1, 0\.9\) must be .* with 0\.5 among them|0\.5 among",
+        ),
+        ({"quantiles": (0.5, 0.1)}, "must be ascending probabilities"),
+        ({"quantiles": (0.5, 1.0)}, "must be ascending probabilities between 0 and 1"),
+        ({"quantiles": ()}, "must be ascending probabilities"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RimerForecaster(**{**TINY, **arguments}).fit(wave(), fh=[1])
