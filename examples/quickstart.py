@@ -12,7 +12,9 @@ quickstart.png, the forecasts.
 from __future__ import annotations
 
 import argparse
+import logging
 import platform
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +63,11 @@ def models() -> dict[str, Callable[[], ForecastingModel]]:
         "n_epochs": EPOCHS,
         "loss_fn": torch.nn.L1Loss(),
         "random_state": 0,
-        "pl_trainer_kwargs": {"accelerator": "cpu", "enable_model_summary": False},
+        "pl_trainer_kwargs": {
+            "accelerator": "cpu",
+            "enable_model_summary": False,
+            "enable_progress_bar": sys.stdout.isatty(),
+        },
     }
     theirs = {**common, "optimizer_kwargs": {"lr": 1e-3}, "use_reversible_instance_norm": True}
     return {
@@ -128,30 +134,30 @@ def measure(
     return row, forecasts
 
 
-def as_markdown(table: pd.DataFrame) -> str:
-    """Format the table, with how it was made below."""
-    formats = {"R2": "{:.4f}", "fit, s": "{:.1f}", "predict, ms": "{:.1f}", "parameters": "{:,}"}
-    columns = {
-        name: [formats.get(name, "{:.3f}").format(x) for x in table[name]]
-        for name in table.columns[1:]
-    }
-    rows = zip(table.iloc[:, 0], *columns.values(), strict=True)
-    lines = [
-        f"| {' | '.join(table.columns)} |",
-        f"| --- |{' ---: |' * len(columns)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-        f"`python examples/quickstart.py`, one seed, {EPOCHS} epochs, "
-        f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, "
-        f"rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, "
-        f"torch {torch.__version__}, Python {platform.python_version()}.",
-    ]
-    return "\n".join(lines) + "\n"
+def as_page(table: pd.DataFrame) -> str:
+    """Format the table as a page, with the plot and how both were made."""
+    formats = {"fit, s": "{:.1f}".format, "predict, ms": "{:.1f}".format}
+    return f"""# Quick start: weekly CO2 at Mauna Loa
+
+```text
+{table.to_string(index=False, formatters=formats, float_format="{:.3f}".format)}
+```
+
+`python examples/quickstart.py`, one seed, {EPOCHS} epochs, on {torch.get_num_threads()}
+threads of a {platform.machine()} CPU with rimer_forecaster {rimer_forecaster.__version__},
+darts {darts.__version__}, torch {torch.__version__} and Python {platform.python_version()}.
+
+![Forecasts over measurements](quickstart.png)
+
+{(__doc__ or "").partition("FOLDER]")[2].strip()}
+"""
 
 
 def plot(forecasts: dict[str, list[TimeSeries]], test: TimeSeries, table: pd.DataFrame) -> Figure:
     """One panel a model: its half-year forecasts over what was measured."""
-    figure, axes = plt.subplots(3, 2, figsize=(12, 9), sharex=True, sharey=True)
+    figure, axes = plt.subplots(
+        3, 2, figsize=(12, 9), sharex=True, sharey=True, layout="constrained"
+    )
     errors = dict(zip(table["model"], table["MAE, ppm"], strict=True))
     measured = test[LOOK_BACK:]
     for axis, (name, windows) in zip(axes.flat, forecasts.items(), strict=True):
@@ -163,7 +169,6 @@ def plot(forecasts: dict[str, list[TimeSeries]], test: TimeSeries, table: pd.Dat
         axis.set_title(f"{name}: MAE {errors[name]:.2f} ppm")
     axes[0, 0].legend()
     figure.supylabel("CO2 at Mauna Loa, ppm")
-    figure.tight_layout()
     return figure
 
 
@@ -173,6 +178,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     train, test = load()
     print(f"{len(train)} weeks to train on, {len(test) - LOOK_BACK} weeks to forecast")
     rows, forecasts = [], {}
@@ -181,8 +187,9 @@ def main() -> None:
         rows.append(row)
         print(f"{name}: MAE {row['MAE, ppm']:.3f} ppm, fitted in {row['fit, s']:.1f} s", flush=True)
     table = pd.DataFrame(rows)
-    print("\n" + as_markdown(table))
-    (output / "quickstart.md").write_text(as_markdown(table))
+    page = as_page(table)
+    print("\n" + page.partition("!")[0])
+    (output / "quickstart.md").write_text(page)
     plot(forecasts, test, table).savefig(output / "quickstart.png", dpi=110)
     print(f"wrote {output / 'quickstart.md'} and {output / 'quickstart.png'}")
 

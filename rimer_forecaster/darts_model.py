@@ -88,7 +88,8 @@ class RimerModel(MixedCovariatesTorchModel):
     >>> from darts import TimeSeries
     >>> from rimer_forecaster import RimerModel
     >>> series = TimeSeries.from_values(np.sin(np.arange(300, dtype=np.float32) / 4))
-    >>> model = RimerModel(input_chunk_length=48, n_epochs=1, random_state=0)
+    >>> silent = {"enable_progress_bar": False, "enable_model_summary": False}
+    >>> model = RimerModel(input_chunk_length=48, n_epochs=1, pl_trainer_kwargs=silent)
     >>> forecast = model.fit(series).predict(24)
     >>> len(forecast)
     24
