@@ -69,13 +69,15 @@ def fitted() -> RimerModel:
 
 
 def test_one_argument_is_enough_and_beats_seasonal_naive() -> None:
-    series = wave(400)
+    series = wave(400) + linear_timeseries(
+        0, 4, length=400, start=wave().start_time(), dtype=np.float32
+    )
     train, test = series[:-24], series[-24:]
     model = RimerModel(input_chunk_length=96, random_state=0, **QUIET).fit(train)
     assert model.output_chunk_length == 24
     assert model.epochs_trained == 100  # 257 windows, 9 steps an epoch
     naive = NaiveSeasonal(12).fit(train).predict(24)
-    assert mae(test, model.predict(24)) < 0.8 * mae(test, naive)
+    assert mae(test, model.predict(24)) < 0.7 * mae(test, naive)
 
 
 def test_predict_beyond_the_output_chunk_feeds_forecasts_back(fitted: RimerModel) -> None:
@@ -276,6 +278,26 @@ print(model.predict(8, verbose=False).values().tobytes().hex())
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert printed[-1] == fitted.predict(8).values().tobytes().hex()
+
+
+class Intruder:
+    def __init__(self, trace: pathlib.Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pathlib.Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("suffix", ["", ".ckpt"])
+def test_code_in_a_file_is_refused_and_does_not_run(
+    suffix: str, fitted: RimerModel, tmp_path: pathlib.Path
+) -> None:
+    path, trace = tmp_path / "model.pt", tmp_path / "trace"
+    fitted.save(str(path))
+    torch.save({"state_dict": Intruder(trace)}, f"{path}{suffix}")
+    with pytest.raises(RuntimeError, match="not allow-listed for safe loading"):
+        RimerModel.load(str(path))
+    assert not trace.exists()
 
 
 def test_a_loaded_model_goes_on_training(fitted: RimerModel, tmp_path: pathlib.Path) -> None:
