@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Dropout, build_layers, check_layers
-from .layers.initialisation import uniform_linear
+from .layers import Dropout, check_layers
+from .patch_reader import PatchReader, since_first
 
 __all__ = ["RimerNetwork", "default_patch_length"]
 
@@ -67,7 +67,7 @@ class RimerNetwork(nn.Module):
     ------
     ValueError
         If a size is out of range, the head size does not divide the width, the layer string cannot
-        be read, or a parameter kind is unknown.
+        be read, or the outputs are neither locations and scales nor ascending probabilities.
 
     Examples
     --------
@@ -233,9 +233,10 @@ class RimerNetwork(nn.Module):
         return torch.cat(parts, -1) if parts else self.offset.new_empty(0)
 
     def _centre_covariates(self, covariates: Tensor, missing: Tensor | None) -> Tensor:
-        """Subtract the mean over the observed window, (B, L + H, n) -> (B, n, L + H).
+        """Subtract the mean over the window, (B, L + H, n) -> (B, n, L + H).
 
-        The target enters less its mean over the window, so that is what its causes explain.
+        The target enters less its mean over the window, so that is what its causes explain. What
+        lies before the first observed target is padding.
         """
         L, p = self.input_chunk_length, self.past_covariates
         window = covariates[:, :L]
@@ -243,10 +244,10 @@ class RimerNetwork(nn.Module):
             mean = window.mean(1, keepdim=True)
             window = window - mean
         else:
-            observed = ~missing.all(1)[..., None]  # (B, C, L) -> (B, L, 1)
-            count = observed.sum(1, keepdim=True).clamp_min(1)
-            mean = window.where(observed, 0.0).sum(1, keepdim=True) / count
-            window = (window - mean).where(observed, 0.0)
+            begun = since_first(~missing.all(1))[..., None]  # (B, C, L) -> (B, L, 1)
+            count = begun.sum(1, keepdim=True).clamp_min(1)
+            mean = window.where(begun, 0.0).sum(1, keepdim=True) / count
+            window = (window - mean).where(begun, 0.0)
         horizon = covariates[:, L:]
         horizon = torch.cat((horizon[..., :p], horizon[..., p:] - mean[..., p:]), -1)
         return torch.cat((window, horizon), 1).mT
@@ -297,111 +298,6 @@ class RimerNetwork(nn.Module):
             }
             for (factor, is_matrix), parameters in groups.items()
         ]
-
-
-class PatchReader(nn.Module):
-    """Patches to tokens, layers over them, and a head on the last one.
-
-    Parameters
-    ----------
-    layers, width, head_size, patch_length, dropout
-        As in `RimerNetwork`.
-    covariates, static_covariates
-        Number of components.
-    outputs
-        Number of outputs per target component.
-    """
-
-    def __init__(
-        self,
-        layers: str,
-        *,
-        width: int,
-        head_size: int,
-        patch_length: int,
-        dropout: float,
-        covariates: int,
-        static_covariates: int,
-        outputs: int,
-    ) -> None:
-        super().__init__()
-        self.patch_length = patch_length
-        # The second half weighs the marks of missing values.
-        self.embed_target = nn.Linear(2 * patch_length, width)
-        self.embed_covariates = (
-            nn.Linear(covariates * patch_length, width, bias=False) if covariates else None
-        )
-        self.embed_static = (
-            nn.Linear(static_covariates, width, bias=False) if static_covariates else None
-        )
-        self.layers = build_layers(layers, width=width, head_size=head_size, dropout=dropout)
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, outputs, bias=False)
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter anew; the head starts at zero."""
-        for embed in (self.embed_target, self.embed_covariates, self.embed_static):
-            if embed is not None:
-                uniform_linear(embed, generator)
-        self.layers.reset_parameters(generator)
-        self.norm.reset_parameters()
-        nn.init.zeros_(self.head.weight)
-
-    def forward(
-        self,
-        values: Tensor,
-        *,
-        missing: Tensor | None,
-        covariates: Tensor,
-        ahead: int,
-        static_covariates: Tensor | None,
-    ) -> Tensor:
-        """Read windows.
-
-        Parameters
-        ----------
-        values
-            Scaled target, zero where missing, (B, C, L).
-        missing
-            Marks of missing values, (B, C, L), or None.
-        covariates
-            (B, L + H, n); not read if the reader was built for none.
-        ahead
-            Number of steps after the window whose covariates are read, as tokens of their own.
-        static_covariates
-            (B, C or 1, n), or None.
-
-        Returns
-        -------
-        Tensor
-            (B, C, outputs).
-        """
-        _, C, L = values.shape
-        P = self.patch_length
-        weight, bias = self.embed_target.weight, self.embed_target.bias
-        lead = -L % P  # steps that fill the first patch
-        tokens = F.linear(F.pad(values, (lead, 0)).unflatten(-1, (-1, P)), weight[:, :P], bias)
-        mask = None
-        if missing is not None:
-            marks = F.pad(missing, (lead, 0)).unflatten(-1, (-1, P))  # (B, C, T, P)
-            tokens = tokens + F.linear(marks.to(values.dtype), weight[:, P:])
-            mask = ~F.pad(missing, (lead, 0), value=True).unflatten(-1, (-1, P)).all(-1)
-        if self.embed_covariates is not None:
-            window = F.pad(covariates[:, :L], (0, 0, lead, 0)).unflatten(1, (-1, P)).flatten(2)
-            tokens = tokens + self.embed_covariates(window)[:, None]  # (B, 1, T, D)
-            if ahead:  # every target value of these tokens is marked as missing
-                horizon = F.pad(covariates[:, L:], (0, 0, 0, -ahead % P))
-                future = self.embed_covariates(horizon.unflatten(1, (-1, P)).flatten(2))
-                future = (future + weight[:, P:].sum(1) + bias)[:, None].expand(-1, C, -1, -1)
-                tokens = torch.cat((tokens, future), 2)
-                if mask is not None:
-                    mask = F.pad(mask, (0, future.shape[2]), value=True)
-        if self.embed_static is not None:
-            tokens = tokens + self.embed_static(static_covariates)[:, :, None]
-        y, _ = self.layers(
-            tokens.flatten(0, 1), mask=None if mask is None else mask.flatten(0, 1)
-        )  # (B * C, T, D)
-        return self.head(self.norm(y[:, -1])).unflatten(0, (-1, C))
 
 
 def check_network_arguments(

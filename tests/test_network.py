@@ -223,6 +223,21 @@ def test_every_kind_of_covariate_changes_the_forecast(name: str) -> None:
     assert (net(x, **changed) - net(x, **given())).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("part", ["lag_filter", "reader"])
+def test_a_gap_in_the_target_hides_no_covariate_but_padding_does(part: str) -> None:
+    net, x = network(past_covariates=1, patch_length=8), windows()
+    with torch.no_grad():  # leave one way from covariates to forecast
+        (net.lag_filter if part == "reader" else net.reader.head).weight.zero_()  # type: ignore[union-attr]
+    mask = torch.ones_like(x, dtype=torch.bool)
+    mask[:, :8] = mask[:, 16:24] = False
+    for first, seen in ((0, False), (16, True)):
+        changed = covariates(L, 1)
+        changed[:, first : first + 8] += torch.arange(8.0)[:, None]
+        before = net(x, past_covariates=covariates(L, 1), mask=mask)
+        after = net(x, past_covariates=changed, mask=mask)
+        assert torch.equal(before, after) is not seen
+
+
 def test_static_covariates_may_be_shared_by_all_components() -> None:
     net, x = network(static_covariates=2), windows()
     shared = covariates(1, 2)
