@@ -33,7 +33,12 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if extra is None or missing == __name__:
+        if missing == __name__:
+            raise ImportError(
+                f"{error.name} is not here: this is a checkout, in which it lies in another folder. "
+                "Install the checkout with: python -m pip install -e ."
+            ) from error
+        if extra is None:
             raise
         raise ImportError(
             f"{name} needs the package {missing!r}, which is not installed. "

@@ -66,6 +66,21 @@ except ImportError as error:
     assert f"pip install 'rimer-forecaster[{extra}]'" in printed
 
 
+def test_a_checkout_that_is_not_installed_says_so(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "rimer_forecaster", tmp_path / "rimer_forecaster")
+    code = """
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder)]
+try:
+    from rimer_forecaster import RimerNetwork
+except ImportError as error:
+    print(error)
+"""
+    assert (
+        "Install the checkout with: python -m pip install -e ." in python(code, cwd=tmp_path).stdout
+    )
+
+
 def test_names_are_those_of_the_public_list() -> None:
     for name in rimer_forecaster.__all__:
         assert getattr(rimer_forecaster, name) is not None
