@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
         missing = (error.name or "").partition(".")[0]
         if missing == __name__:
             raise ImportError(
-                f"{error.name} is not here: this is a checkout, in which it lies in another folder. "
+                f"{error.name} is not here: this is a checkout, where it lies in another folder. "
                 "Install the checkout with: python -m pip install -e ."
             ) from error
         if extra is None:
