@@ -14,8 +14,12 @@ Letters: B sequences, T steps, H heads, K key channels, V value channels.
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,6 +48,7 @@ def wkv7(
     initial_state: Tensor | None = None,
     output_final_state: bool = False,
     lengths: Tensor | None = None,
+    lowest_log_decay: float | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor | None]:
     """Run the RWKV-7 recurrence over whole sequences.
@@ -54,8 +59,8 @@ def wkv7(
         Receptance, key, and the two vectors of the rank-one state transition, (B, T, H, K).
     w
         Natural logarithm of the decay, (B, T, H, K), at most 0. RWKV-7 layers stay above
-        `LOG_DECAY_BOUND`; lower values are legal and take the step loop when a chunk could not
-        hold their exponents.
+        `LOG_DECAY_BOUND`; lower values are legal and take a path step by step when a chunk could
+        not hold their exponents.
     v
         Value, (B, T, H, V).
     initial_state
@@ -65,9 +70,12 @@ def wkv7(
     lengths
         Number of valid steps per sequence, (B,), integers in [0, T]. Later steps are right
         padding: they leave the state alone and their output is zero.
+    lowest_log_decay
+        A promise that no value of `w` is lower. Without it `w` is read before the path is chosen,
+        and on a GPU that means to wait for it.
     backend
-        ``"auto"`` chooses by shape. ``"loop"`` (the definition) and ``"chunked"`` (matrix
-        products, Yang et al. 2024 for the delta rule) force a path.
+        ``"auto"`` chooses by device and shape. ``"triton"`` (GPU kernels), ``"numba"`` (compiled
+        for the CPU), ``"chunked"`` (matrix products) and ``"loop"`` (the definition) force a path.
 
     Returns
     -------
@@ -79,20 +87,36 @@ def wkv7(
     Raises
     ------
     ValueError
-        If shapes, dtypes or devices disagree, or the backend is unknown or cannot hold the decay.
+        If shapes, dtypes or devices disagree, or the backend is unknown or cannot run here; the
+        message says why.
     """
-    _check(r, w, k, v, a, b, initial_state, lengths)
-    output_dtype = v.dtype
+    if initial_state is not None or lengths is not None or not _agree(r, w, k, v, a, b):
+        _check(r, w, k, v, a, b, initial_state, lengths)
+    valid = None
     if lengths is not None:
         valid = (torch.arange(r.shape[1], device=r.device) < lengths[:, None])[:, :, None, None]
-        # `where`, not a product: padding may hold NaN.
-        r, w, k, v, a, b = (torch.where(valid, x, 0.0) for x in (r, w, k, v, a, b))
-    scan = _choose(backend, w)
-    state_dtype = torch.float64 if r.dtype == torch.float64 else torch.float32
+        w = torch.where(valid, w, 0.0)  # not a product: padding may hold NaN
+    training = torch.is_grad_enabled() and (r.requires_grad or k.requires_grad or v.requires_grad)
+    scan = _choose(backend, r, w, v, training=training, lowest_log_decay=lowest_log_decay)
+    if scan.__module__.startswith(_TRITON):  # masks, and accumulates in float32, by itself
+        return scan(
+            *(r, w, k, v, a, b),
+            initial_state=None if initial_state is None else initial_state.float(),
+            output_final_state=output_final_state,
+            lengths=lengths,
+        )
+    output_dtype = v.dtype
+    if valid is not None:
+        r, k, v, a, b = (torch.where(valid, x, 0.0) for x in (r, k, v, a, b))
+    state_dtype = torch.float64 if output_dtype == torch.float64 else torch.float32
+    if output_dtype != state_dtype:
+        r, w, k, v, a, b = (x.float() for x in (r, w, k, v, a, b))
+    if initial_state is not None:
+        initial_state = initial_state.to(state_dtype)
     with _full_precision(r):
         o, final_state = scan(
-            *(x.to(state_dtype) for x in (r, w, k, v, a, b)),
-            initial_state=None if initial_state is None else initial_state.to(state_dtype),
+            *(r, w, k, v, a, b),
+            initial_state=initial_state,
             output_final_state=output_final_state,
         )
     return o.to(output_dtype), final_state
@@ -150,31 +174,100 @@ def loop_scan(
     return torch.stack(outputs, 1), state if output_final_state else None
 
 
-_PATHS: dict[str, Scan] = {"loop": loop_scan, "chunked": chunked_scan}
+_BACKENDS = ("triton", "numba", "chunked", "loop")
 
 
-def _choose(backend: str, w: Tensor) -> Scan:
-    """Return the scan for a backend name and the shape and range of the log decay."""
-    T = w.shape[1]
+def _choose(
+    backend: str,
+    r: Tensor,
+    w: Tensor,
+    v: Tensor,
+    *,
+    training: bool,
+    lowest_log_decay: float | None,
+) -> Scan:
+    """Return the scan that a backend name stands for, here and for these tensors."""
+    B, T, H, K = r.shape
     if backend == "auto":
-        return loop_scan if T == 1 or not _chunk_holds(w) else chunked_scan
-    if backend not in _PATHS:
-        raise ValueError(
-            f"backend={backend!r} is unknown; use 'auto' or one of {', '.join(map(repr, _PATHS))}."
-        )
-    if backend == "chunked" and not _chunk_holds(w):
-        raise ValueError(
-            f"backend='chunked' cannot hold a log decay of {float(w.amin()):.3g}: it must be at "
-            f"least {-_SAFE_EXPONENT / min(T, MAX_CHUNK_LENGTH):.3g} here. Use backend='auto'."
-        )
-    return _PATHS[backend]
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+            # No branch on data, nothing that a graph cannot hold: layers keep a chunk's bound.
+            return loop_scan if T == 1 else chunked_scan
+        backend = "chunked"
+        if r.is_cuda and r.dtype != torch.float64:
+            obstacle = _obstacle("triton", r, v)
+            if obstacle is None:
+                backend = "triton"
+            else:
+                _warn_of_slow_path(obstacle)
+        elif T == 1:
+            backend = "loop"
+        elif r.device.type == "cpu" and _obstacle("numba", r, v) is None:
+            # Measured: the short backward pass of a large batch is cheaper as matrix products.
+            short = training and T < 16 and B * T * H * K * v.shape[3] >= 2**20
+            if not (short and _holds(w, lowest_log_decay, MAX_CHUNK_LENGTH)):
+                backend = "numba"
+        if backend == "chunked" and not _holds(w, lowest_log_decay, MAX_CHUNK_LENGTH):
+            backend = "loop"
+    elif backend not in _BACKENDS:
+        names = ", ".join(map(repr, _BACKENDS))
+        raise ValueError(f"backend={backend!r} is unknown; use 'auto' or one of {names}.")
+    else:
+        obstacle = _obstacle(backend, r, v)
+        if backend == "chunked" and not _holds(w, lowest_log_decay, MAX_CHUNK_LENGTH):
+            obstacle = (
+                f"it cannot hold a log decay of {float(w.detach().amin()):.3g}, which must be at "
+                f"least {-_SAFE_EXPONENT / min(T, MAX_CHUNK_LENGTH):.3g} here"
+            )
+        if obstacle is not None:
+            raise ValueError(
+                f"backend={backend!r} cannot run here: {obstacle}. Use backend='auto'."
+            )
+    if backend == "triton":
+        scan = _module(_TRITON + "_scan")
+        if _holds(w, lowest_log_decay, scan.C.value):
+            return scan.triton_scan
+        return _module(_TRITON + "_recurrent").recurrent_scan
+    if backend == "numba":
+        return _module(_NUMBA).numba_scan
+    return chunked_scan if backend == "chunked" else loop_scan
 
 
-def _chunk_holds(w: Tensor) -> bool:
+_NUMBA = f"{__package__}.numba_scan"
+_TRITON = f"{__package__}.triton"
+
+
+def _obstacle(backend: str, r: Tensor, v: Tensor) -> str | None:
+    """Return why a backend cannot take tensors like these, or None."""
+    if backend not in ("numba", "triton"):
+        return None
+    module = _module(_NUMBA if backend == "numba" else _TRITON + "_scan")
+    return module if isinstance(module, str) else module.unsupported(r, v)
+
+
+@functools.cache
+def _module(name: str) -> Any:
+    """Import a path's module at its first use, or return why it cannot be imported."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        package = "triton" if name.startswith(_TRITON) else "numba"
+        return f"{package} cannot be imported ({error}); install it with pip install {package}"
+
+
+@functools.cache
+def _warn_of_slow_path(obstacle: str) -> None:
+    warnings.warn(
+        f"The RWKV-7 scan runs without its GPU kernels: {obstacle}. Results are the same, slower.",
+        stacklevel=4,
+    )
+
+
+def _holds(w: Tensor, lowest_log_decay: float | None, chunk_length: int) -> bool:
     """Whether the exponents of one chunk stay within the range of float32."""
-    if torch.compiler.is_compiling():
-        return True  # no branch on data in a traced graph: RWKV-7 layers keep the bound
-    return float(w.detach().amin()) * min(w.shape[1], MAX_CHUNK_LENGTH) >= -_SAFE_EXPONENT
+    limit = -_SAFE_EXPONENT / min(w.shape[1], chunk_length)
+    if lowest_log_decay is None:
+        lowest_log_decay = float(w.detach().amin())
+    return lowest_log_decay >= limit
 
 
 def _full_precision(x: Tensor) -> torch.autocast | nullcontext[None]:
@@ -183,6 +276,21 @@ def _full_precision(x: Tensor) -> torch.autocast | nullcontext[None]:
     if torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
+
+
+def _agree(r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> bool:
+    """Whether `_check` would find nothing wrong, in as few microseconds as that takes."""
+    shape, dtype, device = r.shape, r.dtype, r.device
+    return (
+        len(shape) == 4
+        and r.numel() > 0
+        and dtype.is_floating_point
+        and shape == w.shape == k.shape == a.shape == b.shape
+        and shape[:3] == v.shape[:-1]
+        and v.numel() > 0
+        and dtype is w.dtype is k.dtype is v.dtype is a.dtype is b.dtype
+        and device == w.device == k.device == v.device == a.device == b.device
+    )
 
 
 def _check(

@@ -156,6 +156,7 @@ class RWKV7TimeMix(Mixer):
             kappa * eta.view(heads),
             initial_state=None if state is None else state["wkv"],
             output_final_state=state is not None,
+            lowest_log_decay=LOG_DECAY_BOUND,
         )
         y = self.norm(y.reshape(B * T, D)).view(heads)
         y = y + (r * k * self.bonus).sum(-1, keepdim=True) * v

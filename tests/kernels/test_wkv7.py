@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 
 from rimer_forecaster.kernels import LOG_DECAY_BOUND, chunked, wkv7, wkv7_step
 from rimer_forecaster.kernels.wkv7 import wkv7 as wkv7_of_module
 
-BACKENDS = ["loop", "chunked"]
+BACKENDS = ["loop", "chunked", "numba"]
 LENGTHS = [1, 2, 15, 16, 17, 63, 64, 65, 257]
 MODES = ["normal", "strong decay", "weak decay", "repeated keys", "zero keys"]
 
@@ -79,12 +83,43 @@ def relative_errors(actual: list[Tensor], expected: list[Tensor]) -> list[float]
 @pytest.mark.parametrize("with_state", [False, True], ids=["no state", "state"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("T", LENGTHS)
-def test_matrix_form_equals_the_definition(T: int, mode: str, with_state: bool) -> None:
+def test_every_path_equals_the_definition(T: int, mode: str, with_state: bool) -> None:
     tensors = inputs(T, mode)
     state = state_like(tensors) if with_state else None
     expected = run(tensors, state, "loop", torch.float64)
-    actual = run(tensors, state, "chunked", torch.float64)
-    assert max(relative_errors(actual, expected)) < 1e-12
+    for backend in ("chunked", "numba"):
+        actual = run(tensors, state, backend, torch.float64)
+        assert max(relative_errors(actual, expected)) < 1e-12, backend
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    T=st.integers(1, 140),
+    B=st.integers(1, 3),
+    H=st.integers(1, 3),
+    K=st.sampled_from([1, 5, 8]),
+    V=st.sampled_from([2, 6]),
+    mode=st.sampled_from(MODES),
+    with_state=st.booleans(),
+)
+def test_every_path_equals_the_definition_at_any_shape(
+    T: int, B: int, H: int, K: int, V: int, mode: str, with_state: bool
+) -> None:
+    tensors = inputs(T, mode, B=B, H=H, K=K, V=V, seed=T)
+    state = state_like(tensors) if with_state else None
+    expected = run(tensors, state, "loop", torch.float64)
+    for backend in ("chunked", "numba"):
+        actual = run(tensors, state, backend, torch.float64)
+        assert max(relative_errors(actual, expected)) < 1e-12, backend
+
+
+def test_long_sequences_in_float32() -> None:
+    tensors = inputs(8192, "weak decay", B=1, H=1, K=16, V=16)
+    expected = run(tensors, None, "numba", torch.float64)
+    for backend in ("chunked", "numba"):
+        errors = relative_errors(run(tensors, None, backend, torch.float32), expected)
+        assert errors[0] < 1e-5, backend
+        assert max(errors[1:]) < 1e-4, backend
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -198,7 +233,7 @@ def test_right_padding_is_neither_read_nor_written(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_learning_rate_of_two_reflects_and_tracks_a_thousand_swaps(backend: str) -> None:
-    swaps, n = 1000, 5
+    swaps, n = 1000, 6
     generator = torch.Generator().manual_seed(0)
     kappa = torch.zeros(1, swaps, 1, n, dtype=torch.float32)
     permutation = list(range(n))
@@ -259,26 +294,83 @@ def test_autocast_does_not_lower_the_scan(backend: str) -> None:
     assert torch.equal(mixed, plain)
 
 
-def test_a_decay_too_strong_for_a_chunk_takes_the_loop() -> None:
+def test_a_decay_too_strong_for_a_chunk_takes_a_path_step_by_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     r, w, k, v, a, b = inputs(64)
     w = 40 * w  # exp(-24) a step, far below the bound
-    o, _ = wkv7(r, w, k, v, a, b)
     expected, _ = wkv7(r, w, k, v, a, b, backend="loop")
-    assert torch.equal(o, expected)
+    o, _ = wkv7(r, w, k, v, a, b)
+    torch.testing.assert_close(o, expected, rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match=r"cannot hold a log decay of -2.*Use backend='auto'"):
         wkv7(r, w, k, v, a, b, backend="chunked")
+    without(monkeypatch, "numba")
+    o, _ = wkv7(r, w, k, v, a, b)
+    assert torch.equal(o, expected)
 
 
-def test_auto_takes_the_matrix_form_but_for_a_single_step() -> None:
-    for T, backend in ((1, "loop"), (2, "chunked"), (65, "chunked")):
-        tensors = inputs(T)
-        state = state_like(tensors)
-        o, _ = wkv7(*tensors, initial_state=state)
-        same, _ = wkv7(*tensors, initial_state=state, backend=backend)
-        assert torch.equal(o, same)
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Let the operator find a package missing."""
+    module = sys.modules[wkv7.__module__]
+    found = module._module  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        module,
+        "_module",
+        lambda name: f"no {package}: install it" if package in name else found(name),
+    )
 
 
-def test_matrix_form_keeps_a_tenth_of_the_loop_for_the_backward() -> None:
+@pytest.mark.parametrize(
+    ("T", "batch", "training", "backend"),
+    [
+        (1, 2, False, "loop"),
+        (2, 2, False, "numba"),
+        (2, 2, True, "numba"),
+        (12, 700, False, "numba"),
+        (12, 700, True, "chunked"),  # a short backward pass over many sequences
+        (16, 700, True, "numba"),
+        (65, 2, True, "numba"),
+    ],
+)
+def test_auto_chooses_by_shape(
+    T: int, batch: int, training: bool, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = [x.requires_grad_(training) for x in inputs(T, B=batch, H=2, K=8, V=8)]
+    o, _ = wkv7(*tensors)
+    same, _ = wkv7(*tensors, backend=backend)
+    assert torch.equal(o, same)
+    without(monkeypatch, "numba")
+    o, _ = wkv7(*tensors)
+    same, _ = wkv7(*tensors, backend="loop" if T == 1 else "chunked")
+    assert torch.equal(o, same)
+
+
+def test_auto_without_numba_takes_the_matrix_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "numba")
+    tensors = inputs(65)
+    o, _ = wkv7(*tensors)
+    assert torch.equal(o, wkv7(*tensors, backend="chunked")[0])
+    with pytest.raises(ValueError, match="backend='numba' cannot run here: no numba: install it"):
+        wkv7(*tensors, backend="numba")
+
+
+def test_a_promise_about_the_decay_saves_reading_it() -> None:
+    r, w, k, v, a, b = inputs(64)
+    w = 40 * w
+    with pytest.raises(ValueError, match="cannot hold"):
+        wkv7(r, w, k, v, a, b, backend="chunked")
+    wkv7(r, w, k, v, a, b, backend="chunked", lowest_log_decay=-0.6)  # believed
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_traced_graph_takes_the_plain_path() -> None:
+    tensors = inputs(20)
+    traced = torch.jit.trace(lambda *xs: wkv7(*xs)[0], tensors)
+    other = inputs(20, seed=5)
+    torch.testing.assert_close(traced(*other), wkv7(*other)[0], rtol=0, atol=1e-12)
+
+
+def test_compiled_and_matrix_form_keep_a_tenth_of_the_loop_for_the_backward() -> None:
     saved = dict.fromkeys(BACKENDS, 0)
     for backend in BACKENDS:
 
@@ -290,6 +382,7 @@ def test_matrix_form_keeps_a_tenth_of_the_loop_for_the_backward() -> None:
         with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x):
             wkv7(*tensors, backend=backend)
     assert saved["chunked"] < saved["loop"] / 10
+    assert saved["numba"] < saved["loop"] / 10
 
 
 def test_module_and_package_give_the_same_function() -> None:
@@ -307,6 +400,7 @@ def bad_calls() -> list[tuple[str, dict[str, object], str]]:
         ("state of another size", {"initial_state": torch.zeros(2, 2, 8, 6)}, r"\(2, 2, 6, 8\)"),
         ("lengths as floats", {"lengths": torch.tensor([1.0, 2.0])}, "lengths must be 2 integers"),
         ("lengths of another batch", {"lengths": torch.tensor([1])}, "lengths must be 2 integers"),
+        ("no GPU", {"backend": "triton"}, "backend='triton' cannot run here: "),
         ("unknown backend", {"backend": "cuda"}, "backend='cuda' is unknown; use 'auto' or one of"),
     ]
 

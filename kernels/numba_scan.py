@@ -1,0 +1,310 @@
+"""The RWKV-7 recurrence compiled for the CPU by numba, forward and backward.
+
+The recurrence of `wkv7` treats each row of the state, one value channel, on its own: a row is
+decayed, corrected by its product with `a`, written and read, all within the first-level cache. The
+backward pass never divides by the decay: the forward pass keeps the state of every
+`STEPS_PER_CHECKPOINT`-th step, and the rows between two checkpoints are computed again.
+
+Heads of all sequences are spread over threads of our own, as many as torch uses. Numba's parallel
+loops are not used: depending on how it was installed, they end the process when two threads enter
+them or when it forks, which backtests and searches do.
+
+Letters: B sequences, T steps, H heads, K key channels, V value channels.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["numba_scan", "unsupported"]
+
+STEPS_PER_CHECKPOINT = 32
+
+_SMALL_WORK = 2**18
+"""Products of B, T, H, K and V below which a second thread costs more than it brings."""
+
+
+def _compile(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile at the first call, kept on disk for later processes where a folder can be written."""
+    # Sums may be reordered into vector lanes; NaN and infinity keep their meaning.
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # numba found no folder for its cache
+        return njit(**options)(function)
+
+
+def unsupported(r: Tensor, v: Tensor) -> str | None:
+    """Return why `numba_scan` cannot take tensors like these, or None."""
+    if r.device.type != "cpu":
+        return f"it runs on the CPU, not on {r.device}"
+    if v.shape[3] % 2:
+        return f"it takes value channels in pairs, not {v.shape[3]}"
+    return None
+
+
+def numba_scan(
+    r: Tensor,
+    w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    initial_state: Tensor | None,
+    output_final_state: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Compute `wkv7` step by step in compiled code; shapes as there, float32 or float64."""
+    o, final_state = _NumbaScan.apply(  # type: ignore[no-untyped-call]
+        r, w, k, v, a, b, initial_state, output_final_state
+    )
+    return o, final_state
+
+
+class _NumbaScan(torch.autograd.Function):
+    """(B, T, H, K or V) inputs and (B, H, V, K) states; to the kernels, B = 0 is no state."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        r: Tensor,
+        w: Tensor,
+        k: Tensor,
+        v: Tensor,
+        a: Tensor,
+        b: Tensor,
+        initial_state: Tensor | None,
+        output_final_state: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        B, T, H, K = r.shape
+        V = v.shape[3]
+        inputs = tuple(x.contiguous() for x in (r, w.exp(), k, v, a, b))
+        start = _state_or_none(initial_state, H, V, K, r)
+        o = torch.empty_like(inputs[3])
+        end = r.new_empty(B if output_final_state else 0, H, V, K)
+        kept = (T - 1) // STEPS_PER_CHECKPOINT if any(ctx.needs_input_grad) else 0
+        checkpoints = r.new_empty(B * H, kept, V, K)
+        _spread(_forward_kernel(_dtype(r)), (*inputs, start, o, end, checkpoints), r, V)
+        ctx.save_for_backward(*inputs, start, checkpoints)
+        ctx.set_materialize_grads(False)
+        return o, end if output_final_state else None
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, d_o: Tensor | None, d_final_state: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        *inputs, start, checkpoints = ctx.saved_tensors
+        r, v = inputs[0], inputs[3]
+        (H, K), V = r.shape[2:], v.shape[3]
+        d_o = torch.zeros_like(v) if d_o is None else d_o.contiguous()
+        d_end = _state_or_none(d_final_state, H, V, K, r)
+        d_start = torch.empty_like(start)
+        gradients = tuple(torch.empty_like(x) for x in inputs)
+        arguments = (*inputs, start, checkpoints, d_o, d_end, d_start, *gradients)
+        _spread(_backward_kernel(K, _dtype(r)), arguments, r, V)
+        return *gradients, d_start if len(start) else None, None
+
+
+def _state_or_none(state: Tensor | None, H: int, V: int, K: int, like: Tensor) -> Tensor:
+    return like.new_empty(0, H, V, K) if state is None else state.contiguous()
+
+
+def _dtype(x: Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+def _spread(kernel: Callable[..., None], tensors: tuple[Tensor, ...], r: Tensor, V: int) -> None:
+    """Run a kernel over all B * H heads, on torch's number of threads."""
+    B, T, H, K = r.shape
+    arrays = [x.detach().numpy() for x in tensors]
+    threads = min(torch.get_num_threads(), B * H)
+    if threads == 1 or B * T * H * K * V < _SMALL_WORK:
+        kernel(*arrays, 0, B * H)
+        return
+    pieces = min(B * H, 4 * threads)  # some spare: a thread may find its core busy
+    edges = [i * B * H // pieces for i in range(pieces + 1)]
+    pool = _threads(threads, os.getpid())
+    runs = [pool.submit(kernel, *arrays, *edge) for edge in itertools.pairwise(edges)]
+    for run in runs:
+        run.result()
+
+
+@functools.cache
+def _threads(count: int, process: int) -> ThreadPoolExecutor:
+    """Threads of this process: a fork inherits the pool but not its threads."""
+    return ThreadPoolExecutor(count, thread_name_prefix="rimer-wkv7")
+
+
+@functools.cache
+def _forward_kernel(dtype: str) -> Callable[..., None]:
+    zero = np.dtype(dtype).type(0)
+
+    @_compile
+    def forward(  # type: ignore[no-untyped-def]
+        r, d, k, v, a, b, start, o, end, checkpoints, first, last
+    ):
+        T, H, K = r.shape[1:]
+        V = v.shape[3]
+        S = np.empty((V, K), r.dtype)
+        kept = checkpoints.shape[1]
+        for head in range(first, last):
+            i, h = head // H, head % H
+            if start.shape[0] > 0:
+                S[:] = start[i, h]
+            else:
+                S[:] = zero
+            for t in range(T):
+                if t > 0 and t % STEPS_PER_CHECKPOINT == 0 and t // STEPS_PER_CHECKPOINT <= kept:
+                    checkpoints[head, t // STEPS_PER_CHECKPOINT - 1] = S
+                r_t, d_t, k_t = r[i, t, h], d[i, t, h], k[i, t, h]
+                a_t, b_t, v_t, o_t = a[i, t, h], b[i, t, h], v[i, t, h], o[i, t, h]
+                for j in range(V):
+                    row = S[j]
+                    removed = zero
+                    for c in range(K):
+                        removed += row[c] * a_t[c]
+                    written = v_t[j]
+                    read = zero
+                    for c in range(K):
+                        s = row[c] * d_t[c] + removed * b_t[c] + written * k_t[c]
+                        row[c] = s
+                        read += s * r_t[c]
+                    o_t[j] = read
+            if end.shape[0] > 0:
+                end[i, h] = S
+
+    return forward
+
+
+@functools.cache
+def _backward_kernel(K: int, dtype: str) -> Callable[..., None]:
+    # The steps between two checkpoints are packed, with all their vectors at fixed distances in one
+    # array: what the compiler knows not to overlap it can vectorise. Two rows at a time halve the
+    # traffic of the five accumulated gradients.
+    zero = np.dtype(dtype).type(0)
+    R, D, A, B, Kk = 0, K, 2 * K, 3 * K, 4 * K
+    DR, DW, DK, DA, DB = 5 * K, 6 * K, 7 * K, 8 * K, 9 * K
+    S0, S1, STEP = 10 * K, 11 * K, 12 * K
+    NEXT0, NEXT1 = STEP + S0, STEP + S1
+
+    @_compile
+    def backward(  # type: ignore[no-untyped-def]
+        r,
+        d,
+        k,
+        v,
+        a,
+        b,
+        start,
+        checkpoints,
+        d_o,
+        d_end,
+        d_start,
+        d_r,
+        d_w,
+        d_k,
+        d_v,
+        d_a,
+        d_b,
+        first,
+        last,
+    ):
+        T, H = r.shape[1:3]
+        V = v.shape[3]
+        steps = min(T, STEPS_PER_CHECKPOINT)
+        packed = np.empty((steps + 1) * STEP, r.dtype)
+        removed = np.empty((steps, 2), r.dtype)
+        S = np.empty((V, K), r.dtype)
+        d_state = np.empty((V, K), r.dtype)
+        dS = np.empty(2 * K, r.dtype)
+        for head in range(first, last):
+            i, h = head // H, head % H
+            if d_end.shape[0] > 0:
+                d_state[:] = d_end[i, h]
+            else:
+                d_state[:] = zero
+            for part in range((T - 1) // STEPS_PER_CHECKPOINT, -1, -1):
+                first_step = part * STEPS_PER_CHECKPOINT
+                n = min(T - first_step, STEPS_PER_CHECKPOINT)
+                if part > 0:
+                    S[:] = checkpoints[head, part - 1]
+                elif start.shape[0] > 0:
+                    S[:] = start[i, h]
+                else:
+                    S[:] = zero
+                for t in range(n):
+                    p = packed[t * STEP : (t + 1) * STEP]
+                    p[R:D] = r[i, first_step + t, h]
+                    p[D:A] = d[i, first_step + t, h]
+                    p[A:B] = a[i, first_step + t, h]
+                    p[B:Kk] = b[i, first_step + t, h]
+                    p[Kk:DR] = k[i, first_step + t, h]
+                    p[DR:S0] = zero
+                for j in range(0, V, 2):
+                    packed[S0:S1] = S[j]
+                    packed[S1:STEP] = S[j + 1]
+                    for t in range(n):
+                        p = packed[t * STEP : (t + 2) * STEP]
+                        u0 = u1 = zero
+                        for c in range(K):
+                            u0 += p[S0 + c] * p[A + c]
+                            u1 += p[S1 + c] * p[A + c]
+                        v0, v1 = v[i, first_step + t, h, j], v[i, first_step + t, h, j + 1]
+                        for c in range(K):
+                            d_c, b_c, k_c = p[D + c], p[B + c], p[Kk + c]
+                            p[NEXT0 + c] = p[S0 + c] * d_c + u0 * b_c + v0 * k_c
+                            p[NEXT1 + c] = p[S1 + c] * d_c + u1 * b_c + v1 * k_c
+                        removed[t, 0], removed[t, 1] = u0, u1
+                    dS[:K] = d_state[j]
+                    dS[K:] = d_state[j + 1]
+                    for t in range(n - 1, -1, -1):
+                        p = packed[t * STEP : (t + 2) * STEP]
+                        g0, g1 = d_o[i, first_step + t, h, j], d_o[i, first_step + t, h, j + 1]
+                        v0, v1 = v[i, first_step + t, h, j], v[i, first_step + t, h, j + 1]
+                        u0, u1 = removed[t, 0], removed[t, 1]
+                        du0 = du1 = dv0 = dv1 = zero
+                        for c in range(K):
+                            e0 = dS[c] + g0 * p[R + c]
+                            e1 = dS[K + c] + g1 * p[R + c]
+                            dS[c], dS[K + c] = e0, e1
+                            du0 += e0 * p[B + c]
+                            du1 += e1 * p[B + c]
+                            dv0 += e0 * p[Kk + c]
+                            dv1 += e1 * p[Kk + c]
+                            p[DR + c] += g0 * p[NEXT0 + c] + g1 * p[NEXT1 + c]
+                            p[DK + c] += v0 * e0 + v1 * e1
+                            p[DB + c] += u0 * e0 + u1 * e1
+                        d_v[i, first_step + t, h, j] = dv0
+                        d_v[i, first_step + t, h, j + 1] = dv1
+                        for c in range(K):
+                            s0, s1 = p[S0 + c], p[S1 + c]
+                            f0, f1 = dS[c] * p[D + c], dS[K + c] * p[D + c]
+                            p[DW + c] += f0 * s0 + f1 * s1
+                            p[DA + c] += du0 * s0 + du1 * s1
+                            dS[c] = f0 + du0 * p[A + c]
+                            dS[K + c] = f1 + du1 * p[A + c]
+                    d_state[j] = dS[:K]
+                    d_state[j + 1] = dS[K:]
+                for t in range(n):
+                    p = packed[t * STEP : (t + 1) * STEP]
+                    d_r[i, first_step + t, h] = p[DR:DW]
+                    d_w[i, first_step + t, h] = p[DW:DK]
+                    d_k[i, first_step + t, h] = p[DK:DA]
+                    d_a[i, first_step + t, h] = p[DA:DB]
+                    d_b[i, first_step + t, h] = p[DB:S0]
+            if d_start.shape[0] > 0:
+                d_start[i, h] = d_state
+
+    return backward
