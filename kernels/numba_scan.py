@@ -29,7 +29,7 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["numba_scan", "unsupported"]
 
-STEPS_PER_CHECKPOINT = 32
+STEPS_PER_CHECKPOINT = 64
 
 _SMALL_WORK = 2**18
 """Products of B, T, H, K and V below which a second thread costs more than it brings."""
@@ -190,42 +190,27 @@ def _forward_kernel(dtype: str) -> Callable[..., None]:
 
 @functools.cache
 def _backward_kernel(K: int, dtype: str) -> Callable[..., None]:
-    # The steps between two checkpoints are packed, with all their vectors at fixed distances in one
-    # array: what the compiler knows not to overlap it can vectorise. Two rows at a time halve the
-    # traffic of the five accumulated gradients.
+    # The steps between two checkpoints are packed into records, all vectors at fixed distances in
+    # one array: what the compiler knows not to overlap it can vectorise. Two rows of the state at a
+    # time halve the traffic of the five accumulated gradients, and what the end of step t and the
+    # start of the step before it do to the state's gradient is one pass. Records 1 to n are steps;
+    # record 0 is one that does nothing, and so is record n + 1, which holds the last state.
     zero = np.dtype(dtype).type(0)
-    R, D, A, B, Kk = 0, K, 2 * K, 3 * K, 4 * K
-    DR, DW, DK, DA, DB = 5 * K, 6 * K, 7 * K, 8 * K, 9 * K
-    S0, S1, STEP = 10 * K, 11 * K, 12 * K
-    NEXT0, NEXT1 = STEP + S0, STEP + S1
+    R, D, A, B, KEY, S0, S1 = range(0, 7 * K, K)
+    DR, DW, DA, DB, DK = range(7 * K, 12 * K, K)
+    RECORD = 12 * K
 
     @_compile
     def backward(  # type: ignore[no-untyped-def]
-        r,
-        d,
-        k,
-        v,
-        a,
-        b,
-        start,
-        checkpoints,
-        d_o,
-        d_end,
-        d_start,
-        d_r,
-        d_w,
-        d_k,
-        d_v,
-        d_a,
-        d_b,
-        first,
-        last,
-    ):
+        r, d, k, v, a, b, start, checkpoints, d_o, d_end, d_start, d_r, d_w, d_k, d_v, d_a, d_b,
+        first, last,
+    ):  # fmt: skip
         T, H = r.shape[1:3]
         V = v.shape[3]
         steps = min(T, STEPS_PER_CHECKPOINT)
-        packed = np.empty((steps + 1) * STEP, r.dtype)
-        removed = np.empty((steps, 2), r.dtype)
+        packed = np.zeros((steps + 2) * RECORD, r.dtype)
+        packed[D : D + K] = 1
+        removed = np.zeros((steps + 2, 2), r.dtype)
         S = np.empty((V, K), r.dtype)
         d_state = np.empty((V, K), r.dtype)
         dS = np.empty(2 * K, r.dtype)
@@ -236,74 +221,82 @@ def _backward_kernel(K: int, dtype: str) -> Callable[..., None]:
             else:
                 d_state[:] = zero
             for part in range((T - 1) // STEPS_PER_CHECKPOINT, -1, -1):
-                first_step = part * STEPS_PER_CHECKPOINT
-                n = min(T - first_step, STEPS_PER_CHECKPOINT)
+                before = part * STEPS_PER_CHECKPOINT - 1  # record t is step before + t
+                n = min(T - before - 1, STEPS_PER_CHECKPOINT)
                 if part > 0:
                     S[:] = checkpoints[head, part - 1]
                 elif start.shape[0] > 0:
                     S[:] = start[i, h]
                 else:
                     S[:] = zero
-                for t in range(n):
-                    p = packed[t * STEP : (t + 1) * STEP]
-                    p[R:D] = r[i, first_step + t, h]
-                    p[D:A] = d[i, first_step + t, h]
-                    p[A:B] = a[i, first_step + t, h]
-                    p[B:Kk] = b[i, first_step + t, h]
-                    p[Kk:DR] = k[i, first_step + t, h]
-                    p[DR:S0] = zero
+                for t in range(1, n + 1):
+                    p = packed[t * RECORD : (t + 1) * RECORD]
+                    p[R : R + K] = r[i, before + t, h]
+                    p[D : D + K] = d[i, before + t, h]
+                    p[A : A + K] = a[i, before + t, h]
+                    p[B : B + K] = b[i, before + t, h]
+                    p[KEY : KEY + K] = k[i, before + t, h]
+                    p[DR:] = zero
+                packed[(n + 1) * RECORD + D : (n + 1) * RECORD + D + K] = 1
+                packed[(n + 1) * RECORD + A : (n + 1) * RECORD + A + K] = zero
                 for j in range(0, V, 2):
-                    packed[S0:S1] = S[j]
-                    packed[S1:STEP] = S[j + 1]
-                    for t in range(n):
-                        p = packed[t * STEP : (t + 2) * STEP]
-                        u0 = u1 = zero
+                    packed[S0 : S0 + K] = S[j]
+                    packed[S1 : S1 + K] = S[j + 1]
+                    u0 = u1 = v0 = v1 = zero
+                    for t in range(n + 1):
+                        p = packed[t * RECORD : (t + 2) * RECORD]
+                        if t > 0:
+                            v0, v1 = v[i, before + t, h, j], v[i, before + t, h, j + 1]
+                        next0 = next1 = zero
                         for c in range(K):
-                            u0 += p[S0 + c] * p[A + c]
-                            u1 += p[S1 + c] * p[A + c]
-                        v0, v1 = v[i, first_step + t, h, j], v[i, first_step + t, h, j + 1]
-                        for c in range(K):
-                            d_c, b_c, k_c = p[D + c], p[B + c], p[Kk + c]
-                            p[NEXT0 + c] = p[S0 + c] * d_c + u0 * b_c + v0 * k_c
-                            p[NEXT1 + c] = p[S1 + c] * d_c + u1 * b_c + v1 * k_c
-                        removed[t, 0], removed[t, 1] = u0, u1
+                            d_c, b_c, k_c, a_c = p[D + c], p[B + c], p[KEY + c], p[RECORD + A + c]
+                            s0 = p[S0 + c] * d_c + u0 * b_c + v0 * k_c
+                            s1 = p[S1 + c] * d_c + u1 * b_c + v1 * k_c
+                            p[RECORD + S0 + c] = s0
+                            p[RECORD + S1 + c] = s1
+                            next0 += s0 * a_c
+                            next1 += s1 * a_c
+                        u0, u1 = next0, next1
+                        removed[t + 1, 0], removed[t + 1, 1] = u0, u1
                     dS[:K] = d_state[j]
                     dS[K:] = d_state[j + 1]
-                    for t in range(n - 1, -1, -1):
-                        p = packed[t * STEP : (t + 2) * STEP]
-                        g0, g1 = d_o[i, first_step + t, h, j], d_o[i, first_step + t, h, j + 1]
-                        v0, v1 = v[i, first_step + t, h, j], v[i, first_step + t, h, j + 1]
+                    du0 = du1 = zero
+                    for t in range(n, -1, -1):
+                        p = packed[t * RECORD : (t + 2) * RECORD]
+                        g0 = g1 = v0 = v1 = zero
+                        if t > 0:
+                            g0, g1 = d_o[i, before + t, h, j], d_o[i, before + t, h, j + 1]
+                            v0, v1 = v[i, before + t, h, j], v[i, before + t, h, j + 1]
                         u0, u1 = removed[t, 0], removed[t, 1]
-                        du0 = du1 = dv0 = dv1 = zero
+                        next0 = next1 = dv0 = dv1 = zero
                         for c in range(K):
-                            e0 = dS[c] + g0 * p[R + c]
-                            e1 = dS[K + c] + g1 * p[R + c]
+                            s0, s1 = p[RECORD + S0 + c], p[RECORD + S1 + c]
+                            e0, e1 = dS[c] * p[RECORD + D + c], dS[K + c] * p[RECORD + D + c]
+                            p[RECORD + DW + c] += e0 * s0 + e1 * s1
+                            p[RECORD + DA + c] += du0 * s0 + du1 * s1
+                            e0 += du0 * p[RECORD + A + c] + g0 * p[R + c]
+                            e1 += du1 * p[RECORD + A + c] + g1 * p[R + c]
                             dS[c], dS[K + c] = e0, e1
-                            du0 += e0 * p[B + c]
-                            du1 += e1 * p[B + c]
-                            dv0 += e0 * p[Kk + c]
-                            dv1 += e1 * p[Kk + c]
-                            p[DR + c] += g0 * p[NEXT0 + c] + g1 * p[NEXT1 + c]
+                            p[DR + c] += g0 * s0 + g1 * s1
                             p[DK + c] += v0 * e0 + v1 * e1
                             p[DB + c] += u0 * e0 + u1 * e1
-                        d_v[i, first_step + t, h, j] = dv0
-                        d_v[i, first_step + t, h, j + 1] = dv1
-                        for c in range(K):
-                            s0, s1 = p[S0 + c], p[S1 + c]
-                            f0, f1 = dS[c] * p[D + c], dS[K + c] * p[D + c]
-                            p[DW + c] += f0 * s0 + f1 * s1
-                            p[DA + c] += du0 * s0 + du1 * s1
-                            dS[c] = f0 + du0 * p[A + c]
-                            dS[K + c] = f1 + du1 * p[A + c]
+                            next0 += e0 * p[B + c]
+                            next1 += e1 * p[B + c]
+                            dv0 += e0 * p[KEY + c]
+                            dv1 += e1 * p[KEY + c]
+                        du0, du1 = next0, next1
+                        if t > 0:
+                            d_v[i, before + t, h, j] = dv0
+                            d_v[i, before + t, h, j + 1] = dv1
                     d_state[j] = dS[:K]
                     d_state[j + 1] = dS[K:]
-                for t in range(n):
-                    p = packed[t * STEP : (t + 1) * STEP]
-                    d_r[i, first_step + t, h] = p[DR:DW]
-                    d_w[i, first_step + t, h] = p[DW:DK]
-                    d_k[i, first_step + t, h] = p[DK:DA]
-                    d_a[i, first_step + t, h] = p[DA:DB]
-                    d_b[i, first_step + t, h] = p[DB:S0]
+                for t in range(1, n + 1):
+                    p = packed[t * RECORD : (t + 1) * RECORD]
+                    d_r[i, before + t, h] = p[DR : DR + K]
+                    d_w[i, before + t, h] = p[DW : DW + K]
+                    d_a[i, before + t, h] = p[DA : DA + K]
+                    d_b[i, before + t, h] = p[DB : DB + K]
+                    d_k[i, before + t, h] = p[DK:]
             if d_start.shape[0] > 0:
                 d_start[i, h] = d_state
 

@@ -96,8 +96,7 @@ def wkv7(
     if lengths is not None:
         valid = (torch.arange(r.shape[1], device=r.device) < lengths[:, None])[:, :, None, None]
         w = torch.where(valid, w, 0.0)  # not a product: padding may hold NaN
-    training = torch.is_grad_enabled() and (r.requires_grad or k.requires_grad or v.requires_grad)
-    scan = _choose(backend, r, w, v, training=training, lowest_log_decay=lowest_log_decay)
+    scan = _choose(backend, r, w, v, lowest_log_decay)
     if scan.__module__.startswith(_TRITON):  # masks, and accumulates in float32, by itself
         return scan(
             *(r, w, k, v, a, b),
@@ -177,17 +176,9 @@ def loop_scan(
 _BACKENDS = ("triton", "numba", "chunked", "loop")
 
 
-def _choose(
-    backend: str,
-    r: Tensor,
-    w: Tensor,
-    v: Tensor,
-    *,
-    training: bool,
-    lowest_log_decay: float | None,
-) -> Scan:
+def _choose(backend: str, r: Tensor, w: Tensor, v: Tensor, lowest_log_decay: float | None) -> Scan:
     """Return the scan that a backend name stands for, here and for these tensors."""
-    B, T, H, K = r.shape
+    T = r.shape[1]
     if backend == "auto":
         if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
             # No branch on data, nothing that a graph cannot hold: layers keep a chunk's bound.
@@ -202,10 +193,7 @@ def _choose(
         elif T == 1:
             backend = "loop"
         elif r.device.type == "cpu" and _obstacle("numba", r, v) is None:
-            # Measured: the short backward pass of a large batch is cheaper as matrix products.
-            short = training and T < 16 and B * T * H * K * v.shape[3] >= 2**20
-            if not (short and _holds(w, lowest_log_decay, MAX_CHUNK_LENGTH)):
-                backend = "numba"
+            backend = "numba"
         if backend == "chunked" and not _holds(w, lowest_log_decay, MAX_CHUNK_LENGTH):
             backend = "loop"
     elif backend not in _BACKENDS:

@@ -1,0 +1,127 @@
+"""Does a path compute what the definition says? Checks that the tests and the benchmark share.
+
+Everything is held against the step loop in float64: the output, the final state, and the gradients
+of a fixed random combination of both with regard to all six inputs and the initial state.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .wkv7 import LOG_DECAY_BOUND, wkv7
+
+__all__ = ["LENGTHS", "MODES", "failure", "inputs", "relative_errors", "run", "state_like"]
+
+LENGTHS = (1, 2, 15, 16, 17, 63, 64, 65, 257)
+"""Around the edges of chunks of 16 and 64 steps."""
+
+MODES = ("normal", "strong decay", "weak decay", "repeated keys", "zero keys")
+
+
+def inputs(
+    T: int, mode: str = "normal", *, B: int = 2, H: int = 2, K: int = 8, V: int = 6, seed: int = 0
+) -> tuple[Tensor, ...]:
+    """Draw r, w, k, v, a, b as an RWKV-7 layer feeds them, (B, T, H, K or V) in float64."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    r, k, v = normal(B, T, H, K), normal(B, T, H, K), normal(B, T, H, V)
+    raw = normal(B, T, H, K) + {"strong decay": 8.0, "weak decay": -8.0}.get(mode, 0.0)
+    eta = torch.sigmoid(normal(B, T, H, K))
+    kappa = normal(B, T, H, K)
+    if mode == "repeated keys":  # a flat or periodic series
+        k, kappa = k[:, :1].expand_as(k), kappa[:, :1] + 1e-3 * kappa
+        eta = torch.full_like(eta, 0.999)
+    if mode == "zero keys":
+        k, kappa = torch.zeros_like(k), torch.zeros_like(kappa)
+    kappa = torch.nn.functional.normalize(kappa, dim=-1, eps=1e-12)
+    return r, LOG_DECAY_BOUND * torch.sigmoid(raw), k.contiguous(), v, -kappa, kappa * eta
+
+
+def state_like(tensors: tuple[Tensor, ...], seed: int = 1) -> Tensor:
+    """Draw a state for inputs, (B, H, V, K)."""
+    r, _, _, v, _, _ = tensors
+    generator = torch.Generator().manual_seed(seed)
+    shape = (r.shape[0], r.shape[2], v.shape[3], r.shape[3])
+    return torch.randn(*shape, generator=generator, dtype=r.dtype)
+
+
+def run(
+    tensors: tuple[Tensor, ...],
+    state: Tensor | None,
+    backend: str,
+    dtype: torch.dtype,
+    device: str = "cpu",
+) -> list[Tensor]:
+    """Return the output, the final state where a state is given, and all gradients, in float64."""
+    leaves = [x.to(device, dtype).requires_grad_() for x in tensors]
+    if state is not None:
+        state_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        leaves.append(state.to(device, state_dtype).requires_grad_())
+    o, final_state = wkv7(
+        *leaves[:6],
+        initial_state=leaves[6] if state is not None else None,
+        output_final_state=state is not None,
+        backend=backend,
+    )
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(o.shape, generator=generator, dtype=torch.float64)
+    loss = (o * weight.to(device, dtype)).sum()
+    results = [o]
+    if state is not None:
+        assert final_state is not None
+        loss = loss + (final_state * state_like(tensors, seed=3).to(final_state)).sum()
+        results.append(final_state)
+    gradients = torch.autograd.grad(loss, leaves)
+    return [x.detach().double().cpu() for x in (*results, *gradients)]
+
+
+def relative_errors(actual: list[Tensor], expected: list[Tensor]) -> list[float]:
+    """Return the error of each result relative to its norm, or to 1 where it is smaller."""
+    return [
+        float((x - y).norm() / max(float(y.norm()), 1.0))
+        for x, y in zip(actual, expected, strict=True)
+    ]
+
+
+def failure(
+    backend: str,
+    tensors: tuple[Tensor, ...],
+    state: Tensor | None,
+    dtype: torch.dtype,
+    device: str = "cpu",
+) -> str | None:
+    """Hold a path against the definition and return what is wrong, or None.
+
+    float32 may be off by 1e-5 in the output and the final state and by 1e-4 in the gradients, each
+    relative to its norm. Half precision may be off by 1.5 times what rounding the inputs and the
+    result alone does.
+    """
+    exact = run(tensors, state, "loop", torch.float64)
+    actual = run(tensors, state, backend, dtype, device)
+    errors = relative_errors(actual, exact)
+    outputs = 1 if state is None else 2
+    if dtype in (torch.float32, torch.float64):
+        allowed = [1e-5] * outputs + [1e-4] * (len(errors) - outputs)
+    else:
+        rounded = run(tuple(x.to(dtype).double() for x in tensors), state, "loop", torch.float64)
+        kept = [
+            x.to(y).double() for x, y in zip(rounded, _result_dtypes(state, dtype), strict=True)
+        ]
+        allowed = [1.5 * max(x, 1e-4) for x in relative_errors(kept, exact)]
+    names = ("output", *(["final state"] if state is not None else []), *"rwkvab", "initial state")
+    wrong = [
+        f"{name} off by {error:.1e}, allowed {limit:.1e}"
+        for name, error, limit in zip(names, errors, allowed, strict=False)
+        if not error <= limit
+    ]
+    return "; ".join(wrong) or None
+
+
+def _result_dtypes(state: Tensor | None, dtype: torch.dtype) -> list[torch.dtype]:
+    if state is None:
+        return [dtype] * 7
+    return [dtype, torch.float32, *[dtype] * 6, torch.float32]
