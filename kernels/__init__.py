@@ -1,5 +1,6 @@
 """The RWKV-7 state operator on tensors; installed as `rimer_forecaster.kernels`."""
 
+from .time_mix import epilogue, prologue
 from .wkv7 import LOG_DECAY_BOUND, wkv7, wkv7_step
 
-__all__ = ["LOG_DECAY_BOUND", "wkv7", "wkv7_step"]
+__all__ = ["LOG_DECAY_BOUND", "epilogue", "prologue", "wkv7", "wkv7_step"]

@@ -6,10 +6,13 @@ of a fixed random combination of both with regard to all six inputs and the init
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from .wkv7 import LOG_DECAY_BOUND, wkv7
+from .wkv7 import LOG_DECAY_BOUND, loop_scan, wkv7
 
 __all__ = ["LENGTHS", "MODES", "failure", "inputs", "relative_errors", "run", "state_like"]
 
@@ -50,32 +53,46 @@ def state_like(tensors: tuple[Tensor, ...], seed: int = 1) -> Tensor:
 
 
 def run(
+    scan: Callable[..., tuple[Tensor, Tensor | None]],
     tensors: tuple[Tensor, ...],
     state: Tensor | None,
-    backend: str,
     dtype: torch.dtype,
+    *,
+    output_final_state: bool | None = None,
     device: str = "cpu",
+    **options: Tensor | None,
 ) -> list[Tensor]:
-    """Return the output, the final state where a state is given, and all gradients, in float64."""
+    """Return a scan's output, its final state and all gradients, in float64.
+
+    The final state is asked for where an initial one is given, unless told otherwise. `options` go
+    to the scan.
+    """
+    if output_final_state is None:
+        output_final_state = state is not None
     leaves = [x.to(device, dtype).requires_grad_() for x in tensors]
+    state_dtype = torch.float64 if dtype == torch.float64 else torch.float32
     if state is not None:
-        state_dtype = torch.float64 if dtype == torch.float64 else torch.float32
         leaves.append(state.to(device, state_dtype).requires_grad_())
-    o, final_state = wkv7(
+    o, final_state = scan(
         *leaves[:6],
         initial_state=leaves[6] if state is not None else None,
-        output_final_state=state is not None,
-        backend=backend,
+        output_final_state=output_final_state,
+        **options,
     )
     generator = torch.Generator().manual_seed(2)
     weight = torch.randn(o.shape, generator=generator, dtype=torch.float64)
-    loss = (o * weight.to(device, dtype)).sum()
+    loss = (o.double() * weight.to(device)).sum()
     results = [o]
-    if state is not None:
+    if output_final_state:
         assert final_state is not None
-        loss = loss + (final_state * state_like(tensors, seed=3).to(final_state)).sum()
+        assert final_state.dtype == state_dtype
+        weight = state_like(tensors, seed=3).to(final_state)
+        loss = loss + (final_state * weight).sum()
         results.append(final_state)
+    else:
+        assert final_state is None
     gradients = torch.autograd.grad(loss, leaves)
+    assert all(x.dtype == y.dtype for x, y in zip(gradients, leaves, strict=True))
     return [x.detach().double().cpu() for x in (*results, *gradients)]
 
 
@@ -100,14 +117,15 @@ def failure(
     relative to its norm. Half precision may be off by 1.5 times what rounding the inputs and the
     result alone does.
     """
-    exact = run(tensors, state, "loop", torch.float64)
-    actual = run(tensors, state, backend, dtype, device)
+    path = functools.partial(wkv7, backend=backend)
+    exact = run(loop_scan, tensors, state, torch.float64)
+    actual = run(path, tensors, state, dtype, device=device)
     errors = relative_errors(actual, exact)
     outputs = 1 if state is None else 2
     if dtype in (torch.float32, torch.float64):
         allowed = [1e-5] * outputs + [1e-4] * (len(errors) - outputs)
     else:
-        rounded = run(tuple(x.to(dtype).double() for x in tensors), state, "loop", torch.float64)
+        rounded = run(loop_scan, tuple(x.to(dtype).double() for x in tensors), state, torch.float64)
         kept = [
             x.to(y).double() for x, y in zip(rounded, _result_dtypes(state, dtype), strict=True)
         ]

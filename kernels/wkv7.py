@@ -97,7 +97,10 @@ def wkv7(
         valid = (torch.arange(r.shape[1], device=r.device) < lengths[:, None])[:, :, None, None]
         w = torch.where(valid, w, 0.0)  # not a product: padding may hold NaN
     scan = _choose(backend, r, w, v, lowest_log_decay)
-    if scan.__module__.startswith(_TRITON):  # masks, and accumulates in float32, by itself
+    if scan.__name__ in (
+        "triton_scan",
+        "recurrent_scan",
+    ):  # masks, and accumulates in float32, by itself
         return scan(
             *(r, w, k, v, a, b),
             initial_state=None if initial_state is None else initial_state.float(),
@@ -180,7 +183,7 @@ def _choose(backend: str, r: Tensor, w: Tensor, v: Tensor, lowest_log_decay: flo
     """Return the scan that a backend name stands for, here and for these tensors."""
     T = r.shape[1]
     if backend == "auto":
-        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        if is_traced():
             # No branch on data, nothing that a graph cannot hold: layers keep a chunk's bound.
             return loop_scan if T == 1 else chunked_scan
         backend = "chunked"
@@ -211,34 +214,35 @@ def _choose(backend: str, r: Tensor, w: Tensor, v: Tensor, lowest_log_decay: flo
                 f"backend={backend!r} cannot run here: {obstacle}. Use backend='auto'."
             )
     if backend == "triton":
-        scan = _module(_TRITON + "_scan")
+        scan = path_module("triton_scan")
         if _holds(w, lowest_log_decay, scan.C.value):
             return scan.triton_scan
-        return _module(_TRITON + "_recurrent").recurrent_scan
+        return path_module("triton_recurrent").recurrent_scan
     if backend == "numba":
-        return _module(_NUMBA).numba_scan
+        return path_module("numba_scan").numba_scan
     return chunked_scan if backend == "chunked" else loop_scan
 
 
-_NUMBA = f"{__package__}.numba_scan"
-_TRITON = f"{__package__}.triton"
+def is_traced() -> bool:
+    """Whether torch records a graph, which can hold none of our compiled code."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 def _obstacle(backend: str, r: Tensor, v: Tensor) -> str | None:
     """Return why a backend cannot take tensors like these, or None."""
     if backend not in ("numba", "triton"):
         return None
-    module = _module(_NUMBA if backend == "numba" else _TRITON + "_scan")
+    module = path_module(f"{backend}_scan")
     return module if isinstance(module, str) else module.unsupported(r, v)
 
 
 @functools.cache
-def _module(name: str) -> Any:
-    """Import a path's module at its first use, or return why it cannot be imported."""
+def path_module(name: str) -> Any:
+    """Import a module of compiled code at its first use, or return why it cannot be imported."""
     try:
-        return import_module(name)
+        return import_module(f"{__package__}.{name}")
     except ImportError as error:
-        package = "triton" if name.startswith(_TRITON) else "numba"
+        package = name.split("_")[0]
         return f"{package} cannot be imported ({error}); install it with pip install {package}"
 
 

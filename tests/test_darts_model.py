@@ -528,3 +528,11 @@ def test_an_infinite_forecast_is_an_error(fitted: RimerModel, tmp_path: pathlib.
         model.model.network.offset.fill_(float("inf"))
     with pytest.raises(ValueError, match="the forecast is not finite"):
         model.predict(6)
+
+
+def test_mixed_precision_trains_and_forecasts() -> None:
+    trainer = {**QUIET["pl_trainer_kwargs"], "precision": "bf16-mixed"}
+    series = wave(200)
+    model = RimerModel(**{**TINY, "n_epochs": 5, "pl_trainer_kwargs": trainer}).fit(series)
+    full = RimerModel(**{**TINY, "n_epochs": 5}).fit(series)
+    np.testing.assert_allclose(model.predict(6).values(), full.predict(6).values(), atol=0.1)

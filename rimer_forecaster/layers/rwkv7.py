@@ -12,9 +12,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from rimer_forecaster.kernels import LOG_DECAY_BOUND, wkv7
+from rimer_forecaster.kernels import LOG_DECAY_BOUND, epilogue, prologue, wkv7
 
 from .initialisation import uniform_linear
 from .protocol import LayerPosition, Mixer, Shared, State
@@ -129,38 +128,41 @@ class RWKV7TimeMix(Mixer):
             x, previous - x, self.mix[:, None, None]
         ).unbind(0)  # (6, B, T, D)
 
-        r = self.receptance(x_r)
-        log_decay = LOG_DECAY_BOUND * torch.sigmoid(self.decay(x_w))
-        k = self.key(x_k)
         v = self.value(x_v)
-        eta = torch.sigmoid(self.learning_rate(x_a))
-        kappa = F.normalize((k * self.removal).view(heads), dim=-1, eps=1e-12)
-        k = k * (1 + (eta - 1) * self.replacement)
+        first_value = value_residual = None
         if self.value_residual is not None:
             assert shared is not None, "a stack hands the first layer's value to the later ones"
-            v = torch.lerp(v, shared["first_value"], torch.sigmoid(self.value_residual(x_v)))
+            first_value = shared["first_value"].view(heads)
+            value_residual = self.value_residual(x_v).view(heads)
         elif shared is not None:
             shared["first_value"] = v
-        if mask is not None:  # w = 1 and nothing removed or written: the state stays as it is
-            real = mask[..., None]
-            log_decay, k = log_decay.where(real, 0.0), k.where(real, 0.0)
-            kappa = kappa.where(real[..., None], 0.0)
 
-        r, k, v = r.view(heads), k.view(heads), v.view(heads)
-        y, final_state = wkv7(
-            r,
-            log_decay.view(heads),
-            k,
-            v,
-            -kappa,
-            kappa * eta.view(heads),
+        r = self.receptance(x_r).view(heads)
+        w, k, v, a, b = prologue(
+            self.decay(x_w).view(heads),
+            self.key(x_k).view(heads),
+            v.view(heads),
+            self.learning_rate(x_a).view(heads),
+            removal=self.removal.view(heads[2:]),
+            replacement=self.replacement.view(heads[2:]),
+            first_value=first_value,
+            value_residual=value_residual,
+            mask=mask,
+        )
+        o, final_state = wkv7(
+            *(r, w, k, v, a, b),
             initial_state=None if state is None else state["wkv"],
             output_final_state=state is not None,
             lowest_log_decay=LOG_DECAY_BOUND,
         )
-        y = self.norm(y.reshape(B * T, D)).view(heads)
-        y = y + (r * k * self.bonus).sum(-1, keepdim=True) * v
-        y = self.output(y.view(B, T, D) * self.gate(x_g))
+        y = epilogue(
+            *(o, r, k, v, self.gate(x_g).view(heads)),
+            bonus=self.bonus,
+            weight=self.norm.weight.view(heads[2:]),
+            bias=self.norm.bias.view(heads[2:]),
+            eps=self.norm.eps,
+        )
+        y = self.output(y.view(B, T, D))
         return y, None if final_state is None else {"shift": last, "wkv": final_state}
 
     @torch.no_grad()

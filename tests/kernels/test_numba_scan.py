@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +42,23 @@ def test_bits_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     for many, one in zip(results(tensors()), alone, strict=True):
         assert torch.equal(many, one)
+
+
+@pytest.mark.parametrize(("B", "expected"), [(1, 0), (6, 16)])
+def test_work_is_spread_over_threads_where_there_is_enough(
+    B: int, expected: int, four_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(ThreadPoolExecutor):
+        tasks = 0
+
+        def submit(self, *task: Any, **options: Any) -> Any:
+            self.tasks += 1
+            return super().submit(*task, **options)
+
+    pool = Counting(4)
+    monkeypatch.setattr(numba_scan, "_threads", lambda count, process: pool)
+    wkv7(*tensors(B=B), backend="numba")
+    assert pool.tasks == expected
 
 
 def test_threads_of_the_caller_do_not_race(four_threads: None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -27,15 +29,19 @@ from rimer_forecaster.kernels.wkv7 import wkv7 as wkv7_of_module
 BACKENDS = ["loop", "chunked", "numba"]
 
 
+def through(backend: str) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    return functools.partial(wkv7, backend=backend)
+
+
 @pytest.mark.parametrize("with_state", [False, True], ids=["no state", "state"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("T", LENGTHS)
 def test_every_path_equals_the_definition(T: int, mode: str, with_state: bool) -> None:
     tensors = inputs(T, mode)
     state = state_like(tensors) if with_state else None
-    expected = run(tensors, state, "loop", torch.float64)
+    expected = run(loop_scan, tensors, state, torch.float64)
     for backend in ("chunked", "numba"):
-        actual = run(tensors, state, backend, torch.float64)
+        actual = run(through(backend), tensors, state, torch.float64)
         assert max(relative_errors(actual, expected)) < 1e-12, backend
 
 
@@ -54,17 +60,17 @@ def test_every_path_equals_the_definition_at_any_shape(
 ) -> None:
     tensors = inputs(T, mode, B=B, H=H, K=K, V=V, seed=T)
     state = state_like(tensors) if with_state else None
-    expected = run(tensors, state, "loop", torch.float64)
+    expected = run(loop_scan, tensors, state, torch.float64)
     for backend in ("chunked", "numba"):
-        actual = run(tensors, state, backend, torch.float64)
+        actual = run(through(backend), tensors, state, torch.float64)
         assert max(relative_errors(actual, expected)) < 1e-12, backend
 
 
 def test_long_sequences_in_float32() -> None:
     tensors = inputs(8192, "weak decay", B=1, H=1, K=16, V=16)
-    expected = run(tensors, None, "numba", torch.float64)
+    expected = run(through("numba"), tensors, None, torch.float64)
     for backend in ("chunked", "numba"):
-        errors = relative_errors(run(tensors, None, backend, torch.float32), expected)
+        errors = relative_errors(run(through(backend), tensors, None, torch.float32), expected)
         assert errors[0] < 1e-5, backend
         assert max(errors[1:]) < 1e-4, backend
 
@@ -273,10 +279,10 @@ def test_a_decay_too_strong_for_a_chunk_takes_a_path_step_by_step(
 def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """Let the operator find a package missing."""
     module = sys.modules[wkv7.__module__]
-    found = module._module  # type: ignore[attr-defined]
+    found = module.path_module  # type: ignore[attr-defined]
     monkeypatch.setattr(
         module,
-        "_module",
+        "path_module",
         lambda name: f"no {package}: install it" if package in name else found(name),
     )
 

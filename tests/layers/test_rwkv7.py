@@ -178,3 +178,15 @@ def test_decay_stays_within_the_published_bounds() -> None:
             _, after = mix(torch.randn(1, 1, D, dtype=torch.float64), state)
             seen.append(after["wkv"].mean().item())
     assert seen == pytest.approx([1.0, math.exp(-math.exp(-0.5))])
+
+
+def test_mixed_precision_runs_and_stays_close() -> None:
+    mixer = RWKV7TimeMix(32, head_size=16)
+    mixer.reset_parameters(torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(mixer.output.weight, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(2, 12, 32, generator=torch.Generator().manual_seed(2))
+    y, _ = mixer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = mixer(x)
+    mixed.float().sum().backward()
+    assert (mixed.float() - y).norm() < 0.02 * y.norm()

@@ -1,0 +1,140 @@
+"""What an RWKV-7 time mix does to its projections before and after the recurrence.
+
+Elementwise work and sums over a head: nothing beside the recurrence in arithmetic, but 84 bytes an
+element in bfloat16 when every operation reads and writes memory. On a GPU two fused kernels move
+34 (`triton_time_mix`); elsewhere these plain forms run, which define them.
+
+Source: Peng et al. (2025), "RWKV-7 Goose with Expressive Dynamic State Evolution",
+arXiv:2503.14456, section 4.
+
+Letters: B sequences, T steps, H heads, N channels of a head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .wkv7 import LOG_DECAY_BOUND, is_traced, path_module
+
+__all__ = ["epilogue", "prologue"]
+
+
+def prologue(
+    decay: Tensor,
+    k: Tensor,
+    v: Tensor,
+    learning_rate: Tensor,
+    *,
+    removal: Tensor,
+    replacement: Tensor,
+    first_value: Tensor | None = None,
+    value_residual: Tensor | None = None,
+    mask: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Turn projections into what `wkv7` takes.
+
+    Parameters
+    ----------
+    decay, learning_rate
+        Before their sigmoids, (B, T, H, N).
+    k, v
+        Key and value, (B, T, H, N).
+    removal, replacement
+        Weights of the removal key and of the key's update (k_k and k_a of the authors' code),
+        (H, N).
+    first_value, value_residual
+        Value of the first layer, and how much of it is taken, before the sigmoid; (B, T, H, N),
+        both or neither.
+    mask
+        False where a step must leave the state alone, (B, T).
+    backend
+        ``"auto"`` takes the fused kernels where they run; ``"triton"`` and ``"plain"`` force.
+
+    Returns
+    -------
+    w, k, v, a, b
+        Log decay, key, value, and the vectors of the state's correction, (B, T, H, N) in the dtype
+        of `v`.
+    """
+    module = _fused(backend, v)
+    if module is not None:
+        return module.prologue(
+            *(decay, k, v, learning_rate, removal, replacement),
+            *(first_value, value_residual, mask),
+        )
+    w = LOG_DECAY_BOUND * torch.sigmoid(decay)
+    eta = torch.sigmoid(learning_rate)
+    kappa = F.normalize(k * removal, dim=-1, eps=1e-12)
+    k = k * (1 + (eta - 1) * replacement)
+    dtype = v.dtype
+    if first_value is not None and value_residual is not None:
+        v = v + (first_value - v) * torch.sigmoid(value_residual)
+    if mask is not None:  # nothing decays, is removed or is written
+        real = mask[:, :, None, None]
+        w, k, kappa = w.where(real, 0.0), k.where(real, 0.0), kappa.where(real, 0.0)
+    # Autocast leaves some of these in float32; the recurrence takes one dtype.
+    return w.to(dtype), k.to(dtype), v.to(dtype), -kappa.to(dtype), (kappa * eta).to(dtype)
+
+
+def epilogue(
+    o: Tensor,
+    r: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gate: Tensor,
+    *,
+    bonus: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    backend: str = "auto",
+) -> Tensor:
+    """Normalise what was read, add the bonus of the current step and apply the gate.
+
+    Parameters
+    ----------
+    o
+        Output of `wkv7`, (B, T, H, N).
+    r, k, v
+        As given to `wkv7`, (B, T, H, N).
+    gate
+        (B, T, H, N).
+    bonus
+        Weight of the current step's own value (r_k of the authors' code), (H, N).
+    weight, bias, eps
+        Of the normalisation over each head, (H, N).
+    backend
+        As in `prologue`.
+
+    Returns
+    -------
+    y
+        (B, T, H, N).
+    """
+    module = _fused(backend, v)
+    if module is not None:
+        return module.epilogue(o, r, k, v, gate, bonus, weight, bias, eps)
+    B, T, H, N = o.shape
+    y = F.group_norm(o.reshape(B * T, H * N), H, weight.flatten(), bias.flatten(), eps)
+    y = y.view(B, T, H, N) + (r * k * bonus).sum(-1, keepdim=True) * v
+    return (y * gate).to(v.dtype)
+
+
+def _fused(backend: str, v: Tensor) -> Any:
+    """Return the module of the fused kernels if they are to run."""
+    if backend not in ("auto", "triton", "plain"):
+        raise ValueError(f"backend={backend!r} is unknown; use 'auto', 'triton' or 'plain'.")
+    if backend == "plain" or (backend == "auto" and (not v.is_cuda or is_traced())):
+        return None
+    module = path_module("triton_time_mix")
+    obstacle = module if isinstance(module, str) else module.unsupported(v)
+    if obstacle is None:
+        return module
+    if backend == "triton":
+        raise ValueError(f"backend='triton' cannot run here: {obstacle}. Use backend='auto'.")
+    return None

@@ -1,0 +1,143 @@
+"""Prologue and epilogue of the time mix: the fused kernels against the plain forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from rimer_forecaster.kernels import epilogue, prologue
+
+pytest.importorskip("triton", reason="the fused kernels need triton")
+
+
+def leaves(
+    count: int, *shape: int, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(shape, generator=generator).to(dtype).requires_grad_() for _ in range(count)
+    ]
+
+
+def run_prologue(
+    backend: str,
+    *,
+    T: int,
+    N: int,
+    residual: bool,
+    masked: bool,
+    dtype: torch.dtype = torch.float32,
+    as_dtype: torch.dtype | None = None,
+) -> list[Tensor]:
+    B, H = 2, 3
+    big = leaves(6, B, T, H, N, dtype=dtype)
+    small = leaves(2, H, N, seed=1)
+    if as_dtype is not None:
+        big = [x.detach().to(as_dtype).requires_grad_() for x in big]
+        small = [x.detach().to(as_dtype).requires_grad_() for x in small]
+    with torch.no_grad():
+        big[1][0, 0] = 0.0  # a key without a direction
+    mask = torch.arange(T).expand(B, T) >= torch.tensor([[0], [T // 2]]) if masked else None
+    outputs = prologue(
+        *big[:4],
+        removal=small[0],
+        replacement=small[1],
+        first_value=big[4] if residual else None,
+        value_residual=big[5] if residual else None,
+        mask=mask,
+        backend=backend,
+    )
+    inputs = [*big[: 6 if residual else 4], *small]
+    return combine(outputs, inputs)
+
+
+def run_epilogue(
+    backend: str,
+    *,
+    T: int,
+    N: int,
+    dtype: torch.dtype = torch.float32,
+    as_dtype: torch.dtype | None = None,
+) -> list[Tensor]:
+    B, H = 2, 3
+    big = leaves(5, B, T, H, N, dtype=dtype)
+    small = leaves(3, H, N, seed=1)
+    if as_dtype is not None:
+        big = [x.detach().to(as_dtype).requires_grad_() for x in big]
+        small = [x.detach().to(as_dtype).requires_grad_() for x in small]
+    bonus, weight, bias = small
+    y = epilogue(*big, bonus=bonus, weight=weight, bias=bias, eps=64e-5, backend=backend)
+    return combine((y,), [*big, *small])
+
+
+def combine(outputs: tuple[Tensor, ...], inputs: list[Tensor]) -> list[Tensor]:
+    """Outputs and the gradients of a fixed combination of them, in float64."""
+    generator = torch.Generator().manual_seed(2)
+    loss = sum((x * torch.randn(x.shape, generator=generator).to(x.dtype)).sum() for x in outputs)
+    gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
+    assert all(x is not None for x in gradients)
+    return [x.detach().double() for x in (*outputs, *gradients)]
+
+
+def worst(actual: list[Tensor], expected: list[Tensor]) -> float:
+    return max(
+        float((x - y).norm() / y.norm().clamp(min=1.0))
+        for x, y in zip(actual, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("residual", [False, True], ids=["first layer", "value residual"])
+@pytest.mark.parametrize(("T", "N"), [(1, 16), (16, 32), (37, 16), (9, 64), (3, 128)])
+def test_fused_prologue_equals_the_plain_one(T: int, N: int, residual: bool, masked: bool) -> None:
+    shape = {"T": T, "N": N, "residual": residual, "masked": masked}
+    expected = run_prologue("plain", as_dtype=torch.float64, **shape)
+    assert worst(run_prologue("triton", **shape), expected) < 2e-6
+
+
+@pytest.mark.parametrize(("T", "N"), [(1, 16), (16, 32), (37, 16), (9, 64), (3, 128)])
+def test_fused_epilogue_equals_the_plain_one(T: int, N: int) -> None:
+    expected = run_epilogue("plain", T=T, N=N, as_dtype=torch.float64)
+    assert worst(run_epilogue("triton", T=T, N=N), expected) < 2e-6
+
+
+def test_in_half_precision_only_results_are_rounded() -> None:
+    shape = {"T": 20, "N": 32, "residual": True, "masked": True}
+    cases: list[Callable[..., list[Tensor]]] = [
+        lambda backend, **o: run_prologue(backend, **shape, **o),
+        lambda backend, **o: run_epilogue(backend, T=20, N=32, **o),
+    ]
+    for run in cases:
+        exact = run("plain", dtype=torch.bfloat16, as_dtype=torch.float64)
+        one_unit_in_the_last_place = 2**-7  # the interpreter cuts digits off
+        assert worst(run("triton", dtype=torch.bfloat16), exact) < one_unit_in_the_last_place
+
+
+def test_gradients_of_the_weights_do_not_depend_on_the_number_of_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from rimer_forecaster.kernels import triton_time_mix
+
+    several = run_epilogue("triton", T=37, N=16)
+    monkeypatch.setattr(triton_time_mix, "PROGRAMS", 1)
+    assert worst(run_epilogue("triton", T=37, N=16), several) < 1e-6
+
+
+def test_what_autocast_leaves_in_float32_reaches_the_recurrence_in_one_dtype() -> None:
+    decay, k, v, rate = leaves(4, 1, 3, 2, 16, dtype=torch.bfloat16)
+    removal, replacement = leaves(2, 2, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = prologue(decay, k, v, rate, removal=removal, replacement=replacement)
+        assert {x.dtype for x in outputs} == {torch.bfloat16}
+        weights = dict(zip(("bonus", "weight", "bias"), leaves(3, 2, 16), strict=True))
+        assert epilogue(v, v, v, v, v, **weights, eps=1e-5).dtype == torch.bfloat16
+
+
+def test_an_unknown_backend_is_named() -> None:
+    decay, k, v, rate = leaves(4, 1, 3, 2, 16)
+    removal, replacement = leaves(2, 2, 16)
+    with pytest.raises(ValueError, match="backend='numba' is unknown; use 'auto', 'triton' or"):
+        prologue(decay, k, v, rate, removal=removal, replacement=replacement, backend="numba")
