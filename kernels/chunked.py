@@ -155,13 +155,21 @@ def _centred_decays(w: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (after - w).exp(), after.exp(), centre.exp(), (end - centre).exp()
 
 
-@functools.cache
 def _future(C: int, device: torch.device) -> Tensor:
     """Mark what a row of A must not see: (a, .) rows see s < t, (r, .) rows s <= t; (2C, 2C)."""
+    if torch.compiler.is_compiling():  # the compiler complains of caches
+        return _make_future(C, device)
+    return _kept_future(C, device)
+
+
+def _make_future(C: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         step = torch.arange(C, device=device)
         rows = torch.cat((step - 1, step))
         return rows[:, None] < step.repeat(2)
+
+
+_kept_future = functools.cache(_make_future)
 
 
 def _substitute(A: Tensor, right: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from . import triton_recurrent, triton_scan
+from . import triton_recurrent, triton_scan, triton_time_mix
 
 __all__ = ["Cost", "Variant", "measure", "report", "variants"]
 
@@ -44,8 +44,12 @@ _STATES = {
     *("p_start", "p_end", "p_states", "p_state", "p_d_start", "p_d_end"),
     *("p_first", "p_map", "p_add", "p_out", "p_scratch"),
 }
+_WEIGHTS = {"p_removal", "p_replacement", "p_bonus", "p_weight", "p_bias", "p_d_weights"}
+
 _SHARES = {"p_d_r", "p_d_w", "p_d_k", "p_d_a", "p_d_b"}
 """Gradients in float32 where several programs hold a head's rows."""
+
+_TIME_MIX = ("prologue_forward", "prologue_backward", "epilogue_forward", "epilogue_backward")
 
 _TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 """What kernels see: float16 is turned into float32 before."""
@@ -104,25 +108,32 @@ def variants(target: str) -> Iterator[Variant]:
                 if name == "recurrent_backward":
                     constants["HELD"] = triton_recurrent.held(N)
                 yield Variant(target, name, name, dtype_name, constants, options)
+    for name in _TIME_MIX:
+        for dtype_name in _TYPES.values():
+            for N in triton_time_mix.LAUNCHES:
+                options = triton_time_mix.compile_options(N)
+                constants = {key: options.pop(key) for key in ("ROWS", "N")}
+                yield Variant(target, name, name, dtype_name, constants, options)
 
 
 def measure(variant: Variant) -> Cost:
     """Compile a variant and read what it takes."""
-    module = triton_scan if hasattr(triton_scan, variant.function) else triton_recurrent
-    function = getattr(module, variant.function)
-    floats = _STATES
+    modules = (triton_scan, triton_recurrent, triton_time_mix)
+    module = next(module for module in modules if hasattr(module, variant.function))
+    floats = _WEIGHTS if module is triton_time_mix else _STATES
     if variant.constants.get("HELD", variant.constants["N"]) < variant.constants["N"]:
         floats = floats | _SHARES
+    kinds = {"p_lengths": "*i32", "p_mask": "*u8", "eps": "fp32", **dict.fromkeys(floats, "*fp32")}
+    function = getattr(module, variant.function)
     signature, attributes = {}, {}
     for i, name in enumerate(function.arg_names):
         if name in variant.constants:
             signature[name] = "constexpr"
         elif name.startswith("p_"):
-            kind = "i32" if name == "p_lengths" else "fp32" if name in floats else variant.dtype
-            signature[name] = f"*{kind}"
+            signature[name] = kinds.get(name, f"*{variant.dtype}")
             attributes[(i,)] = [["tt.divisibility", 16]]
         else:
-            signature[name] = "i32"
+            signature[name] = kinds.get(name, "i32")
     compiled = triton.compile(
         ASTSource(function, signature, variant.constants, attributes),
         target=_gpu(variant.target),

@@ -27,7 +27,7 @@ from .triton_recurrent import unsupported as scan_unsupported
 __all__ = ["epilogue", "prologue", "unsupported"]
 
 ROWS = 16
-LAUNCHES = {16: Launch(1), 32: Launch(1), 64: Launch(2), 128: Launch(4)}
+LAUNCHES = {16: Launch(1), 32: Launch(2), 64: Launch(4), 128: Launch(8)}
 """Launch options by N, for every kernel here and every architecture."""
 
 PROGRAMS = 1024
@@ -346,7 +346,7 @@ class _Prologue(torch.autograd.Function):
                 *_pointers(outputs, v),
                 *_sizes(v),
                 *_flags(first, mask),
-                **_options(v),
+                **compile_options(v.shape[3]),
             )
         ctx.save_for_backward(*inputs)
         ctx.dtypes = removal.dtype, replacement.dtype
@@ -379,7 +379,7 @@ class _Prologue(torch.autograd.Function):
                 *_pointers(given, v),
                 *_pointers(gradients, v),
                 *(d_weights, *_sizes(v), _blocks(v), *_flags(first, mask)),
-                **_options(v),
+                **compile_options(v.shape[3]),
             )
         d_removal, d_replacement = (
             x.to(dtype) for x, dtype in zip(d_weights.sum(0), ctx.dtypes, strict=True)
@@ -396,7 +396,9 @@ class _Epilogue(torch.autograd.Function):
         v = inputs[3]
         y = _like(v)
         with on_device(v):
-            epilogue_forward[(_blocks(v) * v.shape[2],)](*inputs, y, eps, *_sizes(v), **_options(v))
+            epilogue_forward[(_blocks(v) * v.shape[2],)](
+                *inputs, y, eps, *_sizes(v), **compile_options(v.shape[3])
+            )
         ctx.save_for_backward(*inputs)
         ctx.eps, ctx.dtypes = eps, [x.dtype for x in tensors[5:]]
         return y
@@ -411,7 +413,7 @@ class _Epilogue(torch.autograd.Function):
         with on_device(v):
             epilogue_backward[grid](
                 *(*inputs, aligned(d_y), *gradients, d_weights, ctx.eps, *_sizes(v), _blocks(v)),
-                **_options(v),
+                **compile_options(v.shape[3]),
             )
         weights = (x.to(dtype) for x, dtype in zip(d_weights.sum(0), ctx.dtypes, strict=True))
         return *gradients, *weights, None
@@ -444,6 +446,6 @@ def _partial_sums(v: Tensor, weights: int) -> tuple[Tensor, tuple[int]]:
     return empty((programs, weights, H, N), torch.float32, v.device), (programs * H,)
 
 
-def _options(v: Tensor) -> dict[str, Any]:
-    N = v.shape[3]
-    return {"ROWS": ROWS, "N": N, "num_warps": LAUNCHES[N].num_warps}
+def compile_options(N: int) -> dict[str, Any]:
+    """Return the compile-time arguments and options of every kernel here."""
+    return {"ROWS": ROWS, "N": N, **LAUNCHES[N]._asdict()}

@@ -125,7 +125,15 @@ def wkv7(
 
 
 def wkv7_step(
-    r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
+    r: Tensor,
+    w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    state: Tensor,
+    *,
+    in_place: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Advance the recurrence by one step, for decoding.
 
@@ -137,12 +145,32 @@ def wkv7_step(
         (B, H, V).
     state
         (B, H, V, K), float32 or float64.
+    in_place
+        Whether to overwrite `state`, which no gradient may need. On a GPU with Triton that is one
+        launch that reads and writes the state once.
 
     Returns
     -------
     o, state
-        Output (B, H, V) in the dtype of `v`, and the new state; the given one is not changed.
+        Output (B, H, V) in the dtype of `v`, and the new state: `state` itself if `in_place`,
+        which otherwise does not change.
     """
+    if not in_place:
+        return _step(r, w, k, v, a, b, state)
+    if r.is_cuda and state.dtype == torch.float32 and not is_traced():
+        obstacle = _obstacle("triton", r, v)
+        if obstacle is None:
+            with torch.no_grad():
+                return path_module("triton_recurrent").triton_step(r, w, k, v, a, b, state), state
+        _warn_of_slow_path(obstacle)
+    with torch.no_grad():
+        o, new_state = _step(r, w, k, v, a, b, state)
+        return o, state.copy_(new_state)
+
+
+def _step(
+    r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
     output_dtype = v.dtype
     with _full_precision(r):
         r, w, k, a, b = (x.to(state.dtype)[..., None, :] for x in (r, w, k, a, b))
@@ -171,7 +199,7 @@ def loop_scan(
     # unbind: indexing x[:, t] would make the backward quadratic in T.
     steps = zip(*(x.unbind(1) for x in (r, w, k, v, a, b)), strict=True)
     for r_t, w_t, k_t, v_t, a_t, b_t in steps:
-        o, state = wkv7_step(r_t, w_t, k_t, v_t, a_t, b_t, state)
+        o, state = _step(r_t, w_t, k_t, v_t, a_t, b_t, state)
         outputs.append(o)
     return torch.stack(outputs, 1), state if output_final_state else None
 
@@ -184,8 +212,9 @@ def _choose(backend: str, r: Tensor, w: Tensor, v: Tensor, lowest_log_decay: flo
     T = r.shape[1]
     if backend == "auto":
         if is_traced():
-            # No branch on data, nothing that a graph cannot hold: layers keep a chunk's bound.
-            return loop_scan if T == 1 else chunked_scan
+            # No branch on data. An exported graph can hold neither a backward of our own nor a
+            # triangular solution; a compiled one can, and layers keep a chunk's bound.
+            return loop_scan if T == 1 or _is_exported() else chunked_scan
         backend = "chunked"
         if r.is_cuda and r.dtype != torch.float64:
             obstacle = _obstacle("triton", r, v)
@@ -226,6 +255,10 @@ def _choose(backend: str, r: Tensor, w: Tensor, v: Tensor, lowest_log_decay: flo
 def is_traced() -> bool:
     """Whether torch records a graph, which can hold none of our compiled code."""
     return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+
+
+def _is_exported() -> bool:
+    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
 
 
 def _obstacle(backend: str, r: Tensor, v: Tensor) -> str | None:

@@ -200,8 +200,8 @@ class RimerNetwork(nn.Module):
         values = (past_target - location) / scale
         if mask is not None:
             values = values.where(mask, 0.0)
-        values = values.mT  # (B, L, C) -> (B, C, L)
-        missing = None if mask is None else ~mask.mT
+        values = values.transpose(-1, -2)  # (B, L, C) -> (B, C, L)
+        missing = None if mask is None else ~mask.transpose(-1, -2)
         covariates = self._join_covariates(past_covariates, future_covariates)
 
         linear = self.skip(values)  # (B, C, L) -> (B, C, H)
@@ -218,7 +218,9 @@ class RimerNetwork(nn.Module):
                 static_covariates=static_covariates,
             )  # (B, C, H * Q)
             forecast = forecast + learnt.view_as(forecast)
-        return self._in_units_of_the_series(forecast, location.mT[..., None], scale.mT[..., None])
+        return self._in_units_of_the_series(
+            forecast, location.transpose(-1, -2)[..., None], scale.transpose(-1, -2)[..., None]
+        )
 
     def _join_covariates(
         self, past_covariates: Tensor | None, future_covariates: Tensor | None
@@ -250,7 +252,7 @@ class RimerNetwork(nn.Module):
             window = (window - mean).where(begun, 0.0)
         horizon = covariates[:, L:]
         horizon = torch.cat((horizon[..., :p], horizon[..., p:] - mean[..., p:]), -1)
-        return torch.cat((window, horizon), 1).mT
+        return torch.cat((window, horizon), 1).transpose(-1, -2)
 
     def _in_units_of_the_series(self, forecast: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         """(B, C, H, Q) in units of the window's scale -> (B, H, C, Q) in those of the series."""

@@ -384,3 +384,28 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> N
     sizes = {"input_chunk_length": L, "output_chunk_length": H}
     with pytest.raises(ValueError, match=message):
         RimerNetwork(**{**sizes, **arguments})
+
+
+def test_compiles_into_one_graph_forward_and_backward() -> None:
+    network = RimerNetwork(24, 6, layers="rwkv7*2", generator=torch.Generator().manual_seed(0))
+    target = torch.randn(3, 24, 2, generator=torch.Generator().manual_seed(1))
+    network.eval()
+    expected = network(target)
+    gradients = torch.autograd.grad(expected.sum(), list(network.parameters()), allow_unused=True)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    forecast = compiled(target)
+    torch.testing.assert_close(forecast, expected)
+    same = torch.autograd.grad(forecast.sum(), list(network.parameters()), allow_unused=True)
+    for actual, gradient in zip(same, gradients, strict=True):
+        torch.testing.assert_close(actual, gradient)
+
+
+def test_exports_a_graph_of_plain_operations() -> None:
+    network = RimerNetwork(24, 6, layers="rwkv7*2", generator=torch.Generator().manual_seed(0))
+    network.eval()
+    target = torch.randn(3, 24, 2, generator=torch.Generator().manual_seed(1))
+    program = torch.export.export(network, (target,))
+    torch.testing.assert_close(program.module()(target), network(target))
+    operations = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert all(name.startswith(("aten.", "<built-in")) for name in operations), operations
+    assert not any("triangular" in name for name in operations), "ONNX has no such operation"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -239,6 +241,17 @@ def test_step_continues_a_sequence() -> None:
     assert torch.equal(state, before), "the given state is not changed"
 
 
+def test_step_in_place_overwrites_the_state_it_is_given() -> None:
+    tensors = inputs(1)
+    state = state_like(tensors)
+    step = [x[:, 0] for x in tensors]
+    expected, expected_state = wkv7_step(*step, state)
+    o, same = wkv7_step(*step, state, in_place=True)
+    assert same is state
+    assert torch.equal(state, expected_state)
+    assert torch.equal(o, expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_half_precision_accumulates_in_float32(backend: str, dtype: torch.dtype) -> None:
@@ -301,6 +314,42 @@ def test_auto_chooses_by_length(
     without(monkeypatch, "numba")
     o, _ = wkv7(*tensors)
     assert torch.equal(o, wkv7(*tensors, backend=without_numba)[0])
+
+
+class OnAGpu(NamedTuple):
+    """What the choice of path asks of a tensor; there is no GPU here."""
+
+    shape: tuple[int, ...] = (2, 30, 2, 16)
+    dtype: torch.dtype = torch.float32
+    is_cuda: bool = True
+    device: torch.device = torch.device("cuda")
+
+
+def test_a_gpu_takes_the_kernels_by_the_strength_of_the_decay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("triton", reason="the GPU kernels need triton")
+    x: Any = OnAGpu()
+    double: Any = OnAGpu(dtype=torch.float64)
+    module: Any = sys.modules[wkv7.__module__]
+    monkeypatch.setattr(module, "_obstacle", lambda backend, r, v: None)
+    assert module._choose("auto", x, x, x, -0.6).__name__ == "triton_scan"
+    assert module._choose("auto", x, x, x, -30.0).__name__ == "recurrent_scan"
+    assert module._choose("auto", double, double, double, -0.6) is module.chunked_scan
+
+
+def test_a_gpu_without_triton_warns_once_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    x: Any = OnAGpu()
+    module: Any = sys.modules[wkv7.__module__]
+    module._warn_of_slow_path.cache_clear()
+    without(monkeypatch, "triton")
+    with pytest.warns(UserWarning, match="without its GPU kernels: no triton.*install it"):
+        assert module._choose("auto", x, x, x, -0.6) is module.chunked_scan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert module._choose("auto", x, x, x, -0.6) is module.chunked_scan
+    with pytest.raises(ValueError, match=r"'triton' cannot run here: no triton.*install it"):
+        module._choose("triton", x, x, x, -0.6)
 
 
 def test_a_missing_numba_is_named_when_it_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
