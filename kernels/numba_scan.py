@@ -89,13 +89,14 @@ class _NumbaScan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         B, T, H, K = r.shape
         V = v.shape[3]
-        inputs = tuple(x.contiguous() for x in (r, w.exp(), k, v, a, b))
+        r, w, k, v, a, b = (x.contiguous() for x in (r, w, k, v, a, b))
+        inputs = r, torch.empty_like(w), k, v, a, b  # the decay itself, from its logarithm
         start = _state_or_none(initial_state, H, V, K, r)
         o = torch.empty_like(inputs[3])
         end = r.new_empty(B if output_final_state else 0, H, V, K)
         kept = (T - 1) // STEPS_PER_CHECKPOINT if any(ctx.needs_input_grad) else 0
         checkpoints = r.new_empty(B * H, kept, V, K)
-        _spread(_forward_kernel(_dtype(r)), (*inputs, start, o, end, checkpoints), r, V)
+        _spread(_forward_kernel(_dtype(r)), (*inputs, w, start, o, end, checkpoints), r, V)
         ctx.save_for_backward(*inputs, start, checkpoints)
         ctx.set_materialize_grads(False)
         return o, end if output_final_state else None
@@ -153,7 +154,7 @@ def _forward_kernel(dtype: str) -> Callable[..., None]:
 
     @_compile
     def forward(  # type: ignore[no-untyped-def]
-        r, d, k, v, a, b, start, o, end, checkpoints, first, last
+        r, d, k, v, a, b, w, start, o, end, checkpoints, first, last
     ):
         T, H, K = r.shape[1:]
         V = v.shape[3]
@@ -168,8 +169,11 @@ def _forward_kernel(dtype: str) -> Callable[..., None]:
             for t in range(T):
                 if t > 0 and t % STEPS_PER_CHECKPOINT == 0 and t // STEPS_PER_CHECKPOINT <= kept:
                     checkpoints[head, t // STEPS_PER_CHECKPOINT - 1] = S
-                r_t, d_t, k_t = r[i, t, h], d[i, t, h], k[i, t, h]
+                r_t, w_t, d_t, k_t = r[i, t, h], w[i, t, h], d[i, t, h], k[i, t, h]
                 a_t, b_t, v_t, o_t = a[i, t, h], b[i, t, h], v[i, t, h], o[i, t, h]
+                # Here and not by torch, whose threads would go on spinning where ours want to run.
+                for c in range(K):
+                    d_t[c] = np.exp(w_t[c])
                 for j in range(V):
                     row = S[j]
                     removed = zero
