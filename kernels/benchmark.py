@@ -244,7 +244,7 @@ def _send_peak(sender: Any, path: str, case: Case) -> None:
     sender.send(peak() - before)
 
 
-def gpu_checks() -> Iterator[tuple[str, str | None]]:
+def gpu_checks(device: str = "cuda") -> Iterator[tuple[str, str | None]]:
     """Hold the GPU path against the definition: every length, mode, head size and precision."""
     dtypes = (torch.float32, torch.bfloat16, torch.float16)
     for N, dtype, T in itertools.product((16, 32, 64, 128), dtypes, LENGTHS):
@@ -252,20 +252,20 @@ def gpu_checks() -> Iterator[tuple[str, str | None]]:
             tensors = inputs(T, mode, K=N, V=N)
             for state in (None, state_like(tensors)):
                 name = f"N={N} {dtype} T={T} {mode}, {'no ' if state is None else ''}state"
-                yield name, failure("triton", tensors, state, dtype, "cuda")
+                yield name, failure("triton", tensors, state, dtype, device)
     for T in (1000, 8192):
         tensors = inputs(T, B=1, K=64, V=64)
         for dtype in dtypes:
-            yield f"N=64 {dtype} T={T}", failure("triton", tensors, None, dtype, "cuda")
+            yield f"N=64 {dtype} T={T}", failure("triton", tensors, None, dtype, device)
     r, w, k, v, a, b = inputs(33, K=64, V=64)
     strong = (r, 60 * w, k, v, a, b)  # far below the bound: step by step
-    yield "N=64 float32 decay exp(-30)", failure("triton", strong, None, torch.float32, "cuda")
-    many = draw(Case(65540, 2, 1, 16), torch.float32, "cuda")
+    yield "N=64 float32 decay exp(-30)", failure("triton", strong, None, torch.float32, device)
+    many = draw(Case(65540, 2, 1, 16), torch.float32, device)
     whole, _ = wkv7(*many, backend="triton")
     part, _ = wkv7(*(x[-4:] for x in many), backend="triton")
     same = torch.equal(whole[-4:], part)
     yield "65,540 sequences", None if same else "the last ones differ when computed alone"
-    leaves = draw(Case(64, 300, 2, 64), torch.bfloat16, "cuda")
+    leaves = draw(Case(64, 300, 2, 64), torch.bfloat16, device)
     run = forward_and_backward(functools.partial(wkv7, backend="triton"), leaves)
     same = all(torch.equal(x, y) for x, y in zip(run(), run(), strict=True))
     yield "two runs", None if same else "are not bit-equal"

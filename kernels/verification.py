@@ -118,7 +118,7 @@ def failure(
     result alone does.
     """
     path = functools.partial(wkv7, backend=backend)
-    exact = run(loop_scan, tensors, state, torch.float64)
+    exact = run(loop_scan, tensors, state, torch.float64, device=device)
     actual = run(path, tensors, state, dtype, device=device)
     errors = relative_errors(actual, exact)
     outputs = 1 if state is None else 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,15 @@ def test_peak_memory_of_the_loop_grows_with_the_state_of_each_step() -> None:
 def test_an_unknown_case_is_named() -> None:
     with pytest.raises(SystemExit):
         main(["--device", "cpu", "--only", "1x2x3x4"])
+
+
+def test_the_checks_of_a_card_pass_under_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="the GPU kernels need triton")
+    monkeypatch.setattr(benchmark, "LENGTHS", (3, 17))
+    checks = list(itertools.islice(benchmark.gpu_checks("cpu"), 20))  # N = 16, float32
+    assert [wrong for _, wrong in checks] == [None] * 20
+    assert checks[0][0] == "N=16 torch.float32 T=3 normal, no state"
+    monkeypatch.setattr(benchmark, "failure", lambda *rest: "output off by 1")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    with pytest.raises(SystemExit, match=r"the check failed: N=16 .*off by 1"):
+        next(benchmark.gpu_rows(benchmark.GPU_CASES, 1))
