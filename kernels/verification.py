@@ -29,7 +29,7 @@ __all__ = [
 LENGTHS = (1, 2, 15, 16, 17, 63, 64, 65, 257)
 """Around the edges of chunks of 16 and 64 steps."""
 
-MODES = ("normal", "strong decay", "weak decay", "repeated keys", "zero keys")
+MODES = ("normal", "strong decay", "weak decay", "repeated keys", "zero keys", "reflecting")
 
 
 def inputs(
@@ -48,6 +48,8 @@ def inputs(
     if mode == "repeated keys":  # a flat or periodic series
         k, kappa = k[:, :1].expand_as(k), kappa[:, :1] + 1e-3 * kappa
         eta = torch.full_like(eta, 0.999)
+    if mode == "reflecting":  # an in-context learning rate near its upper limit
+        eta = 1.999 + 1e-3 * eta
     if mode == "zero keys":
         k, kappa = torch.zeros_like(k), torch.zeros_like(kappa)
     kappa = torch.nn.functional.normalize(kappa, dim=-1, eps=1e-12)

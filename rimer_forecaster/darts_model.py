@@ -256,6 +256,10 @@ class _RimerModule(PLForecastingModule):
         )
         return PLModuleOutput(prediction=prediction)
 
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Return darts' loss of a batch, and what the layers want added."""
+        return super().training_step(*args, **kwargs) + self.network.penalty()
+
     def configure_optimizers(self) -> Any:
         """Return the package's recipe, or what darts makes of its own arguments."""
         if not self.uses_recipe:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Dropout, check_layers
+from .layers import Mixer, RandomModule, check_layers
 from .patch_reader import PatchReader, since_first
 
 __all__ = ["RimerNetwork", "default_patch_length"]
@@ -265,11 +265,19 @@ class RimerNetwork(nn.Module):
             outputs = outputs.sort(-1).values
         return outputs.transpose(1, 2)
 
-    def draw_dropout_from(self, generator: torch.Generator | None) -> None:
-        """Let dropout draw from this generator instead of the process's own; None undoes it."""
+    def draw_from(self, generator: torch.Generator | None) -> None:
+        """Let training draw from this generator instead of the process's own; None undoes it."""
         for module in self.modules():
-            if isinstance(module, Dropout):
+            if isinstance(module, RandomModule):
                 module.generator = generator
+
+    def penalty(self) -> Tensor | float:
+        """Return, once, what the layers want added to the loss of the last training pass."""
+        total: Tensor | float = 0.0
+        for module in self.modules():
+            if isinstance(module, Mixer) and module.penalty is not None:
+                total, module.penalty = total + module.penalty, None
+        return total
 
     def parameter_groups(self, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return the groups of parameters that an optimiser treats alike.

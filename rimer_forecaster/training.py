@@ -141,7 +141,7 @@ class TrainingModule(pl.LightningModule):
         forecast = self.network(past, future_covariates=batch.covariates, mask=_mask_of(past))
         loss = quantile_loss(forecast, future, self.quantiles)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(past))
-        return loss
+        return loss + self.network.penalty()
 
     def configure_optimizers(self) -> Any:
         """Return the package's recipe."""
@@ -203,11 +203,11 @@ def train(
         "num_sanity_val_steps": 0,
         **(trainer_kwargs or {}),
     }
-    network.draw_dropout_from(generator)
+    network.draw_from(generator)
     with _without_remarks():
         trainer = pl.Trainer(**options)
         trainer.fit(TrainingModule(network, lr=lr, weight_decay=weight_decay), loader)
-    network.draw_dropout_from(None)
+    network.draw_from(None)
     network.cpu().eval()
     for name, parameter in network.named_parameters():
         if not parameter.isfinite().all():

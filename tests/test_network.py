@@ -324,7 +324,7 @@ def test_dropout_draws_from_the_generator_it_is_given() -> None:
     process = torch.get_rng_state()
     forecasts = []
     for _ in range(2):
-        net.draw_dropout_from(torch.Generator().manual_seed(0))
+        net.draw_from(torch.Generator().manual_seed(0))
         forecasts.append(net(x))
     assert torch.equal(*forecasts)
     assert torch.equal(torch.get_rng_state(), process)

@@ -1,23 +1,33 @@
 """Layers whose state is their interface; see `protocol`."""
 
+from .attention import Attention
 from .block import Block, Stack
-from .channel_mix import ChannelMix
-from .dropout import Dropout
-from .layer_string import MIXERS, build_layers, check_layers, parse_layers
+from .channel_mix import ChannelMix, FeedForward, LinearChannelMix
+from .dropout import Dropout, RandomModule
+from .equilibrium import Equilibrium, NotConverged
+from .fixed_point import SolverReport, solve_fixed_point
 from .protocol import LayerPosition, Mixer, State
+from .registry import LAYERS, build_layers, check_layers
 from .rwkv7 import RWKV7TimeMix
 
 __all__ = [
-    "MIXERS",
+    "LAYERS",
+    "Attention",
     "Block",
     "ChannelMix",
     "Dropout",
+    "Equilibrium",
+    "FeedForward",
     "LayerPosition",
+    "LinearChannelMix",
     "Mixer",
+    "NotConverged",
     "RWKV7TimeMix",
+    "RandomModule",
+    "SolverReport",
     "Stack",
     "State",
     "build_layers",
     "check_layers",
-    "parse_layers",
+    "solve_fixed_point",
 ]

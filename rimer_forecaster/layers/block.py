@@ -19,7 +19,7 @@ class Block(Mixer):
     Parameters
     ----------
     token_mixer, channel_mixer
-        Mixers of width D.
+        Mixers of width D; None leaves one out.
     width
         D.
     dropout
@@ -27,21 +27,31 @@ class Block(Mixer):
     """
 
     def __init__(
-        self, token_mixer: Mixer, channel_mixer: Mixer, *, width: int, dropout: float = 0.0
+        self,
+        token_mixer: Mixer | None,
+        channel_mixer: Mixer | None,
+        *,
+        width: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.token_norm = nn.LayerNorm(width)
+        self.token_norm = None if token_mixer is None else nn.LayerNorm(width)
         self.token_mixer = token_mixer
-        self.channel_norm = nn.LayerNorm(width)
+        self.channel_norm = None if channel_mixer is None else nn.LayerNorm(width)
         self.channel_mixer = channel_mixer
         self.dropout = Dropout(dropout)
 
+    def _halves(self) -> Iterator[tuple[str, nn.LayerNorm, Mixer]]:
+        for name, norm, mixer in (
+            ("token_mixer", self.token_norm, self.token_mixer),
+            ("channel_mixer", self.channel_norm, self.channel_mixer),
+        ):
+            if norm is not None and mixer is not None:
+                yield name, norm, mixer
+
     def init_state(self, batch_size: int) -> State:
         """Return the states of both mixers; see `Mixer`."""
-        return {
-            "token_mixer": self.token_mixer.init_state(batch_size),
-            "channel_mixer": self.channel_mixer.init_state(batch_size),
-        }
+        return {name: mixer.init_state(batch_size) for name, _, mixer in self._halves()}
 
     def forward(
         self,
@@ -52,25 +62,18 @@ class Block(Mixer):
         shared: Shared | None = None,
     ) -> tuple[Tensor, State | None]:
         """Mix tokens, then channels; see `Mixer`."""
-        token_state, channel_state = (
-            (None, None) if state is None else (state["token_mixer"], state["channel_mixer"])
-        )
-        y, token_state = self.token_mixer(self.token_norm(x), token_state, mask=mask, shared=shared)
-        x = x + self.dropout(y)
-        y, channel_state = self.channel_mixer(
-            self.channel_norm(x), channel_state, mask=mask, shared=shared
-        )
-        x = x + self.dropout(y)
-        if state is None:
-            return x, None
-        return x, {"token_mixer": token_state, "channel_mixer": channel_state}
+        new_state: State = {}
+        for name, norm, mixer in self._halves():
+            before = None if state is None else state[name]
+            y, new_state[name] = mixer(norm(x), before, mask=mask, shared=shared)
+            x = x + self.dropout(y)
+        return x, None if state is None else new_state
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every parameter anew; see `Mixer`."""
-        self.token_norm.reset_parameters()
-        self.token_mixer.reset_parameters(generator)
-        self.channel_norm.reset_parameters()
-        self.channel_mixer.reset_parameters(generator)
+        for _, norm, mixer in self._halves():
+            norm.reset_parameters()
+            mixer.reset_parameters(generator)
 
 
 class Stack(Mixer):

@@ -1,22 +1,25 @@
-"""RWKV-7 channel mix: a squared-ReLU feed-forward map after a token shift.
+"""Channel mixers: RWKV-7's, a Transformer's, and the linear one of the released Rimer.
 
-Source: Peng et al. (2025), arXiv:2503.14456.
+Letters: B sequences, T tokens, D width.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .initialisation import uniform_linear
 from .protocol import LayerPosition, Mixer, Shared, State
 from .token_shift import token_shift
 
-__all__ = ["ChannelMix"]
+__all__ = ["ChannelMix", "FeedForward", "LinearChannelMix"]
 
 
 class ChannelMix(Mixer):
-    """``value(relu(key(lerp(x, previous x)))^2)`` with 4 D hidden channels.
+    """RWKV-7's: ``value(relu(key(lerp(x, previous x)))^2)`` with 4 D hidden channels.
+
+    Source: Peng et al. (2025), arXiv:2503.14456.
 
     State
     -----
@@ -55,4 +58,62 @@ class ChannelMix(Mixer):
         channel = torch.arange(self.width, dtype=torch.float64)
         self.mix.copy_(1.0 - (channel / self.width) ** (from_1_to_0**4))
         uniform_linear(self.key, generator, gain=0.5)
+        nn.init.zeros_(self.value.weight)
+
+
+class FeedForward(Mixer):
+    """A Transformer's: ``contract(gelu(expand(x)))`` with 4 D hidden channels; it has no state."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, 4 * width)
+        self.contract = nn.Linear(4 * width, width)
+
+    def init_state(self, batch_size: int) -> State:
+        """Return nothing to carry; see `Mixer`."""
+        return {}
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        mask: Tensor | None = None,
+        shared: Shared | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Mix channels; see `Mixer`."""
+        return self.contract(F.gelu(self.expand(x))), state
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew; the output starts at zero."""
+        uniform_linear(self.expand, generator)
+        uniform_linear(self.contract, generator)
+        nn.init.zeros_(self.contract.weight)
+
+
+class LinearChannelMix(Mixer):
+    """One linear map of the token, as in the code that was released with BlackGoose Rimer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.value = nn.Linear(width, width)
+
+    def init_state(self, batch_size: int) -> State:
+        """Return nothing to carry; see `Mixer`."""
+        return {}
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        mask: Tensor | None = None,
+        shared: Shared | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Mix channels; see `Mixer`."""
+        return self.value(x), state
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Start at zero."""
+        uniform_linear(self.value, generator)
         nn.init.zeros_(self.value.weight)

@@ -1,4 +1,4 @@
-"""Dropout that can draw from a generator of its own, so that fits in threads stay reproducible."""
+"""Draws in training that can come from a generator: fits in threads stay reproducible."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Dropout"]
+__all__ = ["Dropout", "RandomModule"]
 
 
-class Dropout(nn.Module):
-    """Like `torch.nn.Dropout`; draws from `generator` where one is set.
+class RandomModule(nn.Module):
+    """A module that draws in training, from `generator` or else from the process's own."""
+
+    generator: torch.Generator | None = None
+
+
+class Dropout(RandomModule):
+    """Like `torch.nn.Dropout`.
 
     Parameters
     ----------
     p
         Probability of zeroing an element in training, in [0, 1).
     """
-
-    generator: torch.Generator | None = None
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -28,8 +32,10 @@ class Dropout(nn.Module):
         """Zero elements and scale the others by 1 / (1 - p), in training only."""
         if self.generator is None or not self.training or not self.p:
             return F.dropout(x, self.p, self.training)
-        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
-        return x * kept.div_(1 - self.p)
+        # A generator draws on its own device alone.
+        kept = torch.empty(x.shape, dtype=x.dtype, device=self.generator.device)
+        kept.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
+        return x * kept.to(x.device)
 
     def extra_repr(self) -> str:
         """Show the probability."""

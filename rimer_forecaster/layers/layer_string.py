@@ -1,90 +1,74 @@
-"""Layers from a short string, such as ``"rwkv7*2"`` or ``"(rwkv7*1, rwkv7*1)*2"``.
+"""Layers from a short string, such as ``"rwkv7*2"`` or ``"(rwkv7, attention(window=64))*2"``.
 
-    layers := item ("," item)*
-    item   := (name | "(" layers ")") ("*" count)?
+    layers  := item ("," item)*
+    item    := (call | "(" layers ")") ("*" count)?
+    call    := name ("(" (layers (";" options)? | options) ")")?
+    options := name "=" value ("," name "=" value)*
 
-Names are those of `MIXERS`; repeats and groups unfold into a plain sequence. A string, and not
-objects, because grid searches vary it and saved models store it.
+Repeats and groups unfold into a plain sequence. Layers inside the parentheses of a name are for a
+combinator, which makes one layer of them: ``"equilibrium(rwkv7; max_iter=80)"``. A value is a
+number or a word. A string, and not objects, because grid searches vary it and saved models store
+it.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from .block import Block, Stack
-from .channel_mix import ChannelMix
-from .protocol import LayerPosition, Mixer
-from .rwkv7 import RWKV7TimeMix
+__all__ = ["LayerCall", "read_layers"]
 
-__all__ = ["MIXERS", "build_layers", "check_layers", "parse_layers"]
-
-MIXERS: dict[str, type[Mixer]] = {"rwkv7": RWKV7TimeMix}
-"""Token mixers by the name that a layer string uses."""
-
-_TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<count>\d+)|(?P<sign>[(),*])|(?P<bad>\S))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>\d+(\.\d*)?([eE][-+]?\d+)?)|(?P<sign>[(),*;=])"
+    r"|(?P<bad>\S))"
+)
 
 
-def build_layers(layers: str, *, width: int, head_size: int, dropout: float = 0.0) -> Stack:
-    """Build the stack that a layer string describes.
+@dataclass(frozen=True)
+class LayerCall:
+    """One layer as the string names it.
+
+    Attributes
+    ----------
+    name
+        Of the layer.
+    inner
+        Layers that a combinator is made of; empty for others.
+    options
+        Numbers and words by name.
+    """
+
+    name: str
+    inner: tuple[LayerCall, ...] = ()
+    options: dict[str, int | float | str] = field(default_factory=dict)
+
+
+def read_layers(layers: str, known: Mapping[str, bool]) -> list[LayerCall]:
+    """Return the layers that a string names, repeats and groups unfolded.
 
     Parameters
     ----------
     layers
         See the head of this file.
-    width, head_size, dropout
-        D, N and the dropout probability of every block.
-
-    Raises
-    ------
-    ValueError
-        See `check_layers`.
-    """
-    check_layers(layers, width=width, head_size=head_size)
-    names = parse_layers(layers)
-    blocks = []
-    for index, name in enumerate(names):
-        position = LayerPosition(index, len(names), first_of_kind=name not in names[:index])
-        token_mixer = MIXERS[name](width, head_size=head_size, position=position)
-        channel_mixer = ChannelMix(width, position=position)
-        blocks.append(Block(token_mixer, channel_mixer, width=width, dropout=dropout))
-    return Stack(blocks)
-
-
-def check_layers(layers: str, *, width: int, head_size: int) -> None:
-    """Check what `build_layers` needs, without building anything.
-
-    Raises
-    ------
-    ValueError
-        If the string cannot be read, or the head size does not divide the width.
-    """
-    parse_layers(layers)
-    if width % head_size:
-        raise ValueError(
-            f"width={width} is not a multiple of head_size={head_size}: a layer has "
-            "width / head_size heads. Change one of the two."
-        )
-
-
-def parse_layers(layers: str) -> list[str]:
-    """Return the mixer names of a layer string, repeats and groups unfolded.
+    known
+        Names, and whether a layer of this name is made of others.
 
     Raises
     ------
     ValueError
         Shows the string and the place where it cannot be read.
     """
-    reader = _Reader(layers)
-    names = reader.sequence()
+    reader = _Reader(layers, known)
+    calls = reader.sequence()
     if reader.next.text:
         raise reader.error("expected ',', '*' or the end")
-    return names
+    return calls
 
 
 @dataclass(frozen=True)
 class _Token:
-    kind: str  # "name", "count", "sign", "bad" or "end"
+    kind: str  # "name", "number", "sign", "bad" or "end"
     text: str
     place: int
 
@@ -92,13 +76,13 @@ class _Token:
 class _Reader:
     """Reads a layer string token by token."""
 
-    def __init__(self, string: str) -> None:
+    def __init__(self, string: str, known: Mapping[str, bool]) -> None:
         if not isinstance(string, str):
             raise ValueError(
                 f"layers must be a string such as 'rwkv7*2', got {string!r} "
                 f"of type {type(string).__name__}."
             )
-        self.string = string
+        self.string, self.known = string, known
         self.next = self._token_at(0)
 
     def _token_at(self, start: int) -> _Token:
@@ -112,37 +96,82 @@ class _Reader:
         self.next = self._token_at(token.place + len(token.text))
         return token
 
+    def after_next(self) -> str:
+        return self._token_at(self.next.place + len(self.next.text)).text
+
     def error(self, problem: str) -> ValueError:
         pointer = " " * self.next.place + "^"
         return ValueError(
             f"layers={self.string!r} cannot be read at character {self.next.place + 1}: {problem}."
             f"\n    {self.string}\n    {pointer}\n"
-            f"Write for example 'rwkv7*2'; known layers: {', '.join(sorted(MIXERS))}."
+            f"Write for example 'rwkv7*2'; known layers: {', '.join(sorted(self.known))}."
         )
 
-    def sequence(self) -> list[str]:
-        names = self.item()
+    def close(self, what: str) -> None:
+        if self.next.text != ")":
+            raise self.error(f"expected ')' to close {what}")
+        self.take()
+
+    def sequence(self) -> list[LayerCall]:
+        calls = self.item()
         while self.next.text == ",":
             self.take()
-            names += self.item()
-        return names
+            calls += self.item()
+        return calls
 
-    def item(self) -> list[str]:
+    def item(self) -> list[LayerCall]:
         if self.next.text == "(":
             self.take()
-            names = self.sequence()
-            if self.next.text != ")":
-                raise self.error("expected ')' to close a group")
-            self.take()
+            calls = self.sequence()
+            self.close("a group")
         elif self.next.kind == "name":
-            if self.next.text not in MIXERS:
-                raise self.error(f"unknown layer {self.next.text!r}")
-            names = [self.take().text]
+            calls = [self.call()]
         else:
             raise self.error("expected the name of a layer or '('")
         if self.next.text == "*":
             self.take()
-            if self.next.kind != "count" or int(self.next.text) == 0:
+            if not self.next.text.isdigit() or int(self.next.text) == 0:
                 raise self.error("expected a whole number of repeats, at least 1")
-            names = names * int(self.take().text)
-        return names
+            calls = calls * int(self.take().text)
+        return calls
+
+    def call(self) -> LayerCall:
+        if self.next.text not in self.known:
+            raise self.error(f"unknown layer {self.next.text!r}")
+        name = self.take().text
+        inner: list[LayerCall] = []
+        options: dict[str, int | float | str] = {}
+        if self.next.text == "(":
+            self.take()
+            if self.known[name]:
+                inner = self.sequence()
+                if self.next.text == ";":
+                    self.take()
+                    options = self.options()
+            else:
+                options = self.options()
+            self.close(f"the arguments of {name}")
+        elif self.known[name]:
+            raise self.error(f"{name} is made of other layers, as in '{name}(rwkv7)': expected '('")
+        return LayerCall(name, tuple(inner), options)
+
+    def options(self) -> dict[str, int | float | str]:
+        options: dict[str, int | float | str] = {}
+        while True:
+            if self.next.kind != "name" or self.after_next() != "=":
+                raise self.error("expected an option, such as 'name=value'")
+            if self.next.text in options:
+                raise self.error(f"option {self.next.text!r} is given twice")
+            name = self.take().text
+            self.take()
+            if self.next.kind not in ("number", "name"):
+                raise self.error("expected a number or a word")
+            value = self.take()
+            options[name] = value.text if value.kind == "name" else _number(value.text)
+            if self.next.text != ",":
+                return options
+            self.take()
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.isdigit() else float(text)

@@ -39,7 +39,7 @@ class LayerPosition:
     index, depth
         Number of the layer from 0, and number of layers.
     first_of_kind
-        Whether no earlier layer has the same name.
+        Whether no earlier layer is an RWKV-7 one, whose value the later ones share.
     """
 
     index: int = 0
@@ -52,7 +52,14 @@ class Mixer(nn.Module, ABC):
 
     A parameter that learns at a multiple of the learning rate is named in the dict
     ``learning_rates`` of the module that holds it.
+
+    Attributes
+    ----------
+    penalty
+        What a layer wants added to the loss of its last training pass, or None.
     """
+
+    penalty: Tensor | None = None
 
     @abstractmethod
     def init_state(self, batch_size: int) -> State:

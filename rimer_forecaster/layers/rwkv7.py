@@ -74,6 +74,10 @@ class RWKV7TimeMix(Mixer):
         N, key and value channels of a head; must divide `width`.
     position
         Place in the stack. The first RWKV-7 layer has no value residual, and no parameters for it.
+    icl_rate_max
+        Largest in-context learning rate, in (0, 2]. Up to 1 a step can at most erase what the
+        state holds under a key; towards 2 it can turn it over, which swaps two contents: what
+        tracking a state through permutations needs (Grazzi et al., 2024, arXiv:2411.12537).
 
     State
     -----
@@ -81,9 +85,20 @@ class RWKV7TimeMix(Mixer):
     """
 
     def __init__(
-        self, width: int, *, head_size: int, position: LayerPosition | None = None
+        self,
+        width: int,
+        *,
+        head_size: int,
+        position: LayerPosition | None = None,
+        icl_rate_max: float = 1.0,
     ) -> None:
         super().__init__()
+        if not isinstance(icl_rate_max, (int, float)) or not 0 < icl_rate_max <= 2:
+            raise ValueError(
+                f"icl_rate_max={icl_rate_max!r} must be above 0 and at most 2: beyond that a step "
+                "makes the state grow."
+            )
+        self.icl_rate_max = icl_rate_max
         self.width, self.head_size = width, head_size
         self.position = LayerPosition() if position is None else position
         self.mix = nn.Parameter(torch.empty(6, width))  # lerps of r, w, k, v, a, g
@@ -149,6 +164,8 @@ class RWKV7TimeMix(Mixer):
             value_residual=value_residual,
             mask=mask,
         )
+        if self.icl_rate_max != 1:
+            b = self.icl_rate_max * b
         o, final_state = wkv7(
             *(r, w, k, v, a, b),
             initial_state=None if state is None else state["wkv"],

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rimer_forecaster.layers import RWKV7TimeMix, build_layers, parse_layers
+from rimer_forecaster.layers.layer_string import LayerCall, read_layers
+
+KNOWN = {"rwkv7": False, "attention": False, "equilibrium": True}
+
+
+def names(string: str) -> list[str]:
+    return [call.name for call in read_layers(string, KNOWN)]
 
 
 @pytest.mark.parametrize(
@@ -20,7 +26,25 @@ from rimer_forecaster.layers import RWKV7TimeMix, build_layers, parse_layers
     ],
 )
 def test_repeats_and_groups_unfold(string: str, depth: int) -> None:
-    assert parse_layers(string) == ["rwkv7"] * depth
+    assert names(string) == ["rwkv7"] * depth
+
+
+def test_layers_keep_their_order() -> None:
+    assert names("(rwkv7*1, attention*1)*2") == ["rwkv7", "attention", "rwkv7", "attention"]
+
+
+def test_options_are_numbers_and_words() -> None:
+    expected = LayerCall("rwkv7", (), {"a": 2, "b": 1e-3, "c": 0.5, "d": "off"})
+    assert read_layers("rwkv7( a=2 , b = 1e-3, c=0.5,d=off)", KNOWN) == [expected]
+
+
+def test_a_combinator_is_one_layer_made_of_others() -> None:
+    inner = (LayerCall("rwkv7", (), {"a": 1}), LayerCall("attention"), LayerCall("attention"))
+    expected = LayerCall("equilibrium", inner, {"max_iter": 80})
+    calls = read_layers("equilibrium(rwkv7(a=1), attention*2; max_iter=80)*2", KNOWN)
+    assert calls == [expected, expected]
+    nested = read_layers("equilibrium(equilibrium(rwkv7))", KNOWN)
+    assert nested == [LayerCall("equilibrium", (LayerCall("equilibrium", (LayerCall("rwkv7"),)),))]
 
 
 def trees() -> st.SearchStrategy[tuple[str, int]]:
@@ -41,7 +65,7 @@ def trees() -> st.SearchStrategy[tuple[str, int]]:
 @given(trees())
 def test_any_nesting_unfolds_to_its_product(tree: tuple[str, int]) -> None:
     string, depth = tree
-    assert len(parse_layers(string)) == depth
+    assert len(names(string)) == depth
 
 
 @pytest.mark.parametrize(
@@ -51,40 +75,33 @@ def test_any_nesting_unfolds_to_its_product(tree: tuple[str, int]) -> None:
         ("", 1, "expected the name of a layer or '('"),
         ("rwkv7,", 7, "expected the name of a layer or '('"),
         ("rwkv7*0", 7, "expected a whole number of repeats, at least 1"),
+        ("rwkv7*1.5", 7, "expected a whole number of repeats, at least 1"),
         ("rwkv7*x", 7, "expected a whole number of repeats, at least 1"),
         ("(rwkv7", 7, "expected ')' to close a group"),
         ("rwkv7)", 6, "expected ',', '*' or the end"),
         ("rwkv7 rwkv7", 7, "expected ',', '*' or the end"),
         ("rwkv7 & rwkv7", 7, "expected ',', '*' or the end"),
         ("2*rwkv7", 1, "expected the name of a layer or '('"),
+        ("rwkv7()", 7, "expected an option, such as 'name=value'"),
+        ("rwkv7(rwkv7)", 7, "expected an option, such as 'name=value'"),
+        ("rwkv7(a=1, a=2)", 12, "option 'a' is given twice"),
+        ("rwkv7(a=)", 9, "expected a number or a word"),
+        ("rwkv7(a=1", 10, "expected ')' to close the arguments of rwkv7"),
+        ("equilibrium", 12, "equilibrium is made of other layers, as in 'equilibrium(rwkv7)'"),
+        ("equilibrium(; a=1)", 13, "expected the name of a layer or '('"),
     ],
 )
-def test_an_error_shows_the_string_and_the_place(string: str, character: int, problem: str) -> None:
-    with pytest.raises(ValueError, match="cannot be read") as caught:
-        parse_layers(string)
-    message = str(caught.value)
-    assert f"layers={string!r} cannot be read at character {character}: {problem}." in message
-    shown, pointer = message.splitlines()[1:3]
-    assert shown == f"    {string}"
-    assert pointer.index("^") == 4 + character - 1
-    assert "known layers: rwkv7." in message
+def test_an_unreadable_string_shows_where(string: str, character: int, problem: str) -> None:
+    with pytest.raises(ValueError, match="cannot be read") as error:
+        read_layers(string, KNOWN)
+    message = str(error.value)
+    assert f"at character {character}: {problem}" in message
+    lines = message.splitlines()
+    assert lines[1] == f"    {string}"
+    assert lines[2].index("^") == 4 + character - 1
+    assert "known layers: attention, equilibrium, rwkv7" in message
 
 
-def test_something_else_than_a_string_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"layers must be a string such as 'rwkv7\*2', got 2 of type"
-    ):
-        parse_layers(2)  # type: ignore[arg-type]
-
-
-def test_a_head_size_that_does_not_divide_the_width_is_refused() -> None:
-    with pytest.raises(ValueError, match="width=20 is not a multiple of head_size=16"):
-        build_layers("rwkv7", width=20, head_size=16)
-
-
-def test_only_the_first_layer_of_a_kind_gives_the_value_that_later_ones_share() -> None:
-    stack = build_layers("rwkv7*3", width=8, head_size=4)
-    mixers = [m for m in stack.modules() if isinstance(m, RWKV7TimeMix)]
-    assert [m.value_residual is None for m in mixers] == [True, False, False]
-    assert [m.position.index for m in mixers] == [0, 1, 2]
-    assert {m.position.depth for m in mixers} == {3}
+def test_what_is_no_string_is_named() -> None:
+    with pytest.raises(ValueError, match="layers must be a string such as 'rwkv7\\*2', got 2"):
+        read_layers(2, KNOWN)  # type: ignore[arg-type]
