@@ -27,7 +27,8 @@ from darts.utils.likelihood_models.torch import (
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
-from .network import RimerNetwork, check_network_arguments
+from .network import RimerNetwork
+from .network_arguments import check_network_arguments
 from .recipe import LEARNING_RATE, WEIGHT_DECAY, default_epochs, default_optimisation
 
 __all__ = ["RimerModel"]

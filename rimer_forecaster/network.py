@@ -1,5 +1,8 @@
 """The forecasting network that both doors share: tensors in, tensors out.
 
+Two ways to forecast: from a window, and from the state of a stream, which is carried from one
+observation to the next.
+
 A window is scaled by its own mean and standard deviation, cut into patches, one token each, and
 read by the layers, every component on its own. A linear head turns the last token into the whole
 horizon, on top of linear skips: one from the target's window to the horizon, and one filter over
@@ -14,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 from statistics import NormalDist
 from typing import Any
 
@@ -22,10 +24,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Mixer, RandomModule, check_layers
+from .layers import Mixer, RandomModule, State
+from .network_arguments import check_input, check_network_arguments, check_outputs, check_sizes
 from .patch_reader import PatchReader, since_first
+from .scale import scaled_softplus_input, window_scale
+from .stream_state import check_state
 
 __all__ = ["RimerNetwork", "default_patch_length"]
+
+_MOST_VALUES = 2**22
+"""Values that the scales of a stream's patches are computed from at once; bounds memory."""
 
 
 def default_patch_length(input_chunk_length: int) -> int:
@@ -60,6 +68,9 @@ class RimerNetwork(nn.Module):
         Steps per token, at most L; None takes `default_patch_length`.
     dropout
         Probability of zeroing an element of what a layer adds, in [0, 1).
+    initial_state
+        What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
+        ``"static"``, a learned one plus a linear map of the static covariates.
     generator
         Source of the initial weights; the process's own generator if None.
 
@@ -94,6 +105,7 @@ class RimerNetwork(nn.Module):
         head_size: int = 16,
         patch_length: int | None = None,
         dropout: float = 0.1,
+        initial_state: str = "zero",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -105,8 +117,14 @@ class RimerNetwork(nn.Module):
             head_size=head_size,
             patch_length=patch_length,
             dropout=dropout,
+            initial_state=initial_state,
         )
-        _check_outputs(outputs)
+        check_outputs(outputs)
+        if initial_state == "static" and not static_covariates:
+            raise ValueError(
+                "initial_state='static' needs static covariates to make the state from; give some, "
+                "or use 'learned'."
+            )
         self.outputs = tuple(outputs)
         self.input_chunk_length, self.output_chunk_length = input_chunk_length, output_chunk_length
         self.past_covariates, self.future_covariates = past_covariates, future_covariates
@@ -131,6 +149,7 @@ class RimerNetwork(nn.Module):
                     covariates=n_covariates,
                     static_covariates=static_covariates,
                     outputs=H * Q,
+                    initial_state=initial_state,
                 )
         # As in the training of linear models, which is what these are.
         self.learning_rates = {"skip.weight": 10.0, "offset": 10.0}
@@ -191,36 +210,292 @@ class RimerNetwork(nn.Module):
             If an input has another number of steps or components than the network was built for.
         """
         L, H = self.input_chunk_length, self.output_chunk_length
-        _check_input("past_target", past_target, steps=(L, L))
-        _check_input("past_covariates", past_covariates, self.past_covariates, steps=(L, L))
-        _check_input("future_covariates", future_covariates, self.future_covariates, (L, L + H))
-        _check_input("static_covariates", static_covariates, self.static_covariates)
+        check_input("past_target", past_target, steps=(L, L))
+        check_input("past_covariates", past_covariates, self.past_covariates, steps=(L, L))
+        check_input("future_covariates", future_covariates, self.future_covariates, (L, L + H))
+        check_input("static_covariates", static_covariates, self.static_covariates)
 
-        location, scale = window_scale(past_target, mask)  # (B, 1, C)
-        values = (past_target - location) / scale
-        if mask is not None:
-            values = values.where(mask, 0.0)
-        values = values.transpose(-1, -2)  # (B, L, C) -> (B, C, L)
-        missing = None if mask is None else ~mask.transpose(-1, -2)
+        values, missing, location, scale = _scaled(past_target, mask)
         covariates = self._join_covariates(past_covariates, future_covariates)
+        learnt = None
+        if self.reader is not None:
+            learnt = self.reader(
+                values,
+                level=location / scale,
+                missing=missing,
+                covariates=covariates[:, :L] if covariates.numel() else None,
+                horizon=covariates[:, L:] if self.future_covariates else None,
+                static_covariates=static_covariates,
+            )
+        return self._combine(values, missing, covariates, learnt, location, scale)
 
+    def _combine(
+        self,
+        values: Tensor,
+        missing: Tensor | None,
+        covariates: Tensor,
+        learnt: Tensor | None,
+        location: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        """Add what was learnt, (B, C, H * Q), to the skips of a scaled window -> (B, H, C, Q)."""
         linear = self.skip(values)  # (B, C, L) -> (B, C, H)
         if self.lag_filter is not None:
             linear = linear + self.lag_filter(self._centre_covariates(covariates, missing))
         forecast = linear[..., None] * self.is_location  # (B, C, H, Q)
-        forecast = forecast + self.offset.view(H, -1)
-        if self.reader is not None:
-            learnt = self.reader(
-                values,
-                missing=missing,
-                covariates=covariates,
-                ahead=H if self.future_covariates else 0,
-                static_covariates=static_covariates,
-            )  # (B, C, H * Q)
+        forecast = forecast + self.offset.view(self.output_chunk_length, -1)
+        if learnt is not None:
             forecast = forecast + learnt.view_as(forecast)
-        return self._in_units_of_the_series(
-            forecast, location.transpose(-1, -2)[..., None], scale.transpose(-1, -2)[..., None]
-        )
+        return self._in_units_of_the_series(forecast, location[..., None], scale[..., None])
+
+    # --- streams ------------------------------------------------------------------------------
+
+    def init_state(
+        self, batch_size: int, components: int, static_covariates: Tensor | None = None
+    ) -> State:
+        """Return the state of B streams before their first step.
+
+        Parameters
+        ----------
+        batch_size, components
+            B and C.
+        static_covariates
+            As in `forward`.
+        """
+        check_sizes(batch_size=batch_size, components=components)
+        check_input("static_covariates", static_covariates, self.static_covariates)
+        B, C, L, zeros = batch_size, components, self.input_chunk_length, self.offset.new_zeros
+        state: State = {
+            "steps": zeros((), dtype=torch.int64),
+            "target": zeros(B, L, C),
+            "observed": zeros(B, L, C, dtype=torch.bool),
+            "begun": zeros(B, C, dtype=torch.bool),
+        }
+        n = self.past_covariates + self.future_covariates
+        if n:
+            state["covariates"] = zeros(B, L, n)
+        if static_covariates is not None:
+            state["static_covariates"] = static_covariates.expand(B, C, -1).to(self.offset.dtype)
+        if self.reader is not None:
+            state["reader"] = self.reader.init_state(B * C, state.get("static_covariates"))
+        return state
+
+    def observe(
+        self,
+        past_target: Tensor,
+        past_covariates: Tensor | None = None,
+        future_covariates: Tensor | None = None,
+        static_covariates: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> State:
+        """Return the state of streams after their history: `init_state`, then `update`."""
+        if past_target.ndim != 3:
+            raise ValueError(
+                f"past_target has shape {tuple(past_target.shape)}; it must be (B, n, C)."
+            )
+        B, _, C = past_target.shape
+        state = self.init_state(B, C, static_covariates)
+        return self.update(state, past_target, past_covariates, future_covariates, mask)
+
+    def update(
+        self,
+        state: State,
+        past_target: Tensor,
+        past_covariates: Tensor | None = None,
+        future_covariates: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> State:
+        """Carry streams on by n new steps, at a cost in proportion to n alone.
+
+        Observing a history in any number of parts gives what observing it at once does.
+
+        Parameters
+        ----------
+        state
+            Of B streams; it stays as it is.
+        past_target
+            (B, n, C), in the units of the series.
+        past_covariates, future_covariates
+            Of the same n steps, (B, n, ·).
+        mask
+            True where the target was observed, (B, n, C); all of it if not given.
+
+        Returns
+        -------
+        State
+            After the last new step.
+
+        Raises
+        ------
+        ValueError
+            If an input has other sizes than the network or the state, if an observed value or a
+            covariate is not finite, or if the state is that of another model.
+        """
+        B, n, C = self._check_stream(state, past_target)
+        check_input("past_covariates", past_covariates, self.past_covariates, (n, n))
+        check_input("future_covariates", future_covariates, self.future_covariates, (n, n))
+        mask = past_target.new_ones(B, n, C, dtype=torch.bool) if mask is None else mask
+        for name, x in (
+            ("past_target", past_target.where(mask, 0.0)),
+            ("past_covariates", past_covariates),
+            ("future_covariates", future_covariates),
+        ):
+            _check_finite(name, x)
+        L = self.input_chunk_length
+        new = {"target": past_target.where(mask, 0.0).to(self.offset.dtype), "observed": mask}
+        parts = [x for x in (past_covariates, future_covariates) if x is not None]
+        if parts:
+            new["covariates"] = torch.cat(parts, -1).to(self.offset.dtype)
+        known = {name: torch.cat((state[name], x), 1) for name, x in new.items()}  # (B, L + n, ·)
+        after = {**state, **{name: x[:, -L:] for name, x in known.items()}}
+        after["steps"] = state["steps"] + n
+        after["begun"] = state["begun"] | mask.any(1)
+        if self.reader is not None:
+            after["reader"] = self._read_finished(state, known, n)
+        return after
+
+    def _read_finished(self, state: State, known: State, n: int) -> State:
+        """Read the patches that n new steps finish; `known` starts L steps before them."""
+        assert self.reader is not None
+        L, P = self.input_chunk_length, self.reader.patch_length
+        unfinished = int(state["steps"]) % P
+        count = (unfinished + n) // P
+        B, _, C = known["target"].shape
+        at_once = max(1, _MOST_VALUES // (B * C * L))
+        reader_state, begun = state["reader"], state["begun"]
+        for first in range(0, count, at_once):
+            T = min(at_once, count - first)
+            start = L - unfinished + first * P  # of the first patch, in `known`
+            span = slice(start + P - L, start + T * P)
+            target, observed = (
+                known[name][:, span].unfold(1, L, P).transpose(2, 3).flatten(0, 1)
+                for name in ("target", "observed")
+            )  # (B, L + (T - 1) P, C) -> (B * T, L, C)
+            mask = None if bool(observed.all()) else observed
+            values, missing, _, _ = _scaled(target, mask)  # (B * T, C, L)
+            patches = values[..., -P:].unflatten(0, (B, T)).transpose(1, 2)  # (B, C, T, P)
+            token_mask = None
+            if missing is not None:
+                missing = missing[..., -P:].unflatten(0, (B, T)).transpose(1, 2)
+                token_mask = ~missing.all(-1)
+                if "covariates" in known:  # a gap in the target is no gap in its causes
+                    token_mask = since_first(token_mask) | begun[..., None]
+                begun = begun | ~missing.flatten(2).all(-1)
+            covariates = None
+            if "covariates" in known:
+                covariates = known["covariates"][:, start : start + T * P].unflatten(1, (T, P))
+            reader_state = self.reader.read(
+                patches,
+                missing=missing,
+                mask=token_mask,
+                covariates=covariates,
+                static_covariates=state.get("static_covariates"),
+                state=reader_state,
+            )
+        return reader_state
+
+    def forecast(
+        self, state: State, steps: int | None = None, future_covariates: Tensor | None = None
+    ) -> Tensor:
+        """Forecast the steps after a stream; the state stays as it is.
+
+        Parameters
+        ----------
+        state
+            Of B streams.
+        steps
+            How many, H by default. Beyond H, medians or locations are fed back as if observed,
+            which needs a network without past covariates.
+        future_covariates
+            Of these steps, (B, steps, n).
+
+        Returns
+        -------
+        Tensor
+            (B, steps, C, Q), see `outputs` above.
+
+        Raises
+        ------
+        ValueError
+            If the state is that of another model, a stream has observed nothing yet, or the
+            covariates do not fit.
+        """
+        H = self.output_chunk_length
+        steps = H if steps is None else steps
+        check_sizes(steps=steps)
+        check_input("future_covariates", future_covariates, self.future_covariates, (steps, steps))
+        _check_finite("future_covariates", future_covariates)
+        self._check_stream(state, state["target"])
+        if not bool(state["begun"].all()):
+            raise ValueError(
+                "a stream has observed nothing yet: there is nothing to forecast from."
+            )
+        if steps > H and self.past_covariates:
+            raise ValueError(
+                f"steps={steps} is beyond output_chunk_length={H}, where forecasts are fed back, "
+                "but the past covariates of those steps are not known."
+            )
+        outputs = []
+        for first in range(0, steps, H):
+            known = None
+            if future_covariates is not None:
+                known = future_covariates[:, first : first + H].to(self.offset.dtype)
+            output = self._forecast_chunk(state, known)
+            outputs.append(output)
+            if first + H < steps:
+                middle = self.outputs.index("location") if "location" in self.outputs else None
+                if middle is None:
+                    middle = min(range(len(self.outputs)), key=lambda i: abs(self.outputs[i] - 0.5))
+                state = self.update(state, output[..., middle], future_covariates=known)
+        return torch.cat(outputs, 1)[:, :steps]
+
+    def _forecast_chunk(self, state: State, future_covariates: Tensor | None) -> Tensor:
+        L, H, p = self.input_chunk_length, self.output_chunk_length, self.past_covariates
+        mask = None if bool(state["observed"].all()) else state["observed"]
+        values, missing, location, scale = _scaled(state["target"], mask)
+        covariates = state.get("covariates", values.new_empty(0))
+        if covariates.numel():
+            ahead = covariates.new_zeros(len(covariates), H, covariates.shape[2])
+            if future_covariates is not None:
+                ahead[:, : future_covariates.shape[1], p:] = future_covariates
+            covariates = torch.cat((covariates, ahead), 1)  # (B, L + H, n)
+        learnt = None
+        if self.reader is not None:
+            P = self.reader.patch_length
+            there = int(state["steps"]) % P  # steps of a patch that is not finished yet
+            T = min(there, 1)
+            finish = (0, T * P - there)
+            marks = torch.zeros_like(values, dtype=torch.bool) if missing is None else missing
+            patches = F.pad(values[..., L - there :], finish).unflatten(-1, (T, P))  # (B, C, T, P)
+            marks = F.pad(marks[..., L - there :], finish, value=True).unflatten(-1, (T, P))
+            token_mask = None if missing is None else ~marks.all(-1)
+            window = horizon = None
+            if covariates.numel():
+                window = F.pad(covariates[:, L - there : L], (0, 0, *finish)).unflatten(1, (T, P))
+                token_mask = None  # every stream has begun
+            if self.future_covariates:
+                horizon = covariates[:, L:]
+            learnt = self.reader.forecast(
+                patches,
+                missing=marks,
+                mask=token_mask,
+                covariates=window,
+                horizon=horizon,
+                static_covariates=state.get("static_covariates"),
+                state=state["reader"],
+            )
+        return self._combine(values, missing, covariates, learnt, location, scale)
+
+    def _check_stream(self, state: State, past_target: Tensor) -> tuple[int, int, int]:
+        """Return B, n and C if the state is one of this network's for such a target."""
+        if past_target.ndim != 3 or not past_target.shape[1]:
+            raise ValueError(
+                f"past_target has shape {tuple(past_target.shape)}; it must be (B, n, C) with at "
+                "least one step."
+            )
+        B, n, C = past_target.shape
+        check_state(state, self.init_state(B, C, state.get("static_covariates")))
+        return B, n, C
 
     def _join_covariates(
         self, past_covariates: Tensor | None, future_covariates: Tensor | None
@@ -310,49 +585,26 @@ class RimerNetwork(nn.Module):
         ]
 
 
-def check_network_arguments(
-    *,
-    input_chunk_length: Any,
-    output_chunk_length: Any,
-    layers: Any,
-    width: Any,
-    head_size: Any,
-    patch_length: Any,
-    dropout: Any,
-) -> None:
-    """Raise the ValueError that `RimerNetwork` documents, before anything is built."""
-    check_sizes(
-        input_chunk_length=input_chunk_length,
-        output_chunk_length=output_chunk_length,
-        width=width,
-        head_size=head_size,
-    )
-    if patch_length is not None:
-        check_sizes(patch_length=patch_length)
-        if patch_length > input_chunk_length:
-            raise ValueError(
-                f"patch_length={patch_length} is longer than input_chunk_length="
-                f"{input_chunk_length}; it is the number of input steps per token. Use a smaller "
-                "one, or None for the default."
-            )
-    if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout!r} must be a probability in [0, 1).")
-    if layers is not None:
-        check_layers(layers, width=width, head_size=head_size)
+def _scaled(
+    past_target: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+    """Scale windows by themselves: values and marks of missing ones (B, C, L), scales (B, C, 1)."""
+    location, scale = window_scale(past_target, mask)  # (B, 1, C)
+    values = (past_target - location) / scale
+    if mask is not None:
+        values = values.where(mask, 0.0)
+    missing = None if mask is None else ~mask.transpose(-1, -2)
+    location, scale = location.transpose(-1, -2), scale.transpose(-1, -2)
+    return values.transpose(-1, -2), missing, location, scale
 
 
-def _check_outputs(outputs: Sequence[str | float]) -> None:
-    """Raise a ValueError for anything but locations and scales, or ascending probabilities."""
-    names = [output for output in outputs if isinstance(output, str)]
-    levels = [output for output in outputs if not isinstance(output, str)]
-    if names:
-        valid = not levels and set(names) <= {"location", "scale"}
-    else:
-        valid = levels == sorted(set(levels)) and bool(levels) and 0 < levels[0] <= levels[-1] < 1
-    if not valid:
+def _check_finite(name: str, x: Tensor | None) -> None:
+    if x is not None and not bool(x.isfinite().all()):
+        stream, step, component = (~x.isfinite()).nonzero()[0].tolist()
         raise ValueError(
-            f"outputs={outputs!r} must be 'location' and 'scale' only, or else ascending "
-            "probabilities between 0 and 1."
+            f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
+            f"{component}: observed values must be finite. Leave missing ones out by the mask; the "
+            "state is as it was."
         )
 
 
@@ -363,52 +615,3 @@ def _standard_normal(output: str | float) -> float:
     if output == "scale":
         return math.log(math.expm1(1.0))  # its softplus is 1
     return NormalDist().inv_cdf(float(output))
-
-
-def _check_input(
-    name: str,
-    x: Tensor | None,
-    components: int | None = None,
-    steps: tuple[int, int] | None = None,
-) -> None:
-    """Raise a ValueError that names an input of the wrong size."""
-    given = 0 if x is None else x.shape[-1]
-    if components is not None and given != components:
-        raise ValueError(
-            f"{name} has {given} components, but the network was built for {components}."
-        )
-    if x is not None and steps is not None and not steps[0] <= x.shape[1] <= steps[1]:
-        allowed = " to ".join(map(str, sorted(set(steps))))
-        raise ValueError(f"{name} has {x.shape[1]} steps, but the network reads {allowed}.")
-
-
-def check_sizes(**sizes: Any) -> None:
-    """Raise a ValueError that names the first size that is not a whole number of at least 1."""
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-            raise ValueError(f"{name}={size!r} must be a whole number of at least 1.")
-
-
-def window_scale(past_target: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each window's observed values, (B, L, C) -> (B, 1, C).
-
-    A constant window has no scale of its own: it gets one at the edge of its floating-point
-    resolution, so that its forecast is its value.
-    """
-    if mask is None:
-        location = past_target.mean(1, keepdim=True)
-        variance = (past_target - location).square().mean(1, keepdim=True)
-    else:
-        count = mask.sum(1, keepdim=True).clamp_min(1)
-        location = past_target.where(mask, 0.0).sum(1, keepdim=True) / count
-        deviation = (past_target - location).where(mask, 0.0)
-        variance = deviation.square().sum(1, keepdim=True) / count
-    resolution = torch.finfo(past_target.dtype)
-    floor = (8 * resolution.eps * location.abs()).clamp_min(resolution.tiny**0.5)
-    return location, torch.maximum(variance.sqrt(), floor)
-
-
-def scaled_softplus_input(x: Tensor, scale: Tensor) -> Tensor:
-    """Return y with softplus(y) = scale * softplus(x)."""
-    scaled = (scale * F.softplus(x)).clamp_min(torch.finfo(x.dtype).tiny)
-    return scaled + torch.log(-torch.expm1(-scaled))

@@ -1,4 +1,7 @@
-"""From a scaled window to what the layers add to its forecast.
+"""From scaled patches to what the layers add to a forecast, in windows and in streams.
+
+A window is a short stream: each patch is scaled by what was observed up to its end and not later,
+so that tokens read long ago need no second reading when the scale moves on.
 
 Letters: B windows, C target components, L input steps, P patch length, T tokens, D width,
 n covariates.
@@ -10,18 +13,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import build_layers
+from .layers import InitialState, RandomModule, State, build_layers
 from .layers.initialisation import uniform_linear
+from .scale import running_scale
 
 __all__ = ["PatchReader", "since_first"]
 
+_SHARE_UNFINISHED = 0.5
+_SHARE_CARRIED = 0.25
+_SHARE_FRESH = 0.25
+"""Shares of training passes with an unfinished patch and with carried states, and of windows that
+start afresh even so. On ETTh1 (96 to 96, one layer, 10,000 steps and more) the error of streamed
+forecasts was 9 to 17 % above that of windows without them, and at most 1 % above it with them."""
 
-class PatchReader(nn.Module):
+
+class PatchReader(RandomModule):
     """Patches to tokens, layers over them, and a head on the last one.
+
+    In training, half of the passes end with an unfinished patch, as most moments of a stream do,
+    and a quarter start most windows from the state that another one left, as all of a stream does.
 
     Parameters
     ----------
-    layers, width, head_size, patch_length, dropout
+    layers, width, head_size, patch_length, dropout, initial_state
         As in `RimerNetwork`.
     covariates, static_covariates
         Number of components.
@@ -40,6 +54,7 @@ class PatchReader(nn.Module):
         covariates: int,
         static_covariates: int,
         outputs: int,
+        initial_state: str = "zero",
     ) -> None:
         super().__init__()
         self.patch_length = patch_length
@@ -52,6 +67,10 @@ class PatchReader(nn.Module):
             nn.Linear(static_covariates, width, bias=False) if static_covariates else None
         )
         self.layers = build_layers(layers, width=width, head_size=head_size, dropout=dropout)
+        self.initial_state = None
+        if initial_state != "zero":
+            features = static_covariates if initial_state == "static" else 0
+            self.initial_state = InitialState(self.layers, features)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, outputs, bias=False)
 
@@ -61,6 +80,8 @@ class PatchReader(nn.Module):
             if embed is not None:
                 uniform_linear(embed, generator)
         self.layers.reset_parameters(generator)
+        if self.initial_state is not None:
+            self.initial_state.reset_parameters()
         self.norm.reset_parameters()
         nn.init.zeros_(self.head.weight)
 
@@ -68,9 +89,10 @@ class PatchReader(nn.Module):
         self,
         values: Tensor,
         *,
+        level: Tensor,
         missing: Tensor | None,
-        covariates: Tensor,
-        ahead: int,
+        covariates: Tensor | None,
+        horizon: Tensor | None,
         static_covariates: Tensor | None,
     ) -> Tensor:
         """Read windows.
@@ -78,13 +100,15 @@ class PatchReader(nn.Module):
         Parameters
         ----------
         values
-            Scaled target, zero where missing, (B, C, L).
+            Target scaled by the window, zero where missing, (B, C, L).
+        level
+            See `running_scale`, (B, C, 1).
         missing
             Marks of missing values, (B, C, L), or None.
         covariates
-            (B, L + H, n); not read if the reader was built for none.
-        ahead
-            Number of steps after the window whose covariates are read, as tokens of their own.
+            (B, L, n); not read if the reader was built for none.
+        horizon
+            Covariates after the window, (B, H, n), read as tokens of their own; or None.
         static_covariates
             (B, C or 1, n), or None.
 
@@ -93,34 +117,219 @@ class PatchReader(nn.Module):
         Tensor
             (B, C, outputs).
         """
-        _, C, L = values.shape
+        C = values.shape[1]
+        tokens, mask = self._window_tokens(
+            values, level, missing, covariates, static_covariates, self._draw_unfinished()
+        )
+        state = None
+        if self.initial_state is not None:
+            state = self._start(tokens.shape[0] * C, _of_rows(static_covariates, tokens.shape))
+        if self.training and self._draw() < _SHARE_CARRIED:
+            with torch.no_grad():
+                whole, whole_mask = self._window_tokens(
+                    values, level, missing, covariates, static_covariates, 0
+                )
+            state = self._carry(state, whole.flatten(0, 1), whole_mask)
+        if horizon is not None and self.embed_covariates is not None:
+            future = self._horizon_tokens(horizon, static_covariates, C)
+            tokens = torch.cat((tokens, future), 2)
+            mask = None if mask is None else F.pad(mask, (0, future.shape[2]), value=True)
+        flat_mask = None if mask is None else mask.flatten(0, 1)
+        y, _ = self.layers(tokens.flatten(0, 1), state, mask=flat_mask)  # (B * C, T, D)
+        return self._outputs(_last(y, flat_mask), C)
+
+    def init_state(self, rows: int, static_covariates: Tensor | None = None) -> State:
+        """Return the state before the first patch of B * C streams.
+
+        It holds the state of the layers, and what they made of the last real token, (B * C, D).
+        """
+        static = None if static_covariates is None else static_covariates.flatten(0, 1)
+        return {
+            "layers": self._start(rows, static),
+            "last": self.head.weight.new_zeros(rows, self.head.in_features),
+        }
+
+    def read(
+        self,
+        patches: Tensor,
+        *,
+        missing: Tensor | None,
+        mask: Tensor | None,
+        covariates: Tensor | None,
+        static_covariates: Tensor | None,
+        state: State,
+    ) -> State:
+        """Carry the state over finished patches of a stream.
+
+        Parameters
+        ----------
+        patches
+            Target, each patch scaled by what was observed up to its end, zero where missing,
+            (B, C, T, P).
+        missing
+            Marks of missing values, (B, C, T, P), or None.
+        mask
+            False where a patch is to leave the state alone, (B, C, T), or None.
+        covariates
+            (B, T, P, n).
+        static_covariates
+            (B, C or 1, n), or None.
+        state
+            See `init_state`.
+        """
+        tokens = self._tokens(patches, missing, covariates, static_covariates).flatten(0, 1)
+        flat_mask = None if mask is None else mask.flatten(0, 1)
+        y, layers = self.layers(tokens, state.get("layers", {}), mask=flat_mask)
+        return {"layers": layers, "last": _last(y, flat_mask, state["last"])}
+
+    def forecast(
+        self,
+        patches: Tensor,
+        *,
+        missing: Tensor | None,
+        mask: Tensor | None,
+        covariates: Tensor | None,
+        horizon: Tensor | None,
+        static_covariates: Tensor | None,
+        state: State,
+    ) -> Tensor:
+        """Give the outputs at a moment of a stream, (B, C, outputs).
+
+        What differs from `read`: the patches are the unfinished one, or none (T is 1 or 0), and
+        `horizon` is as in `forward`.
+        """
+        C = patches.shape[1]
+        tokens = self._tokens(patches, missing, covariates, static_covariates)
+        if horizon is not None and self.embed_covariates is not None:
+            future = self._horizon_tokens(horizon, static_covariates, C)
+            tokens = torch.cat((tokens, future), 2)
+            mask = None if mask is None else F.pad(mask, (0, future.shape[2]), value=True)
+        last = state["last"]
+        if tokens.shape[2]:
+            flat_mask = None if mask is None else mask.flatten(0, 1)
+            y, _ = self.layers(tokens.flatten(0, 1), state.get("layers", {}), mask=flat_mask)
+            last = _last(y, flat_mask, last)
+        return self._outputs(last, C)
+
+    def _outputs(self, last: Tensor, components: int) -> Tensor:
+        return self.head(self.norm(last)).unflatten(0, (-1, components))
+
+    def _tokens(
+        self,
+        patches: Tensor,
+        missing: Tensor | None,
+        covariates: Tensor | None,
+        static_covariates: Tensor | None,
+    ) -> Tensor:
+        """(B, C, T, P) and (B, T, P, n) -> (B, C, T, D)."""
         P = self.patch_length
         weight, bias = self.embed_target.weight, self.embed_target.bias
-        lead = -L % P  # steps that fill the first patch
-        tokens = F.linear(F.pad(values, (lead, 0)).unflatten(-1, (-1, P)), weight[:, :P], bias)
-        mask = None
+        tokens = F.linear(patches, weight[:, :P], bias)
         if missing is not None:
-            marks = F.pad(missing, (lead, 0)).unflatten(-1, (-1, P))  # (B, C, T, P)
-            tokens = tokens + F.linear(marks.to(values.dtype), weight[:, P:])
-            mask = ~F.pad(missing, (lead, 0), value=True).unflatten(-1, (-1, P)).all(-1)
-        if self.embed_covariates is not None:
-            if mask is not None:
-                mask = since_first(mask)  # a gap in the target is no gap in its causes
-            window = F.pad(covariates[:, :L], (0, 0, lead, 0)).unflatten(1, (-1, P)).flatten(2)
-            tokens = tokens + self.embed_covariates(window)[:, None]  # (B, 1, T, D)
-            if ahead:  # every target value of these tokens is marked as missing
-                horizon = F.pad(covariates[:, L:], (0, 0, 0, -ahead % P))
-                future = self.embed_covariates(horizon.unflatten(1, (-1, P)).flatten(2))
-                future = (future + weight[:, P:].sum(1) + bias)[:, None].expand(-1, C, -1, -1)
-                tokens = torch.cat((tokens, future), 2)
-                if mask is not None:
-                    mask = F.pad(mask, (0, future.shape[2]), value=True)
-        if self.embed_static is not None:
+            tokens = tokens + F.linear(missing.to(patches.dtype), weight[:, P:])
+        if self.embed_covariates is not None and covariates is not None:
+            tokens = tokens + self.embed_covariates(covariates.flatten(2))[:, None]
+        if self.embed_static is not None and static_covariates is not None:
             tokens = tokens + self.embed_static(static_covariates)[:, :, None]
-        y, _ = self.layers(
-            tokens.flatten(0, 1), mask=None if mask is None else mask.flatten(0, 1)
-        )  # (B * C, T, D)
-        return self.head(self.norm(y[:, -1])).unflatten(0, (-1, C))
+        return tokens
+
+    def _horizon_tokens(
+        self, horizon: Tensor, static_covariates: Tensor | None, components: int
+    ) -> Tensor:
+        """Tokens of steps whose target is not known yet, (B, H, n) -> (B, C, T, D)."""
+        P = self.patch_length
+        covariates = F.pad(horizon, (0, 0, 0, -horizon.shape[1] % P)).unflatten(1, (-1, P))
+        patches = horizon.new_zeros(len(horizon), components, covariates.shape[1], P)
+        missing = torch.ones_like(patches, dtype=torch.bool)
+        return self._tokens(patches, missing, covariates, static_covariates)
+
+    def _window_tokens(
+        self,
+        values: Tensor,
+        level: Tensor,
+        missing: Tensor | None,
+        covariates: Tensor | None,
+        static_covariates: Tensor | None,
+        unfinished: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens of windows that end so many steps before a patch does, (B, C, T, D), and mask."""
+        L, P = values.shape[-1], self.patch_length
+        lead = -(L + unfinished) % P  # steps that fill the first patch
+        sides = (lead, unfinished)
+        ends = [min(end, L) for end in range(P - lead, L + P, P)]
+        location, scale = running_scale(values, missing, ends, level)  # (B, C, T)
+        patches = F.pad(values, sides).unflatten(-1, (-1, P))  # (B, C, L) -> (B, C, T, P)
+        patches = (patches - location[..., None]) / scale[..., None]
+        mask = marks = None
+        if missing is not None or lead or unfinished:
+            marks = values.new_zeros(L, dtype=torch.bool) if missing is None else missing
+            marks = F.pad(marks, sides, value=True).unflatten(-1, (-1, P)).expand_as(patches)
+            patches = patches.where(~marks, 0.0)
+        if missing is not None and marks is not None:
+            mask = ~marks.all(-1)  # (B, C, T)
+            if self.embed_covariates is not None:
+                mask = since_first(mask)  # a gap in the target is no gap in its causes
+        if covariates is not None:
+            covariates = F.pad(covariates, (0, 0, *sides)).unflatten(1, (-1, P))  # (B, T, P, n)
+        return self._tokens(patches, marks, covariates, static_covariates), mask
+
+    def _draw_unfinished(self) -> int:
+        """Steps that the last patch lacks."""
+        if not self.training or self._draw() >= _SHARE_UNFINISHED:
+            return 0
+        return int(self._draw() * self.patch_length)
+
+    def _start(self, rows: int, static: Tensor | None) -> State:
+        """State before the first token; static covariates are (rows, n)."""
+        state = self.layers.init_state(rows)
+        return state if self.initial_state is None else self.initial_state(state, static)
+
+    def _carry(self, start: State | None, tokens: Tensor, mask: Tensor | None) -> State:
+        """Let three of four windows start from what another one leaves."""
+        rows = len(tokens)
+        fresh = self.layers.init_state(rows) if start is None else start
+        flat_mask = None if mask is None else mask.flatten(0, 1)
+        with torch.no_grad():
+            _, left = self.layers(tokens, fresh, mask=flat_mask)
+        device = None if self.generator is None else self.generator.device
+        order = torch.randperm(rows, generator=self.generator, device=device)
+        keeps = torch.rand(rows, generator=self.generator, device=device) < _SHARE_FRESH
+        return _choose(keeps.to(tokens.device), fresh, left, order.to(tokens.device))
+
+    def _draw(self) -> float:
+        device = None if self.generator is None else self.generator.device
+        return float(torch.rand((), generator=self.generator, device=device))
+
+
+def _choose(keeps: Tensor, fresh: State, left: State, order: Tensor) -> State:
+    """Rows of a fresh state where it is kept, elsewhere rows of another in a given order."""
+    chosen: State = {}
+    for key, value in fresh.items():
+        if isinstance(value, dict):
+            chosen[key] = _choose(keeps, value, left[key], order)
+        elif value.shape == left[key].shape:
+            marks = keeps.view(-1, *(1,) * (value.ndim - 1))
+            chosen[key] = torch.where(marks, value, left[key][order])
+        else:  # the cache of full attention, which has grown
+            chosen[key] = left[key][order]
+    return chosen
+
+
+def _of_rows(static_covariates: Tensor | None, shape: torch.Size) -> Tensor | None:
+    """(B, C or 1, n) -> (B * C, n)."""
+    if static_covariates is None:
+        return None
+    return static_covariates.expand(shape[0], shape[1], -1).flatten(0, 1)
+
+
+def _last(y: Tensor, mask: Tensor | None, before: Tensor | None = None) -> Tensor:
+    """Return the output of the last token that counts, or what was before, (B, T, D) -> (B, D)."""
+    if mask is None:
+        return y[:, -1]
+    number = torch.arange(y.shape[1], device=y.device)
+    index = torch.where(mask, number, 0).amax(1)
+    last = y.gather(1, index[:, None, None].expand(-1, -1, y.shape[2]))[:, 0]
+    return last if before is None else last.where(mask.any(1, keepdim=True), before)
 
 
 def since_first(marks: Tensor) -> Tensor:

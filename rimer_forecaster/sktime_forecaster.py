@@ -18,7 +18,8 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 from torch import Tensor
 from torch.nn import functional as F
 
-from .network import RimerNetwork, check_network_arguments, check_sizes
+from .network import RimerNetwork
+from .network_arguments import check_network_arguments, check_sizes
 from .recipe import LEARNING_RATE, WEIGHT_DECAY
 from .training import Windows, forecast, train
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rimer_forecaster import RimerNetwork
-from rimer_forecaster.network import default_patch_length, scaled_softplus_input, window_scale
+from rimer_forecaster.network import default_patch_length
+from rimer_forecaster.scale import scaled_softplus_input, window_scale
 
 L, H, C = 40, 12, 3
 

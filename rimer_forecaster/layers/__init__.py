@@ -6,6 +6,7 @@ from .channel_mix import ChannelMix, FeedForward, LinearChannelMix
 from .dropout import Dropout, RandomModule
 from .equilibrium import Equilibrium, NotConverged
 from .fixed_point import SolverReport, solve_fixed_point
+from .initial_state import InitialState
 from .protocol import LayerPosition, Mixer, State
 from .registry import LAYERS, build_layers, check_layers
 from .rwkv7 import RWKV7TimeMix
@@ -18,6 +19,7 @@ __all__ = [
     "Dropout",
     "Equilibrium",
     "FeedForward",
+    "InitialState",
     "LayerPosition",
     "LinearChannelMix",
     "Mixer",

@@ -64,7 +64,7 @@ class Block(Mixer):
         """Mix tokens, then channels; see `Mixer`."""
         new_state: State = {}
         for name, norm, mixer in self._halves():
-            before = None if state is None else state[name]
+            before = None if state is None else state.get(name, {})
             y, new_state[name] = mixer(norm(x), before, mask=mask, shared=shared)
             x = x + self.dropout(y)
         return x, None if state is None else new_state
@@ -102,7 +102,7 @@ class Stack(Mixer):
         shared = {} if shared is None else shared
         new_state: State = {}
         for i, layer in enumerate(self._layers()):
-            before = None if state is None else state[str(i)]
+            before = None if state is None else state.get(str(i), {})
             x, after = layer(x, before, mask=mask, shared=shared)
             new_state[str(i)] = after
         return x, None if state is None else new_state

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 __all__ = ["LayerPosition", "Mixer", "Shared", "State"]
 
 State: TypeAlias = dict[str, Any]
-"""Nested dict of tensors, batch first."""
+"""Nested dict of tensors, batch first. A layer without a state has an empty one, or none at all."""
 
 Shared: TypeAlias = dict[str, Tensor]
 """What earlier layers leave for later ones about the same tokens; lives for one pass."""

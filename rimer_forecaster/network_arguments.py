@@ -1,0 +1,89 @@
+"""Checks of what the network is built from and given, with the remedy in each message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+from torch import Tensor
+
+from .layers import check_layers
+
+__all__ = ["check_input", "check_network_arguments", "check_outputs", "check_sizes"]
+
+
+def check_network_arguments(
+    *,
+    input_chunk_length: Any,
+    output_chunk_length: Any,
+    layers: Any,
+    width: Any,
+    head_size: Any,
+    patch_length: Any,
+    dropout: Any,
+    initial_state: Any = "zero",
+) -> None:
+    """Raise the ValueError that `RimerNetwork` documents, before anything is built."""
+    check_sizes(
+        input_chunk_length=input_chunk_length,
+        output_chunk_length=output_chunk_length,
+        width=width,
+        head_size=head_size,
+    )
+    if patch_length is not None:
+        check_sizes(patch_length=patch_length)
+        if patch_length > input_chunk_length:
+            raise ValueError(
+                f"patch_length={patch_length} is longer than input_chunk_length="
+                f"{input_chunk_length}; it is the number of input steps per token. Use a smaller "
+                "one, or None for the default."
+            )
+    if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout!r} must be a probability in [0, 1).")
+    if initial_state not in ("zero", "learned", "static"):
+        raise ValueError(
+            f"initial_state={initial_state!r} must be 'zero', 'learned', or 'static' for one made "
+            "from static covariates."
+        )
+    if layers is not None:
+        check_layers(layers, width=width, head_size=head_size)
+
+
+def check_outputs(outputs: Sequence[str | float]) -> None:
+    """Raise a ValueError for anything but locations and scales, or ascending probabilities."""
+    names = [output for output in outputs if isinstance(output, str)]
+    levels = [output for output in outputs if not isinstance(output, str)]
+    if names:
+        valid = not levels and set(names) <= {"location", "scale"}
+    else:
+        valid = levels == sorted(set(levels)) and bool(levels) and 0 < levels[0] <= levels[-1] < 1
+    if not valid:
+        raise ValueError(
+            f"outputs={outputs!r} must be 'location' and 'scale' only, or else ascending "
+            "probabilities between 0 and 1."
+        )
+
+
+def check_input(
+    name: str,
+    x: Tensor | None,
+    components: int | None = None,
+    steps: tuple[int, int] | None = None,
+) -> None:
+    """Raise a ValueError that names an input of the wrong size."""
+    given = 0 if x is None else x.shape[-1]
+    if components is not None and given != components:
+        raise ValueError(
+            f"{name} has {given} components, but the network was built for {components}."
+        )
+    if x is not None and steps is not None and not steps[0] <= x.shape[1] <= steps[1]:
+        allowed = " to ".join(map(str, sorted(set(steps))))
+        raise ValueError(f"{name} has {x.shape[1]} steps, but the network reads {allowed}.")
+
+
+def check_sizes(**sizes: Any) -> None:
+    """Raise a ValueError that names the first size that is not a whole number of at least 1."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+            raise ValueError(f"{name}={size!r} must be a whole number of at least 1.")

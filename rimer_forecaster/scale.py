@@ -1,0 +1,75 @@
+"""Location and scale of a window, of every patch as it ends, and the softplus of a scaled value.
+
+Letters: B windows, L steps, C components, T patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["running_scale", "scaled_softplus_input", "window_scale"]
+
+
+def window_scale(past_target: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each window's observed values, (B, L, C) -> (B, 1, C).
+
+    A constant window has no scale of its own: it gets one at the edge of its floating-point
+    resolution, so that its forecast is its value.
+    """
+    if mask is None:
+        location = past_target.mean(1, keepdim=True)
+        variance = (past_target - location).square().mean(1, keepdim=True)
+    else:
+        count = mask.sum(1, keepdim=True).clamp_min(1)
+        location = past_target.where(mask, 0.0).sum(1, keepdim=True) / count
+        deviation = (past_target - location).where(mask, 0.0)
+        variance = deviation.square().sum(1, keepdim=True) / count
+    return location, torch.maximum(variance.sqrt(), _resolution(location))
+
+
+def running_scale(
+    values: Tensor, missing: Tensor | None, ends: Sequence[int], level: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the values before each end.
+
+    Parameters
+    ----------
+    values
+        Of windows of mean 0 and standard deviation 1, zero where missing, (B, C, L).
+    missing
+        Marks of missing values, (B, C, L), or None.
+    ends
+        T ascending numbers of steps, from 1 to L.
+    level
+        What the windows' mean was in units of their standard deviation, (B, C, 1): the resolution
+        of the values is that of what they were.
+
+    Returns
+    -------
+    location, scale
+        (B, C, T).
+    """
+    # Sums of squares cancel; float64 has the digits for that, where there is float64.
+    exact = values if values.device.type == "mps" else values.double()
+    last = torch.tensor([end - 1 for end in ends], device=values.device)
+    count = last + 1 if missing is None else (~missing).cumsum(-1)[..., last].clamp_min(1)
+    location = exact.cumsum(-1)[..., last] / count
+    variance = exact.square().cumsum(-1)[..., last] / count - location.square()
+    location = location.to(values.dtype)
+    scale = variance.clamp_min(0).sqrt().to(values.dtype)
+    return location, torch.maximum(scale, _resolution(location + level))
+
+
+def _resolution(location: Tensor) -> Tensor:
+    limits = torch.finfo(location.dtype)
+    return (8 * limits.eps * location.abs()).clamp_min(limits.tiny**0.5)
+
+
+def scaled_softplus_input(x: Tensor, scale: Tensor) -> Tensor:
+    """Return y with softplus(y) = scale * softplus(x)."""
+    scaled = (scale * F.softplus(x)).clamp_min(torch.finfo(x.dtype).tiny)
+    return scaled + torch.log(-torch.expm1(-scaled))
