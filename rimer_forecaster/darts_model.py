@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from darts.utils.likelihood_models.torch import (
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
+from .darts_stream import RimerStream
 from .network import RimerNetwork
 from .network_arguments import check_network_arguments
 from .recipe import LEARNING_RATE, WEIGHT_DECAY, default_epochs, default_optimisation
@@ -61,6 +63,9 @@ class RimerModel(MixedCovariatesTorchModel):
         Steps per token. By default 16, or 24 beyond a look-back of 128; a quarter of short windows.
     dropout
         Probability of zeroing an element of what a layer adds, 0.1 by default.
+    initial_state
+        What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
+        ``"static"``, a learned one plus a linear map of the static covariates.
     use_static_covariates
         As in darts' other models.
     n_epochs
@@ -106,6 +111,7 @@ class RimerModel(MixedCovariatesTorchModel):
         head_size: int = 16,
         patch_length: int | None = None,
         dropout: float = 0.1,
+        initial_state: str = "zero",
         use_static_covariates: bool = True,
         n_epochs: int | None = None,
         **kwargs: Any,
@@ -116,6 +122,7 @@ class RimerModel(MixedCovariatesTorchModel):
             "head_size": head_size,
             "patch_length": patch_length,
             "dropout": dropout,
+            "initial_state": initial_state,
         }
         check_network_arguments(
             input_chunk_length=input_chunk_length,
@@ -167,6 +174,64 @@ class RimerModel(MixedCovariatesTorchModel):
             uses_recipe=self._uses_recipe,
             **self.pl_module_params,
         )
+
+    def stream(
+        self,
+        series: TimeSeries | Sequence[TimeSeries],
+        past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+        future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+    ) -> RimerStream:
+        """Begin live forecasts: observe a history, then update and predict at constant cost.
+
+        Parameters
+        ----------
+        series
+            The history of one series, or of several that end at the same time.
+        past_covariates, future_covariates
+            As the model was fitted with; they must cover the longest history.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, shifts its output or uses encoders, or if the series do not
+            end at the same time, hold a missing or infinite value, or lack covariates.
+        """
+        self._check_streams()
+        histories = [series] if isinstance(series, TimeSeries) else list(series)
+        self.check_values(histories, past_covariates, future_covariates)
+        return RimerStream.begin(self, series, past_covariates, future_covariates)
+
+    def load_stream(self, path: str | PathLike[str]) -> RimerStream:
+        """Go on with a stream that `RimerStream.save` wrote with these weights."""
+        self._check_streams()
+        return RimerStream.load(self, path)
+
+    def _check_streams(self) -> None:
+        if self.model is None:
+            raise ValueError("the model is not fitted: fit it, or load one, before a stream.")
+        if self.output_chunk_shift:
+            raise ValueError(
+                f"output_chunk_shift={self.output_chunk_shift} is not for streams: they forecast "
+                "the steps right after the last one. Fit a model without it."
+            )
+        if self.add_encoders:
+            raise ValueError(
+                "add_encoders is not for streams: make the covariates that it stands for, and give "
+                "them to fit, stream, update and predict."
+            )
+        self.model.eval()
+
+    @staticmethod
+    def check_values(
+        series: Sequence[TimeSeries],
+        past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+        future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+    ) -> None:
+        """Raise a ValueError that names the first value the network cannot take."""
+        past, future = (
+            [x] if isinstance(x, TimeSeries) else x for x in (past_covariates, future_covariates)
+        )
+        _check_values(series, past, future)
 
     def fit_from_dataset(
         self, train_dataset: TorchTrainingDataset, *args: Any, epochs: int = 0, **kwargs: Any

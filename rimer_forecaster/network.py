@@ -443,11 +443,16 @@ class RimerNetwork(nn.Module):
             output = self._forecast_chunk(state, known)
             outputs.append(output)
             if first + H < steps:
-                middle = self.outputs.index("location") if "location" in self.outputs else None
-                if middle is None:
-                    middle = min(range(len(self.outputs)), key=lambda i: abs(self.outputs[i] - 0.5))
-                state = self.update(state, output[..., middle], future_covariates=known)
+                state = self.update(state, output[..., self.middle], future_covariates=known)
         return torch.cat(outputs, 1)[:, :steps]
+
+    @property
+    def middle(self) -> int:
+        """Which of the Q outputs is the point forecast: the location, or the median."""
+        if "location" in self.outputs:
+            return self.outputs.index("location")
+        levels = [abs(float(output) - 0.5) for output in self.outputs]
+        return levels.index(min(levels))
 
     def _forecast_chunk(self, state: State, future_covariates: Tensor | None) -> Tensor:
         L, H, p = self.input_chunk_length, self.output_chunk_length, self.past_covariates

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .layers import State
 
-__all__ = ["check_state", "fingerprint", "leaves", "load_state", "save_state"]
+__all__ = ["check_state", "fingerprint", "leaves", "load_state", "read_metadata", "save_state"]
 
 
 def leaves(state: State, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -67,10 +67,21 @@ def fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def save_state(state: State, path: str | PathLike[str], network: nn.Module) -> None:
+def save_state(
+    state: State,
+    path: str | PathLike[str],
+    network: nn.Module,
+    metadata: dict[str, str] | None = None,
+) -> None:
     """Write a state as safetensors, with the fingerprint of the network that it belongs to."""
     tensors = {name: leaf.detach().cpu().contiguous().clone() for name, leaf in leaves(state)}
-    save_file(tensors, path, metadata={"network": fingerprint(network)})
+    save_file(tensors, path, metadata={**(metadata or {}), "network": fingerprint(network)})
+
+
+def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
+    """Return what was written beside a state."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def load_state(path: str | PathLike[str], network: nn.Module) -> State:
@@ -83,12 +94,12 @@ def load_state(path: str | PathLike[str], network: nn.Module) -> State:
     """
     device = next(network.parameters()).device
     state: State = {}
+    if read_metadata(path).get("network") != fingerprint(network):
+        raise ValueError(
+            f"the state in {str(path)!r} was not saved with this network: its weights are others. "
+            "Load the network it was saved with, or begin a new state with observe."
+        )
     with safe_open(path, framework="pt", device=str(device)) as file:
-        if (file.metadata() or {}).get("network") != fingerprint(network):
-            raise ValueError(
-                f"the state in {str(path)!r} was not saved with this network: its weights are "
-                "others. Load the network it was saved with, or begin a new state with observe."
-            )
         for name in file.keys():  # noqa: SIM118  # not a dict
             *parents, key = name.split("/")
             place = state

@@ -1,0 +1,204 @@
+"""Take the layers of RimerModel apart: the same training with one part changed at a time.
+
+    python examples/ablations.py [--data FOLDER] [--output FOLDER]
+
+Without --data on weekly CO2 at Mauna Loa from statsmodels, with the split of quickstart.py. With it
+on the hourly ETTh1 of FOLDER/ETTh1.csv.xz, seven components, of which 8,640 hours train, 2,880 are
+left for choosing settings and the next 2,880 test. Values are z-scored by the training part. Errors
+are means over the windows from every origin of the test part, over all components, and over seeds;
+the spread is the largest less the smallest of the seeds. Last value and seasonal naive forecast the
+same windows. Writes ablations.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import darts
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+import torch
+from darts import TimeSeries
+from darts.dataprocessing.transformers import Scaler
+from darts.models import NaiveSeasonal
+from darts.models.forecasting.forecasting_model import ForecastingModel
+from darts.utils.missing_values import fill_missing_values
+from sklearn.metrics import mean_absolute_error, mean_squared_error
+from sklearn.preprocessing import StandardScaler
+
+import rimer_forecaster
+from rimer_forecaster import RimerModel
+from rimer_forecaster.layers import Equilibrium
+
+LAYERS = [
+    None,  # the linear skip alone
+    "rwkv7",
+    "rwkv7(time_mix=off)",
+    "rwkv7(channel_mix=off)",
+    "rwkv7(channel_mix=linear)",
+    "rwkv7*4",
+    "equilibrium(rwkv7)",
+    "attention",
+    "rwkv7(icl_rate_max=2)",
+]
+
+
+class Task(NamedTuple):
+    """What to forecast, z-scored by the training part; the test part has a look-back before it."""
+
+    name: str
+    train: TimeSeries
+    test: TimeSeries
+    look_back: int
+    horizon: int
+    season: int
+
+
+def z_score(train: TimeSeries, test: TimeSeries) -> tuple[TimeSeries, TimeSeries]:
+    """Scale both by mean and standard deviation of the first."""
+    scaler = Scaler(StandardScaler())
+    return scaler.fit_transform(train), scaler.transform(test)
+
+
+def load_co2() -> Task:
+    """Weekly CO2: two years to half a year."""
+    look_back = 104
+    weeks = sm.datasets.co2.load_pandas().data["co2"]
+    series = fill_missing_values(TimeSeries.from_series(weeks)).astype(np.float32)
+    split = int(0.8 * len(series))
+    train, test = z_score(series[:split], series[split - look_back :])
+    return Task("weekly CO2", train, test, look_back, horizon=26, season=52)
+
+
+def load_etth1(folder: Path) -> Task:
+    """ETTh1: four days to four days, in hours."""
+    look_back, test_begins, test_ends = 96, 11_520, 14_400
+    frame = pd.read_csv(folder / "ETTh1.csv.xz", parse_dates=["date"])
+    series = TimeSeries.from_dataframe(frame, time_col="date").astype(np.float32)
+    train, test = z_score(series[:8640], series[test_begins - look_back : test_ends])
+    return Task("ETTh1", train, test, look_back, horizon=96, season=24)
+
+
+def score(model: ForecastingModel, task: Task) -> dict[str, float]:
+    """Errors over the windows from every origin of the test part."""
+    forecasts = model.historical_forecasts(
+        task.test,
+        start=task.look_back,
+        start_format="position",
+        forecast_horizon=task.horizon,
+        retrain=isinstance(model, NaiveSeasonal),  # its fit is to remember the series
+        last_points_only=False,
+    )
+    predicted = np.concatenate([forecast.values() for forecast in forecasts])
+    actual = np.concatenate([task.test.slice_intersect(one).values() for one in forecasts])
+    # The mean of a million float32 values would be wrong in its fourth digit.
+    predicted, actual = predicted.astype(np.float64), actual.astype(np.float64)
+    return {
+        "windows": len(forecasts),
+        "MSE": mean_squared_error(actual, predicted),
+        "MAE": mean_absolute_error(actual, predicted),
+    }
+
+
+def solver_reports(model: RimerModel) -> dict[str, float]:
+    """What the equilibrium layers say of the last forecast; nothing for others."""
+    reports = [
+        module.report
+        for module in model.model.network.modules()
+        if isinstance(module, Equilibrium) and module.report is not None
+    ]
+    if not reports:
+        return {}
+    return {
+        "passes": float(np.mean([report.iterations for report in reports])),
+        "not converged": float(np.mean([report.share_not_converged for report in reports])),
+    }
+
+
+def run(layers: str | None, seed: int, task: Task, epochs: int | None) -> dict[str, Any]:
+    """Train and test one variant from one seed."""
+    model = RimerModel(
+        input_chunk_length=task.look_back,
+        output_chunk_length=task.horizon,
+        layers=layers,
+        n_epochs=epochs,
+        random_state=seed,
+        pl_trainer_kwargs={
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_model_summary": False,
+            "enable_progress_bar": False,
+        },
+    )
+    start = time.perf_counter()
+    model.fit(task.train)
+    fit_seconds = time.perf_counter() - start
+    return {
+        "layers": layers or "layers=None",
+        **score(model, task),
+        "parameters": sum(parameter.numel() for parameter in model.model.network.parameters()),
+        "fit, s": fit_seconds,
+        **solver_reports(model),
+    }
+
+
+def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row a variant: means over the seeds, and spreads of the errors."""
+    columns = ["layers", "MSE", "MAE", "parameters", "fit, s", "passes", "not converged"]
+    groups = pd.DataFrame(runs, columns=columns).groupby("layers", sort=False)
+    table = groups.mean()
+    for error in ("MAE", "MSE"):
+        spread = groups[error].max() - groups[error].min()
+        table.insert(table.columns.get_loc(error) + 1, f"{error} spread", spread)
+    return table.reset_index().astype({"parameters": int})
+
+
+def main() -> None:
+    """Train the ablations and write their table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz, to take it for CO2")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--epochs", type=int, help="of every fit; by default RimerModel's choice")
+    parser.add_argument("--output", type=Path, default=Path(), help="folder of the table")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "ablations.csv"
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    task = load_etth1(arguments.data) if arguments.data else load_co2()
+    print(
+        f"{task.name}: {len(task.train)} steps to train on, {len(task.test) - task.look_back} to "
+        f"test on, {task.look_back} to {task.horizon}; on {torch.get_num_threads()} threads of a "
+        f"{platform.machine()} CPU with rimer_forecaster {rimer_forecaster.__version__}, darts "
+        f"{darts.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    )
+    runs = []
+    for name, season in {"last value": 1, "seasonal naive": task.season}.items():
+        runs.append({"layers": name, "parameters": 0, **score(NaiveSeasonal(season), task)})
+        print(f"{name}: MSE {runs[-1]['MSE']:.5f} over {runs[-1]['windows']} windows", flush=True)
+    for layers in LAYERS:
+        for seed in range(arguments.seeds):
+            one = run(layers, seed, task, arguments.epochs)
+            runs.append(one)
+            solver = f", {one['passes']:.0f} passes" if "passes" in one else ""
+            print(
+                f"{one['layers']}, seed {seed}: MSE {one['MSE']:.5f}, MAE {one['MAE']:.5f}, "
+                f"fitted in {one['fit, s']:.1f} s{solver}",
+                flush=True,
+            )
+            summarise(runs).to_csv(path, index=False)  # a long run may end early
+    formats = {"fit, s": "{:.1f}".format, "passes": "{:.1f}".format}
+    table = summarise(runs).to_string(
+        index=False, formatters=formats, float_format="{:.5f}".format, na_rep=""
+    )
+    print(f"\n{table}\n\nwrote {path}")
+
+
+if __name__ == "__main__":
+    main()
