@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from io import StringIO
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RimerStream"]
 
-Series = TimeSeries | Sequence[TimeSeries]
+Series: TypeAlias = TimeSeries | Sequence[TimeSeries]
 
 
 class RimerStream:
@@ -100,7 +100,7 @@ class RimerStream:
         observed = torch.from_numpy(~np.isnan(target))
         times = max(histories, key=len).time_index
         known = _known(model, past_covariates, future_covariates, times, histories)
-        with torch.inference_mode():
+        with torch.no_grad():
             state = network.update(state, _tensor(target, model), **known, mask=observed)
         single = isinstance(series, TimeSeries)
         return cls(model, state, [one[-1:] for one in histories], single)
@@ -144,7 +144,7 @@ class RimerStream:
                 )
         known = _known(self._model, past_covariates, future_covariates, new[0].time_index, new)
         target = _stacked([one.values(copy=False) for one in new], self._model)
-        with torch.inference_mode():
+        with torch.no_grad():
             self._state = self._network.update(self._state, target, **known)
         self._last = [
             last.with_times_and_values(one.time_index[-1:], one[-1:].values())

@@ -46,6 +46,11 @@ def check_network_arguments(
             f"initial_state={initial_state!r} must be 'zero', 'learned', or 'static' for one made "
             "from static covariates."
         )
+    if initial_state != "zero" and layers is None:
+        raise ValueError(
+            f"initial_state={initial_state!r} needs layers whose state it is; with layers=None use "
+            "'zero'."
+        )
     if layers is not None:
         check_layers(layers, width=width, head_size=head_size)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 from torch import Tensor
 from torch.nn import functional as F
 
+from .layers import State
 from .network import RimerNetwork
 from .network_arguments import check_network_arguments, check_sizes
 from .recipe import LEARNING_RATE, WEIGHT_DECAY
@@ -54,6 +55,13 @@ class RimerForecaster(BaseForecaster):
         windows.
     dropout : float
         Probability of zeroing an element of what a layer adds, in [0, 1).
+    initial_state : {"zero", "learned"}
+        What RWKV-7 layers start from: nothing, or one learned state for all series.
+    streaming : bool
+        Whether to forecast from a state that is carried over the whole history, and not from the
+        last `input_chunk_length` time points. ``update`` then costs the same however long history
+        and look-back are. After an ``update`` that trains, or that goes back in time, the state
+        begins anew from the time points that are remembered.
     quantiles : sequence of float
         Probabilities to train on, 0.5 among them: the point forecast is the median. Others are
         interpolated, and extrapolated, on the scale of a normal distribution.
@@ -134,6 +142,8 @@ class RimerForecaster(BaseForecaster):
         head_size: int = 16,
         patch_length: int | None = None,
         dropout: float = 0.1,
+        initial_state: str = "zero",
+        streaming: bool = False,
         quantiles: Sequence[float] = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975),
         n_epochs: int | None = None,
         batch_size: int = 32,
@@ -149,6 +159,8 @@ class RimerForecaster(BaseForecaster):
         self.head_size = head_size
         self.patch_length = patch_length
         self.dropout = dropout
+        self.initial_state = initial_state
+        self.streaming = streaming
         self.quantiles = quantiles
         self.n_epochs = n_epochs
         self.batch_size = batch_size
@@ -203,11 +215,16 @@ class RimerForecaster(BaseForecaster):
             head_size=self.head_size,
             patch_length=self.patch_length,
             dropout=self.dropout,
+            initial_state=self.initial_state,
             generator=generator,
         )
         self._train(series, covariates, n_epochs=self.n_epochs, lr=self.learning_rate)
         self._context: dict[Key, tuple[pd.DataFrame, pd.DataFrame | None]] = {}
         self._remember(series, covariates)
+        self._states: dict[Key, State] = {}
+        if self.streaming:
+            for key, one in series.items():
+                self._observe(key, one, covariates.get(key))
         return self
 
     def _update(
@@ -220,6 +237,7 @@ class RimerForecaster(BaseForecaster):
             )
         given = self._instances_of_X(X)
         series, covariates, first_origins = {}, {}, {}
+        went_on = {}
         for key, new in _instances(y).items():
             past, past_covariates = self._context.get(key, (None, None))
             # The present may also move back, and new windows may overlap what is known.
@@ -232,6 +250,7 @@ class RimerForecaster(BaseForecaster):
                     update_data(past_covariates, given.get(key)), one.index, key
                 )
             known = 0 if past is None else int((one.index <= past.index[-1]).sum())
+            went_on[key] = past is not None and np.array_equal(one.iloc[:known], past.iloc[-known:])
             if known < len(one) > 1:  # train from the first horizon that reaches into the new
                 first_origins[key] = max(1, known - self.network_.output_chunk_length + 1)
         if update_params and first_origins:
@@ -242,8 +261,36 @@ class RimerForecaster(BaseForecaster):
                 lr=self.learning_rate / 10,
                 first_origins=list(first_origins.values()),
             )
+        trained = update_params and bool(first_origins)
+        ends = {key: one.index[-1] for key, (one, _) in self._context.items()}
         self._remember(series, covariates)
+        if self.streaming:
+            # Weights that moved read everything anew, and so does a past that was revised.
+            for key in self._context if trained else series:
+                rows, own = self._context[key]
+                if key in series:
+                    rows, own = series[key], covariates.get(key)
+                if trained or not went_on.get(key):
+                    self._observe(key, rows, own)
+                    continue
+                new = rows.index > ends[key]
+                if new.any():
+                    self._observe(key, rows[new], None if own is None else own[new], go_on=True)
         return self
+
+    def _observe(
+        self, key: Key, y: pd.DataFrame, X: pd.DataFrame | None, *, go_on: bool = False
+    ) -> None:
+        """Carry the state of a series over these rows, or begin a new one with them."""
+        target = _tensor(self._scalers[key], y)[None]
+        known = None if X is None else _tensor(self._X_scaler, X)[None]
+        with torch.no_grad():
+            if go_on:
+                self._states[key] = self.network_.update(
+                    self._states[key], target, future_covariates=known
+                )
+            else:
+                self._states[key] = self.network_.observe(target, future_covariates=known)
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
         index, forecasts = self._forecast(fh, X)
@@ -308,6 +355,8 @@ class RimerForecaster(BaseForecaster):
         cutoffs = {key: get_cutoff(y, return_index=True) for key, (y, _) in self._context.items()}
         ahead = {key: fh.to_relative(cutoff).to_numpy() for key, cutoff in cutoffs.items()}
         most = int(max(steps.max() for steps in ahead.values()))
+        if self.streaming:
+            return self._forecast_streams(fh, ahead, given)
         past, known = [], []
         for key, (y, covariates) in self._context.items():
             window = y.iloc[-L:]
@@ -324,12 +373,35 @@ class RimerForecaster(BaseForecaster):
             torch.stack(known) if known else None,
             steps=most,
         )  # (series, steps, C, Q)
+        return self._in_units_of_y(fh, ahead, quantiles.double().numpy())
+
+    def _forecast_streams(
+        self, fh: ForecastingHorizon, ahead: dict[Key, np.ndarray], given: Instances
+    ) -> tuple[pd.Index, np.ndarray]:
+        """Forecast each series from the state that it carries."""
+        quantiles = []
+        for key, (y, _) in self._context.items():
+            most = int(ahead[key].max())
+            known = None
+            if self._X_scaler is not None:
+                coming = ForecastingHorizon(range(1, most + 1))
+                labels = coming.to_absolute_index(get_cutoff(y, return_index=True))
+                known = _tensor(self._X_scaler, _rows(given.get(key), labels, key))[None]
+            with torch.inference_mode():
+                output = self.network_.forecast(self._states[key], most, future_covariates=known)
+            quantiles.append(output[0].double().numpy())
+        return self._in_units_of_y(fh, ahead, quantiles)
+
+    def _in_units_of_y(
+        self, fh: ForecastingHorizon, ahead: dict[Key, np.ndarray], quantiles: Iterable[np.ndarray]
+    ) -> tuple[pd.Index, np.ndarray]:
+        """Select the steps of the horizon and undo the scaling: the index, and (rows, C, Q)."""
         indices, values = [], []
-        for key, one in zip(self._context, quantiles.double().numpy(), strict=True):
+        for (key, (y, _)), one in zip(self._context.items(), quantiles, strict=True):
             scaler = self._scalers[key]
             own = one[ahead[key] - 1]
             values.append(own * scaler.scale_[:, None] + scaler.mean_[:, None])
-            indices.append(fh.to_absolute_index(cutoffs[key]))
+            indices.append(fh.to_absolute_index(get_cutoff(y, return_index=True)))
         if len(self._level_names) == 1:
             return indices[0], values[0]
         tuples = [
@@ -348,7 +420,13 @@ class RimerForecaster(BaseForecaster):
             head_size=self.head_size,
             patch_length=self.patch_length,
             dropout=self.dropout,
+            initial_state=self.initial_state,
         )
+        if self.initial_state == "static":
+            raise ValueError(
+                "initial_state='static' needs static covariates, which sktime has none of; use "
+                "'learned'."
+            )
         check_sizes(batch_size=self.batch_size)
         if self.n_epochs is not None:
             check_sizes(n_epochs=self.n_epochs)
@@ -408,6 +486,7 @@ class RimerForecaster(BaseForecaster):
                 **tiny,
             },
             {"input_chunk_length": 8, "layers": None, **tiny},
+            {"input_chunk_length": 6, "streaming": True, "initial_state": "learned", **tiny},
         ]
 
 

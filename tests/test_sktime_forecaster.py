@@ -573,3 +573,87 @@ def test_other_columns_of_y_are_named(fitted: RimerForecaster) -> None:
 def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RimerForecaster(**{**TINY, **arguments}).fit(wave(), fh=[1])
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def streaming(y: pd.DataFrame, **arguments: Any) -> RimerForecaster:
+    forecaster = RimerForecaster(**{**TINY, "streaming": True, **arguments})
+    return forecaster.fit(y, fh=range(1, 7))
+
+
+def assert_forecasts_equal(one: RimerForecaster, other: RimerForecaster, **given: Any) -> None:
+    pd.testing.assert_frame_equal(one.predict(**given), other.predict(**given), rtol=0, atol=1e-5)
+
+
+def test_an_updated_stream_forecasts_as_if_it_had_read_everything_at_once() -> None:
+    y = wave(200)
+    parts, whole = streaming(y[:120]), streaming(y[:120])
+    for start, end in ((120, 121), (121, 150), (140, 200)):  # the last one overlaps
+        parts.update(y[start:end], update_params=False)
+    whole._observe((), y, None)  # the same weights over the whole history
+    whole._context[()] = (y[-30:], None)
+    whole._set_cutoff_from_y(y)
+    assert_forecasts_equal(parts, whole)
+    assert int(parts._states[()]["steps"]) == 200
+
+
+def test_a_stream_remembers_what_a_window_has_forgotten() -> None:
+    y = wave(200)
+    forecaster = streaming(y[:150])
+    window = deepcopy(forecaster)
+    window.streaming = False
+    assert np.abs(forecaster.predict() - window.predict()).to_numpy().max() > 1e-6
+
+
+def test_streams_of_a_panel_are_each_updated_from_their_own_end() -> None:
+    y = panel({"a": 100, "b": 80})
+    forecaster = streaming(y)
+    more = wave(90, level=100.0, seed=1)[80:]
+    new = pd.concat({"b": more}, names=["shop", "day"])
+    forecaster.update(new, update_params=False)
+    steps = {key[0]: int(state["steps"]) for key, state in forecaster._states.items()}
+    assert steps == {"a": 100, "b": 90}
+    ends = forecaster.predict().reset_index().groupby("shop")["day"].max()
+    assert ends["a"] - y.loc["a"].index[-1] == ends["b"] - more.index[-1]
+
+
+def test_a_stream_reads_X_up_to_the_end_of_the_horizon() -> None:
+    y, X = wave(120), wave(140, columns=2, seed=5)
+    forecaster = RimerForecaster(**TINY, streaming=True).fit(y[:110], X=X[:110], fh=range(1, 7))
+    forecaster.update(y[110:], X=X[110:120], update_params=False)
+    forecast = forecaster.predict(X=X[120:126])
+    changed = forecaster.predict(X=-X[120:126])
+    assert np.abs(forecast - changed).to_numpy().max() > 0
+    with pytest.raises(ValueError, match="X has no row for 2 of 6 time points"):
+        forecaster.predict(X=X[120:124])
+
+
+def test_training_on_begins_the_state_anew() -> None:
+    y = wave(200)
+    forecaster = streaming(y[:120])
+    forecaster.update(y[120:], update_params=True)
+    assert int(forecaster._states[()]["steps"]) < 200
+    assert forecaster.predict().notna().all(axis=None)
+
+
+def test_a_stream_is_copied_pickled_and_evaluated() -> None:
+    y = wave(150)
+    forecaster = streaming(y)
+    again = pickle.loads(pickle.dumps(deepcopy(forecaster)))
+    assert_forecasts_equal(again, forecaster)
+    cv = ExpandingWindowSplitter(fh=range(1, 7), initial_window=100, step_length=10)
+    for strategy in ("update", "no-update_params"):
+        results = evaluate(
+            RimerForecaster(**TINY, streaming=True), cv, y, strategy=strategy, error_score="raise"
+        )
+        assert results.filter(like="test_").notna().all(axis=None)
+    splitter = ExpandingWindowSplitter(fh=range(1, 7), initial_window=1)
+    y_pred = streaming(y[:100]).update_predict(y[100:], cv=splitter, update_params=False)
+    assert len(y_pred)
+
+
+def test_a_state_from_static_covariates_is_refused() -> None:
+    with pytest.raises(ValueError, match="initial_state='static' needs static covariates"):
+        RimerForecaster(**TINY, initial_state="static").fit(wave(), fh=[1])

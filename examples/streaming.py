@@ -1,0 +1,124 @@
+"""Compare streamed forecasts with windowed ones, at every phase of the patch.
+
+    python examples/streaming.py [--data FOLDER] [--output FOLDER]
+
+A stream carries its state over the whole history; a window starts afresh. RimerModel is trained as
+always, on windows. Then the whole series is streamed, and every step of the test part is forecast
+both ways. A patch of the network ends every 16 or 24 steps; between two ends the last one is
+unfinished, which is why the table has a row for each phase. Without --data the series is weekly CO2
+at Mauna Loa from statsmodels; with it ETTh1, from FOLDER/ETTh1.csv.xz, split by its standard
+protocol. Writes streaming.csv and streaming.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+import torch
+from darts import TimeSeries
+from darts.utils.missing_values import fill_missing_values
+
+import rimer_forecaster
+from rimer_forecaster import RimerModel, RimerNetwork
+
+
+def load(data: Path | None) -> tuple[np.ndarray, int, int, int, int]:
+    """Series (n, components), z-scored; ends of training and start of test; look-back, horizon."""
+    if data is None:
+        weeks = sm.datasets.co2.load_pandas().data["co2"]
+        values = fill_missing_values(TimeSeries.from_series(weeks)).values()
+        train = test = int(0.8 * len(values))
+        chunks = 104, 26
+    else:
+        values = pd.read_csv(data / "ETTh1.csv.xz").iloc[:14_400, 1:].to_numpy()
+        train, test = 8_640, 11_520
+        chunks = 96, 96
+    values = (values - values[:train].mean(0)) / values[:train].std(0)
+    return values.astype(np.float32), train, test, *chunks
+
+
+@torch.inference_mode()
+def compare(network: RimerNetwork, values: np.ndarray, test: int) -> pd.DataFrame:
+    """Squared errors of both forecasts from every step of the test part, by phase."""
+    L, H = network.input_chunk_length, network.output_chunk_length
+    assert network.reader is not None
+    x = torch.from_numpy(values)[None]  # (1, n, C)
+    state = network.observe(x[:, :test])
+    rows = []
+    for t in range(test, x.shape[1] - H + 1):
+        truth = x[:, t : t + H]
+        streamed = network.forecast(state)[..., network.middle]
+        windowed = network(x[:, t - L : t])[..., network.middle]
+        rows.append(
+            {
+                "phase": t % network.reader.patch_length,
+                "windowed": float((windowed - truth).square().mean()),
+                "streamed": float((streamed - truth).square().mean()),
+            }
+        )
+        state = network.update(state, x[:, t : t + 1])
+    return pd.DataFrame(rows).groupby("phase").mean()
+
+
+def main() -> None:
+    """Train, stream, compare, for every seed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz, to take it for CO2")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--layers", default="rwkv7*1", help="layer string")
+    parser.add_argument("--epochs", type=int, help="of every fit; by default RimerModel's choice")
+    parser.add_argument("--output", type=Path, default=Path(), help="folder of the table")
+    arguments = parser.parse_args()
+    values, train, test, look_back, horizon = load(arguments.data)
+    tables = []
+    for seed in range(arguments.seeds):
+        model = RimerModel(
+            look_back,
+            horizon,
+            layers=arguments.layers,
+            n_epochs=arguments.epochs,
+            random_state=seed,
+            pl_trainer_kwargs={
+                "accelerator": "cpu",
+                "enable_model_summary": False,
+                "enable_progress_bar": False,
+            },
+        )
+        model.fit(TimeSeries.from_values(values[:train]))
+        table = compare(model.model.network.eval(), values, test)
+        ratio = table["streamed"] / table["windowed"]
+        print(
+            f"seed {seed}: MSE {table['windowed'].mean():.4f} windowed, streamed over windowed "
+            f"{table['streamed'].mean() / table['windowed'].mean():.4f}, at the worst phase "
+            f"{ratio.max():.4f}",
+            flush=True,
+        )
+        tables.append(table.assign(seed=seed))
+    every = pd.concat(tables).reset_index()
+    by_phase = every.groupby("phase")[["windowed", "streamed"]].mean()
+    by_phase["streamed / windowed"] = by_phase["streamed"] / by_phase["windowed"]
+    name = "CO2" if arguments.data is None else "ETTh1"
+    lines = [
+        f"{name}, look-back {look_back}, horizon {horizon}, layers {arguments.layers}, "
+        f"{arguments.seeds} seeds, streams of {test:,} to {len(values):,} steps; mean squared "
+        "error of z-scored values.",
+        f"rimer_forecaster {rimer_forecaster.__version__}, torch {torch.__version__}, Python "
+        f"{platform.python_version()}, {platform.machine()}.",
+        "",
+        "```",
+        by_phase.to_string(float_format="%.4f"),
+        "```",
+    ]
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    every.to_csv(arguments.output / "streaming.csv", index=False, float_format="%.6f")
+    (arguments.output / "streaming.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
