@@ -28,7 +28,7 @@ from .layers import Mixer, RandomModule, State
 from .network_arguments import check_input, check_network_arguments, check_outputs, check_sizes
 from .patch_reader import PatchReader, since_first
 from .scale import scaled_softplus_input, window_scale
-from .stream_state import check_state
+from .stream_state import Layout, check_state, layout_of
 
 __all__ = ["RimerNetwork", "default_patch_length"]
 
@@ -126,6 +126,7 @@ class RimerNetwork(nn.Module):
                 "or use 'learned'."
             )
         self.outputs = tuple(outputs)
+        self._layouts: dict[tuple[Any, ...], Layout] = {}
         self.input_chunk_length, self.output_chunk_length = input_chunk_length, output_chunk_length
         self.past_covariates, self.future_covariates = past_covariates, future_covariates
         self.static_covariates = static_covariates
@@ -499,7 +500,12 @@ class RimerNetwork(nn.Module):
                 "least one step."
             )
         B, n, C = past_target.shape
-        check_state(state, self.init_state(B, C, state.get("static_covariates")))
+        key = (B, C, self.offset.dtype)
+        if key not in self._layouts:  # a state may be megabytes: it is made once
+            static = self.offset.new_zeros(B, C, self.static_covariates)
+            fresh = self.init_state(B, C, static if self.static_covariates else None)
+            self._layouts = {key: layout_of(fresh)}
+        check_state(state, self._layouts[key])
         return B, n, C
 
     def _join_covariates(

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .layers.precision import widest_dtype
+
 __all__ = ["running_scale", "scaled_softplus_input", "window_scale"]
 
 
@@ -53,8 +55,7 @@ def running_scale(
     location, scale
         (B, C, T).
     """
-    # Sums of squares cancel; float64 has the digits for that, where there is float64.
-    exact = values if values.device.type == "mps" else values.double()
+    exact = values.to(widest_dtype(values.device))  # sums of squares cancel
     last = torch.tensor([end - 1 for end in ends], device=values.device)
     count = last + 1 if missing is None else (~missing).cumsum(-1)[..., last].clamp_min(1)
     location = exact.cumsum(-1)[..., last] / count

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from os import PathLike
+from typing import TypeAlias
 
 import torch
 from safetensors import safe_open
@@ -17,7 +18,19 @@ from torch import Tensor, nn
 
 from .layers import State
 
-__all__ = ["check_state", "fingerprint", "leaves", "load_state", "read_metadata", "save_state"]
+__all__ = [
+    "Layout",
+    "check_state",
+    "fingerprint",
+    "layout_of",
+    "leaves",
+    "load_state",
+    "read_metadata",
+    "save_state",
+]
+
+Layout: TypeAlias = dict[str, tuple[torch.Size, torch.dtype]]
+"""Shape and dtype by path."""
 
 
 def leaves(state: State, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -29,32 +42,38 @@ def leaves(state: State, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
             yield prefix + key, value
 
 
-def check_state(state: State, expected: State) -> None:
-    """Raise a ValueError that names the first tensor which is not as in an expected state.
+def layout_of(state: State) -> Layout:
+    """Return shape and dtype of the tensors of a state, by path."""
+    return {name: (leaf.shape, leaf.dtype) for name, leaf in leaves(state)}
 
-    An axis that is empty in the expected state may be of any size: the cache of full attention.
+
+def check_state(state: State, expected: Layout) -> None:
+    """Raise a ValueError that names the first tensor which is not as expected.
+
+    An axis that is expected to be empty may be of any size: the cache of full attention.
     """
-    given, wanted = dict(leaves(state)), dict(leaves(expected))
-    for name in sorted(given.keys() | wanted.keys()):
-        if name not in given or name not in wanted:
+    given = layout_of(state)
+    for name in sorted(given.keys() | expected.keys()):
+        if name not in given or name not in expected:
             what = "lacks" if name not in given else "has, and this network's has not,"
             raise ValueError(
                 f"the state {what} {name!r}: it is the state of another model. Begin a new one "
                 "with observe."
             )
-        shape, size = given[name].shape, wanted[name].shape
-        if len(shape) != len(size) or any(
-            n not in (0, m) for m, n in zip(shape, size, strict=True)
-        ):
+        (shape, dtype), (wanted, wanted_dtype) = given[name], expected[name]
+        fits = len(shape) == len(wanted) and all(
+            size in (0, own) for own, size in zip(shape, wanted, strict=True)
+        )
+        if not fits:
             raise ValueError(
-                f"{name!r} in the state has shape {tuple(shape)}, expected {tuple(size)}: it is "
+                f"{name!r} in the state has shape {tuple(shape)}, expected {tuple(wanted)}: it is "
                 "the state of another model, of other components or of another number of streams. "
                 "Begin a new one with observe."
             )
-        if given[name].dtype != wanted[name].dtype:
+        if dtype != wanted_dtype:
             raise ValueError(
-                f"{name!r} in the state is of {given[name].dtype}, but the network computes in "
-                f"{wanted[name].dtype}. Convert one of the two."
+                f"{name!r} in the state is of {dtype}, but the network computes in {wanted_dtype}. "
+                "Convert one of the two."
             )
 
 

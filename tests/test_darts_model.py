@@ -536,3 +536,27 @@ def test_mixed_precision_trains_and_forecasts() -> None:
     model = RimerModel(**{**TINY, "n_epochs": 5, "pl_trainer_kwargs": trainer}).fit(series)
     full = RimerModel(**{**TINY, "n_epochs": 5}).fit(series)
     np.testing.assert_allclose(model.predict(6).values(), full.predict(6).values(), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    "layers", ["attention*2", "(rwkv7, attention(window=2))*2", "equilibrium(rwkv7)"]
+)
+def test_every_layer_fits_predicts_and_comes_back_from_its_file(
+    layers: str, tmp_path: pathlib.Path
+) -> None:
+    model = RimerModel(**TINY, layers=layers).fit(wave(components=2))
+    model.save(str(tmp_path / "model.pt"))
+    loaded = RimerModel.load(str(tmp_path / "model.pt"))
+    forecast = model.predict(12).values()
+    assert np.isfinite(forecast).all()
+    np.testing.assert_array_equal(loaded.predict(12).values(), forecast)
+
+
+def test_training_heeds_what_the_layers_want_added_to_the_loss() -> None:
+    weights = [
+        RimerModel(**TINY, layers=f"equilibrium(rwkv7; penalty={penalty})")
+        .fit(wave())
+        .model.network.reader.head.weight
+        for penalty in (0, 1000)
+    ]
+    assert not torch.equal(*weights)

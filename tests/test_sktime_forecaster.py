@@ -657,3 +657,13 @@ def test_a_stream_is_copied_pickled_and_evaluated() -> None:
 def test_a_state_from_static_covariates_is_refused() -> None:
     with pytest.raises(ValueError, match="initial_state='static' needs static covariates"):
         RimerForecaster(**TINY, initial_state="static").fit(wave(), fh=[1])
+
+
+def test_training_heeds_what_the_layers_want_added_to_the_loss() -> None:
+    weights = [
+        RimerForecaster(**TINY, layers=f"equilibrium(rwkv7; penalty={penalty})")
+        .fit(wave(), fh=[1])
+        .network_.reader.head.weight
+        for penalty in (0, 1000)
+    ]
+    assert not torch.equal(*weights)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .initialisation import uniform_linear
+from .precision import widest_dtype
 from .protocol import Mixer, Shared, State
 
 __all__ = ["Attention"]
@@ -166,8 +167,9 @@ def rotate(x: Tensor, place: Tensor) -> Tensor:
     Angles are taken in float64: in a long stream float32 would lose the last steps' distance.
     """
     half = x.shape[-1] // 2
-    exponent = torch.arange(half, dtype=torch.float64, device=x.device) / half
-    angle = place[:, None, :, None].double() * _ROTARY_BASE**-exponent  # (B, 1, T, N / 2)
+    exact = widest_dtype(x.device)
+    exponent = torch.arange(half, dtype=exact, device=x.device) / half
+    angle = place[:, None, :, None].to(exact) * _ROTARY_BASE**-exponent  # (B, 1, T, N / 2)
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     first, second = x[..., :half], x[..., half:]
     return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .precision import widest_dtype
+
 __all__ = ["SolverReport", "solve_fixed_point"]
 
 
@@ -100,9 +102,10 @@ def _mix(images: list[Tensor], steps: list[Tensor]) -> Tensor:
     """Combine images by the weights, of sum 1, whose combined step is the shortest."""
     if len(images) == 1:
         return images[0]
-    stacked = torch.stack([step.flatten(1) for step in steps], 1).double()  # (B, m, n)
+    stacked = torch.stack([step.flatten(1) for step in steps], 1)  # (B, m, n)
+    stacked = stacked.to(widest_dtype(stacked.device))
     gram = stacked @ stacked.transpose(1, 2)
-    trace = gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].clamp_min(1e-300)
+    trace = gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].clamp_min(1e-30)
     ridge = 1e-12 * torch.eye(len(steps), dtype=gram.dtype, device=gram.device)
     ones = gram.new_ones(*gram.shape[:2], 1)
     weight = torch.linalg.solve_ex(gram / trace + ridge, ones).result
