@@ -44,6 +44,7 @@ from torch import nn
 
 import rimer_forecaster
 from rimer_forecaster import RimerForecaster
+from rimer_forecaster.diagnostics import mape_remark
 
 LOOK_BACK, HORIZON = 104, 26  # two years to half a year, in weeks
 EPOCHS = 10
@@ -137,7 +138,7 @@ def measure(
     return row, folds
 
 
-def as_page(table: pd.DataFrame) -> str:
+def as_page(table: pd.DataFrame, remark: str | None) -> str:
     """Format the table as a page, with the plot and how both were made."""
     formats = {"fit, s": "{:.1f}".format, "predict, ms": "{:.1f}".format}
     return f"""# Backtest in sktime: weekly CO2 at Mauna Loa
@@ -145,6 +146,8 @@ def as_page(table: pd.DataFrame) -> str:
 ```text
 {table.to_string(index=False, formatters=formats, float_format="{:.3f}".format)}
 ```
+
+{remark or "MAPE can be read here: no true value is near zero."}
 
 `python examples/backtest_sktime.py`, one seed, {EPOCHS} epochs, on {torch.get_num_threads()}
 threads of a {platform.machine()} CPU with rimer_forecaster {rimer_forecaster.__version__},
@@ -189,7 +192,7 @@ def main() -> None:
         row, folds[name] = measure(name, forecaster, y)
         rows.append(row)
     table = pd.DataFrame(rows)
-    page = as_page(table)
+    page = as_page(table, mape_remark(y.to_numpy()))
     print("\n" + page.partition("!")[0])
     (output / "backtest_sktime.md").write_text(page)
     plot(folds, table).savefig(output / "backtest_sktime.png", dpi=110)

@@ -41,6 +41,7 @@ from sklearn.metrics import (
 
 import rimer_forecaster
 from rimer_forecaster import RimerModel
+from rimer_forecaster.diagnostics import mape_remark
 
 LOOK_BACK, HORIZON = 104, 26  # two years to half a year, in weeks
 EPOCHS = 10
@@ -134,7 +135,7 @@ def measure(
     return row, forecasts
 
 
-def as_page(table: pd.DataFrame) -> str:
+def as_page(table: pd.DataFrame, remark: str | None) -> str:
     """Format the table as a page, with the plot and how both were made."""
     formats = {"fit, s": "{:.1f}".format, "predict, ms": "{:.1f}".format}
     return f"""# Quick start: weekly CO2 at Mauna Loa
@@ -142,6 +143,8 @@ def as_page(table: pd.DataFrame) -> str:
 ```text
 {table.to_string(index=False, formatters=formats, float_format="{:.3f}".format)}
 ```
+
+{remark or "MAPE can be read here: no true value is near zero."}
 
 `python examples/quickstart.py`, one seed, {EPOCHS} epochs, on {torch.get_num_threads()}
 threads of a {platform.machine()} CPU with rimer_forecaster {rimer_forecaster.__version__},
@@ -187,7 +190,7 @@ def main() -> None:
         rows.append(row)
         print(f"{name}: MAE {row['MAE, ppm']:.3f} ppm, fitted in {row['fit, s']:.1f} s", flush=True)
     table = pd.DataFrame(rows)
-    page = as_page(table)
+    page = as_page(table, mape_remark(test[LOOK_BACK:].values()))
     print("\n" + page.partition("!")[0])
     (output / "quickstart.md").write_text(page)
     plot(forecasts, test, table).savefig(output / "quickstart.png", dpi=110)

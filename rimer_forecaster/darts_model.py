@@ -28,7 +28,8 @@ from darts.utils.likelihood_models.torch import (
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
-from .darts_stream import RimerStream
+from .darts_stream import RimerStream, known_covariates, stacked, static_covariates
+from .diagnostics import Diagnostics, diagnose
 from .network import RimerNetwork
 from .network_arguments import check_network_arguments
 from .recipe import LEARNING_RATE, WEIGHT_DECAY, default_epochs, default_optimisation
@@ -206,9 +207,52 @@ class RimerModel(MixedCovariatesTorchModel):
         self._check_streams()
         return RimerStream.load(self, path)
 
+    def diagnostics(
+        self,
+        series: TimeSeries,
+        past_covariates: TimeSeries | None = None,
+        future_covariates: TimeSeries | None = None,
+    ) -> Diagnostics:
+        """Read a history as `stream` does, and report how the states of the layers fared.
+
+        Parameters
+        ----------
+        series
+            One series of at least one step.
+        past_covariates, future_covariates
+            As the model was fitted with; they must cover the series.
+
+        Raises
+        ------
+        ValueError
+            If several series are given, and where `stream` raises one.
+
+        Warns
+        -----
+        rimer_forecaster.diagnostics.StateGrows
+            If a state grows without bound over the history.
+        """
+        if not isinstance(series, TimeSeries):
+            raise ValueError(
+                f"series is a {type(series).__name__}, but diagnostics read one TimeSeries: call "
+                "it for each."
+            )
+        self._check_streams()
+        self.check_values([series], past_covariates, future_covariates)
+        return diagnose(
+            self.model.network,
+            stacked([series.values(copy=False)], self),
+            **known_covariates(
+                self, past_covariates, future_covariates, series.time_index, [series]
+            ),
+            static_covariates=static_covariates(self, [series]),
+            components=list(series.components),
+            stacklevel=3,
+        )
+
     def _check_streams(self) -> None:
         if self.model is None:
-            raise ValueError("the model is not fitted: fit it, or load one, before a stream.")
+            raise ValueError("the model is not fitted: fit it, or load a fitted one, first.")
         if self.output_chunk_shift:
             raise ValueError(
                 f"output_chunk_shift={self.output_chunk_shift} is not for streams: they forecast "

@@ -25,7 +25,7 @@ from .stream_state import load_state, read_metadata, save_state
 if TYPE_CHECKING:
     from .darts_model import RimerModel
 
-__all__ = ["RimerStream"]
+__all__ = ["RimerStream", "known_covariates", "stacked", "static_covariates"]
 
 Series: TypeAlias = TimeSeries | Sequence[TimeSeries]
 
@@ -87,9 +87,7 @@ class RimerStream:
                 f"end at {', '.join(map(str, sorted(ends)))}. Make a stream of each."
             )
         longest = max(len(one) for one in histories)
-        static = None
-        if model.uses_static_covariates:
-            static = _stacked([one.static_covariates_values() for one in histories], model)
+        static = static_covariates(model, histories)
         network = model.model.network
         components = histories[0].n_components
         state = network.init_state(len(histories), components, static)
@@ -99,7 +97,7 @@ class RimerStream:
             target[i, longest - len(one) :] = one.values(copy=False)
         observed = torch.from_numpy(~np.isnan(target))
         times = max(histories, key=len).time_index
-        known = _known(model, past_covariates, future_covariates, times, histories)
+        known = known_covariates(model, past_covariates, future_covariates, times, histories)
         with torch.no_grad():
             state = network.update(state, _tensor(target, model), **known, mask=observed)
         single = isinstance(series, TimeSeries)
@@ -142,8 +140,10 @@ class RimerStream:
                     f"series {i} has components {list(one.components)}, but the stream has "
                     f"{list(last.components)}. Give the same ones in the same order."
                 )
-        known = _known(self._model, past_covariates, future_covariates, new[0].time_index, new)
-        target = _stacked([one.values(copy=False) for one in new], self._model)
+        known = known_covariates(
+            self._model, past_covariates, future_covariates, new[0].time_index, new
+        )
+        target = stacked([one.values(copy=False) for one in new], self._model)
         with torch.no_grad():
             self._state = self._network.update(self._state, target, **known)
         self._last = [
@@ -192,7 +192,9 @@ class RimerStream:
             raise ValueError(f"n={n} must be at least 1: it is the number of steps to forecast.")
         start = self.end_time + self._last[0].freq
         times = generate_index(start=start, length=n, freq=self._last[0].freq)
-        known = _known(self._model, None, future_covariates, times, self._last, horizon=True)
+        known = known_covariates(
+            self._model, None, future_covariates, times, self._last, horizon=True
+        )
         with torch.inference_mode():
             output = self._network.forecast(self._state, n, **known)  # (B, n, C, Q)
             if predict_likelihood_parameters:
@@ -263,11 +265,25 @@ def _tensor(values: np.ndarray, model: RimerModel) -> Tensor:
     return torch.from_numpy(values).to(weight.device, weight.dtype)
 
 
-def _stacked(arrays: list[np.ndarray], model: RimerModel) -> Tensor:
+def static_covariates(model: RimerModel, series: list[TimeSeries]) -> Tensor | None:
+    """Static covariates of each series, (B, C or 1, n), or None if the model reads none."""
+    if not model.uses_static_covariates:
+        return None
+    for i, one in enumerate(series):
+        if one.static_covariates is None:
+            raise ValueError(
+                f"series {i} has no static covariates, but the model was fitted with some. Add "
+                "them by with_static_covariates."
+            )
+    return stacked([one.static_covariates_values() for one in series], model)
+
+
+def stacked(arrays: list[np.ndarray], model: RimerModel) -> Tensor:
+    """Stack arrays of the same shape, in the dtype and on the device of the model."""
     return _tensor(np.stack([np.asarray(x, dtype=float) for x in arrays]), model)
 
 
-def _known(
+def known_covariates(
     model: RimerModel,
     past_covariates: Series | None,
     future_covariates: Series | None,
@@ -303,5 +319,5 @@ def _known(
                     f"stream needs, the first being {absent[0]}."
                 )
             values.append(one.slice(times[0], times[-1]).values(copy=False))
-        known[name] = _stacked(values, model)
+        known[name] = stacked(values, model)
     return known

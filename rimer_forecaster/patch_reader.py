@@ -285,20 +285,38 @@ class PatchReader(RandomModule):
         return state if self.initial_state is None else self.initial_state(state, static)
 
     def _carry(self, start: State | None, tokens: Tensor, mask: Tensor | None) -> State:
-        """Let three of four windows start from what another one leaves."""
+        """Let three of four windows start from what a history of other ones leaves.
+
+        The history is 1, 2, 4, ... or 64 windows long. States fill up for thousands of tokens, so
+        those after a single window would not prepare for a long stream.
+        """
         rows = len(tokens)
         fresh = self.layers.init_state(rows) if start is None else start
         flat_mask = None if mask is None else mask.flatten(0, 1)
-        with torch.no_grad():
-            _, left = self.layers(tokens, fresh, mask=flat_mask)
         device = None if self.generator is None else self.generator.device
-        order = torch.randperm(rows, generator=self.generator, device=device)
+        order = torch.randperm(rows, generator=self.generator, device=device).to(tokens.device)
+        windows = min(2 ** int(self._draw() * 7), rows)
+        histories = order[: rows - rows % windows].view(-1, windows)
+        with torch.no_grad():
+            _, left = self.layers(
+                tokens[histories].flatten(1, 2),
+                _rows_of(fresh, histories[:, 0]),
+                mask=None if flat_mask is None else flat_mask[histories].flatten(1, 2),
+            )
+        taken = torch.arange(rows, device=tokens.device) % len(histories)
         keeps = torch.rand(rows, generator=self.generator, device=device) < _SHARE_FRESH
-        return _choose(keeps.to(tokens.device), fresh, left, order.to(tokens.device))
+        return _choose(keeps.to(tokens.device), fresh, left, taken)
 
     def _draw(self) -> float:
         device = None if self.generator is None else self.generator.device
         return float(torch.rand((), generator=self.generator, device=device))
+
+
+def _rows_of(state: State, rows: Tensor) -> State:
+    return {
+        key: _rows_of(value, rows) if isinstance(value, dict) else value[rows]
+        for key, value in state.items()
+    }
 
 
 def _choose(keeps: Tensor, fresh: State, left: State, order: Tensor) -> State:
@@ -307,7 +325,7 @@ def _choose(keeps: Tensor, fresh: State, left: State, order: Tensor) -> State:
     for key, value in fresh.items():
         if isinstance(value, dict):
             chosen[key] = _choose(keeps, value, left[key], order)
-        elif value.shape == left[key].shape:
+        elif value.shape[1:] == left[key].shape[1:]:
             marks = keeps.view(-1, *(1,) * (value.ndim - 1))
             chosen[key] = torch.where(marks, value, left[key][order])
         else:  # the cache of full attention, which has grown

@@ -129,6 +129,8 @@ def test_static_covariates_come_from_the_history() -> None:
     other = many[1][:L].with_static_covariates(pd.DataFrame({"level": [3.0]}))
     assert np.abs(model.stream(other).predict(H).values() - forecast.values()).max() > 1e-6
     assert forecast.static_covariates.equals(many[1].static_covariates)
+    with pytest.raises(ValueError, match="series 0 has no static covariates, but the model was"):
+        model.stream(series(components=1))
 
 
 def test_likelihoods_give_medians_samples_and_parameters() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-MODULES = ["network", "darts_model", "darts_stream", "sktime_forecaster"]
+MODULES = ["network", "darts_model", "darts_stream", "diagnostics", "sktime_forecaster"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
