@@ -4,8 +4,8 @@
 
 A stream carries its state over the whole history; a window starts afresh. RimerModel is trained as
 always, on windows. Then the whole series is streamed, and every step of the test part is forecast
-both ways. A patch of the network ends every 16 or 24 steps; between two ends the last one is
-unfinished, which is why the table has a row for each phase. Without --data the series is weekly CO2
+both ways. A patch of the network ends every 16 or 24 steps; between two ends a stream is forecast
+from one that overlaps with the last, which is why the table has a row for each phase. Without --data the series is weekly CO2
 at Mauna Loa from statsmodels; with it ETTh1, from FOLDER/ETTh1.csv.xz, split by its standard
 protocol. Writes streaming.csv and streaming.md.
 """

@@ -468,16 +468,14 @@ class RimerNetwork(nn.Module):
         learnt = None
         if self.reader is not None:
             P = self.reader.patch_length
-            there = int(state["steps"]) % P  # steps of a patch that is not finished yet
-            T = min(there, 1)
-            finish = (0, T * P - there)
-            marks = torch.zeros_like(values, dtype=torch.bool) if missing is None else missing
-            patches = F.pad(values[..., L - there :], finish).unflatten(-1, (T, P))  # (B, C, T, P)
-            marks = F.pad(marks[..., L - there :], finish, value=True).unflatten(-1, (T, P))
-            token_mask = None if missing is None else ~marks.all(-1)
+            T = min(int(state["steps"]) % P, 1)  # with newer steps than the last finished patch
+            last = slice(L - T * P, L)
+            patches = values[..., last].unflatten(-1, (T, P))  # (B, C, T, P)
+            marks = None if missing is None else missing[..., last].unflatten(-1, (T, P))
+            token_mask = None if marks is None else ~marks.all(-1)
             window = horizon = None
             if covariates.numel():
-                window = F.pad(covariates[:, L - there : L], (0, 0, *finish)).unflatten(1, (T, P))
+                window = covariates[:, last].unflatten(1, (T, P))
                 token_mask = None  # every stream has begun
             if self.future_covariates:
                 horizon = covariates[:, L:]

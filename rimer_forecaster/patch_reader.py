@@ -19,19 +19,20 @@ from .scale import running_scale
 
 __all__ = ["PatchReader", "since_first"]
 
-_SHARE_UNFINISHED = 0.75
+_SHARE_OVERLAPPING = 0.75
 _SHARE_CARRIED = 0.5
 _SHARE_FRESH = 0.25
-"""Shares of training passes with an unfinished patch and with carried states, and of windows that
-start afresh even so. Chosen by streamed against windowed forecasts on ETTh1, whose squared errors
-differ by 9 to 17 % without them (examples/streaming.py)."""
+"""Shares of training passes whose last two patches overlap and of those with carried states, and of
+windows that start afresh even so. Chosen by streamed against windowed forecasts on ETTh1, whose
+squared errors differ by 9 to 17 % without them (examples/streaming.py)."""
 
 
 class PatchReader(RandomModule):
     """Patches to tokens, layers over them, and a head on the last one.
 
-    In training, most passes end with an unfinished patch, as most moments of a stream do,
-    and half start most windows from the state that another one left, as all of a stream does.
+    Between two ends of patches a stream is forecast from a token of its last P steps, which
+    overlaps with the last finished patch. Most passes in training end like that, and half start
+    most windows from what a history of other ones left, as all of a stream does.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ class PatchReader(RandomModule):
         """
         C = values.shape[1]
         tokens, mask = self._window_tokens(
-            values, level, missing, covariates, static_covariates, self._draw_unfinished()
+            values, level, missing, covariates, static_covariates, self._draw_newer()
         )
         state = None
         if self.initial_state is not None:
@@ -195,8 +196,8 @@ class PatchReader(RandomModule):
     ) -> Tensor:
         """Give the outputs at a moment of a stream, (B, C, outputs).
 
-        What differs from `read`: the patches are the unfinished one, or none (T is 1 or 0), and
-        `horizon` is as in `forward`.
+        What differs from `read`: the patches are the last P steps, where some of them are newer
+        than the last finished patch, or none (T is 1 or 0), and `horizon` is as in `forward`.
         """
         C = patches.shape[1]
         tokens = self._tokens(patches, missing, covariates, static_covariates)
@@ -250,32 +251,42 @@ class PatchReader(RandomModule):
         missing: Tensor | None,
         covariates: Tensor | None,
         static_covariates: Tensor | None,
-        unfinished: int,
+        newer: int,
     ) -> tuple[Tensor, Tensor | None]:
-        """Tokens of windows that end so many steps before a patch does, (B, C, T, D), and mask."""
+        """Tokens of windows, (B, C, T, D), and mask.
+
+        The last patch always ends with the window. Where the one before it is to have ended a
+        number of steps earlier, less than a patch, the two overlap.
+        """
         L, P = values.shape[-1], self.patch_length
-        lead = -(L + unfinished) % P  # steps that fill the first patch
-        sides = (lead, unfinished)
-        ends = [min(end, L) for end in range(P - lead, L + P, P)]
+        lead = (newer - L) % P  # steps that fill the first patch
+        ends = [*range(P - lead, L - newer + 1, P), *([L] if newer else [])]
         location, scale = running_scale(values, missing, ends, level)  # (B, C, T)
-        patches = F.pad(values, sides).unflatten(-1, (-1, P))  # (B, C, L) -> (B, C, T, P)
-        patches = (patches - location[..., None]) / scale[..., None]
+
+        def cut(x: Tensor, fill: float) -> Tensor:
+            """(B, C, L) -> (B, C, T, P)."""
+            whole = F.pad(x[..., : L - newer], (lead, 0), value=fill).unflatten(-1, (-1, P))
+            if not newer:
+                return whole
+            return torch.cat((whole, x[..., None, L - P :]), -2)
+
+        patches = (cut(values, 0.0) - location[..., None]) / scale[..., None]
         mask = marks = None
-        if missing is not None or lead or unfinished:
-            marks = values.new_zeros(L, dtype=torch.bool) if missing is None else missing
-            marks = F.pad(marks, sides, value=True).unflatten(-1, (-1, P)).expand_as(patches)
+        if missing is not None or lead:
+            marks = torch.zeros_like(values, dtype=torch.bool) if missing is None else missing
+            marks = cut(marks, True)
             patches = patches.where(~marks, 0.0)
         if missing is not None and marks is not None:
             mask = ~marks.all(-1)  # (B, C, T)
             if self.embed_covariates is not None:
                 mask = since_first(mask)  # a gap in the target is no gap in its causes
         if covariates is not None:
-            covariates = F.pad(covariates, (0, 0, *sides)).unflatten(1, (-1, P))  # (B, T, P, n)
+            covariates = cut(covariates.transpose(1, 2), 0.0).permute(0, 2, 3, 1)  # (B, T, P, n)
         return self._tokens(patches, marks, covariates, static_covariates), mask
 
-    def _draw_unfinished(self) -> int:
-        """Steps that the last patch lacks."""
-        if not self.training or self._draw() >= _SHARE_UNFINISHED:
+    def _draw_newer(self) -> int:
+        """Steps since the last patch but one ended that are not a whole patch."""
+        if not self.training or self._draw() >= _SHARE_OVERLAPPING:
             return 0
         return int(self._draw() * self.patch_length)
 

@@ -346,7 +346,7 @@ def test_streams_forecast_as_well_as_windows_because_training_prepares_for_them(
     x = series(5000)
     train, length, horizon = x[:3500], 96, 24
     prepared = streamed_over_windowed(trained(train, length, horizon), x, 4000)
-    monkeypatch.setattr("rimer_forecaster.patch_reader._SHARE_UNFINISHED", 0.0)
+    monkeypatch.setattr("rimer_forecaster.patch_reader._SHARE_OVERLAPPING", 0.0)
     monkeypatch.setattr("rimer_forecaster.patch_reader._SHARE_CARRIED", 0.0)
     unprepared = streamed_over_windowed(trained(train, length, horizon), x, 4000)
     assert prepared.max() < 1.05
