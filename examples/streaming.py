@@ -5,9 +5,9 @@
 A stream carries its state over the whole history; a window starts afresh. RimerModel is trained as
 always, on windows. Then the whole series is streamed, and every step of the test part is forecast
 both ways. A patch of the network ends every 16 or 24 steps; between two ends a stream is forecast
-from one that overlaps with the last, which is why the table has a row for each phase. Without --data the series is weekly CO2
-at Mauna Loa from statsmodels; with it ETTh1, from FOLDER/ETTh1.csv.xz, split by its standard
-protocol. Writes streaming.csv and streaming.md.
+from one that overlaps with the last, which is why the table has a row for each phase. Without
+--data the series is weekly CO2 at Mauna Loa from statsmodels; with it ETTh1, from
+FOLDER/ETTh1.csv.xz, split by its standard protocol. Writes streaming.csv and streaming.md.
 """
 
 from __future__ import annotations
@@ -71,10 +71,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz, to take it for CO2")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--layers", default="rwkv7*1", help="layer string")
+    parser.add_argument("--look-back", type=int, help="104 weeks, or 96 hours, by default")
     parser.add_argument("--epochs", type=int, help="of every fit; by default RimerModel's choice")
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the table")
     arguments = parser.parse_args()
     values, train, test, look_back, horizon = load(arguments.data)
+    look_back = arguments.look_back or look_back
     tables = []
     for seed in range(arguments.seeds):
         model = RimerModel(
