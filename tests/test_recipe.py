@@ -23,7 +23,7 @@ def trained(factor: float) -> torch.Tensor:
     series = factor * torch.randn(200, generator=generator, dtype=torch.float64).cumsum(0)
     windows = series.unfold(0, 24, 1)[..., None]  # (B, L + H, 1)
     net = RimerNetwork(16, 8, dropout=0.0, generator=generator).double()
-    optimizer = default_optimisation(net, total_steps=20, lr=1e-2, weight_decay=0.01)["optimizer"]
+    optimizer = default_optimisation(net, total_steps=20, lr=1e-3, weight_decay=0.01)["optimizer"]
     net.draw_from(generator)
     for _ in range(20):
         loss = (net(windows[:, :16])[..., 0] - windows[:, 16:]).abs().mean()
