@@ -173,7 +173,7 @@ def run_case(name: str, look_back: int, arguments: argparse.Namespace) -> dict[s
 def measure_growth(arguments: argparse.Namespace) -> pd.DataFrame:
     """All models at all look-backs, each until it does not finish."""
     rows = []
-    for name in MODELS:
+    for name in arguments.models:
         note = ""
         for look_back in sorted(arguments.lookbacks):
             case = {"note": note} if note else run_case(name, look_back, arguments)
@@ -220,15 +220,17 @@ def plot(table: pd.DataFrame) -> Figure:
     }
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for axis, (column, label) in zip(axes, panels.items(), strict=True):
-        styles = zip(("-", "--", "-.", ":"), ("o", "s", "^", "D"), strict=True)
+        styles = ("-", "o"), ("--", "s"), ("-.", "^"), (":", "D")
         for (name, rows), (line, marker) in zip(
-            table.groupby("model", sort=False), styles, strict=True
+            table.groupby("model", sort=False), styles, strict=False
         ):
             missing = rows[rows["note"] != ""]
             end = f" (longer: {missing['note'].iloc[0]})" if len(missing) else ""
             shown = rows[rows[column] > 0]  # zero has no place on a logarithmic axis
             axis.plot(shown["look-back"], shown[column], line, marker=marker, label=name + end)
-        axis.set(xscale="log", yscale="log", xlabel="look-back, steps", ylabel=label)
+        axis.set(xscale="log", xlabel="look-back, steps", ylabel=label)
+        if (table[column] > 0).any():
+            axis.set_yscale("log")
         ticks = sorted(table["look-back"].unique())
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], rotation=30)
         axis.minorticks_off()
@@ -290,6 +292,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
     parser.add_argument("--lookbacks", type=whole_numbers, default=LOOK_BACKS, metavar="L,L,...")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--batch", type=int, default=8, help="windows, or streams")
     parser.add_argument("--repeats", type=int, default=3, help="steps to take the median of")
