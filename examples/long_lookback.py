@@ -25,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from torch import Tensor, nn
 
 import rimer_forecaster
 from rimer_forecaster import RimerModel, RimerNetwork
+from rimer_forecaster.layers import leaves
 
 try:
     import resource
@@ -240,17 +241,6 @@ def plot(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def state_bytes(state: Any) -> int:
-    """Bytes of all tensors in a nested state."""
-    if isinstance(state, Tensor):
-        return state.nbytes
-    if isinstance(state, Mapping):
-        return sum(map(state_bytes, state.values()))
-    if isinstance(state, (list, tuple)):
-        return sum(map(state_bytes, state))
-    return 0
-
-
 @torch.inference_mode()
 def measure_stream(batch: int) -> pd.DataFrame:
     """Time of one new value and the forecast after it, by the length of the history."""
@@ -274,7 +264,7 @@ def measure_stream(batch: int) -> pd.DataFrame:
             "history": history,
             "median, ms": np.median(times[history]),
             "mean, ms": np.mean(times[history]),  # most updates only begin or extend a patch
-            "state, bytes": state_bytes(states[history]),
+            "state, bytes": sum(leaf.nbytes for _, leaf in leaves(states[history])),
         }
         for history in HISTORIES
     )

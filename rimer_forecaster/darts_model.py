@@ -28,7 +28,8 @@ from darts.utils.likelihood_models.torch import (
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
-from .darts_stream import RimerStream, known_covariates, stacked, static_covariates
+from .darts_series import check_values, known_covariates, stacked, static_covariates
+from .darts_stream import RimerStream
 from .diagnostics import Diagnostics, diagnose
 from .network import RimerNetwork
 from .network_arguments import check_network_arguments
@@ -198,8 +199,6 @@ class RimerModel(MixedCovariatesTorchModel):
             end at the same time, hold a missing or infinite value, or lack covariates.
         """
         self._check_streams()
-        histories = [series] if isinstance(series, TimeSeries) else list(series)
-        self.check_values(histories, past_covariates, future_covariates)
         return RimerStream.begin(self, series, past_covariates, future_covariates)
 
     def load_stream(self, path: str | PathLike[str]) -> RimerStream:
@@ -238,7 +237,7 @@ class RimerModel(MixedCovariatesTorchModel):
                 "it for each."
             )
         self._check_streams()
-        self.check_values([series], past_covariates, future_covariates)
+        check_values(series, past_covariates, future_covariates)
         return diagnose(
             self.model.network,
             stacked([series.values(copy=False)], self),
@@ -264,18 +263,6 @@ class RimerModel(MixedCovariatesTorchModel):
                 "them to fit, stream, update and predict."
             )
         self.model.eval()
-
-    @staticmethod
-    def check_values(
-        series: Sequence[TimeSeries],
-        past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
-        future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
-    ) -> None:
-        """Raise a ValueError that names the first value the network cannot take."""
-        past, future = (
-            [x] if isinstance(x, TimeSeries) else x for x in (past_covariates, future_covariates)
-        )
-        _check_values(series, past, future)
 
     def fit_from_dataset(
         self, train_dataset: TorchTrainingDataset, *args: Any, epochs: int = 0, **kwargs: Any
@@ -305,7 +292,7 @@ class RimerModel(MixedCovariatesTorchModel):
                     f"{sum(chunks.values())}: {' + '.join(f'{k} {v}' for k, v in chunks.items())}. "
                     "Choose shorter chunks, or leave this series out."
                 )
-        _check_values(series, past_covariates, future_covariates)
+        check_values(series, past_covariates, future_covariates)
         return super()._build_train_dataset(
             series, past_covariates, future_covariates, *args, **kwargs
         )
@@ -321,7 +308,7 @@ class RimerModel(MixedCovariatesTorchModel):
     ) -> TorchInferenceDataset:
         if n < 1:
             raise ValueError(f"n={n} must be at least 1: it is the number of steps to forecast.")
-        _check_values(series, past_covariates, future_covariates)
+        check_values(series, past_covariates, future_covariates)
         return super()._build_inference_dataset(
             n, series, past_covariates, future_covariates, *args, **kwargs
         )
@@ -413,36 +400,6 @@ def _network_outputs(likelihood: TorchLikelihood | None) -> tuple[str | float, .
         f"likelihood={type(likelihood).__name__} is not one whose parameters RimerModel can give "
         f"in the units of the series; use None or one of {known}."
     )
-
-
-def _check_values(
-    series: Sequence[TimeSeries],
-    past_covariates: Sequence[TimeSeries] | None,
-    future_covariates: Sequence[TimeSeries] | None,
-) -> None:
-    """Raise a ValueError that names the first value the network cannot take."""
-    for name, sequence in (
-        ("series", series),
-        ("past_covariates", past_covariates),
-        ("future_covariates", future_covariates),
-    ):
-        for i, one in enumerate(sequence or ()):
-            values = one.all_values(copy=False)
-            largest = np.sqrt(np.finfo(values.dtype).max)  # deviations are squared
-            usable = np.abs(values) < largest  # False for NaN
-            if usable.all():
-                continue
-            time, component = np.argwhere(~usable)[0][:2]
-            value = values[time, component][0]
-            problem = (
-                "missing values" if np.isnan(value) else f"values of {largest:.0e} and more in size"
-            )
-            raise ValueError(
-                f"{name} {i} has {(~usable).sum()} values that RimerModel cannot use, the first in "
-                f"component {one.components[component]!r} at {one.time_index[time]}: {value}. "
-                f"There must be no {problem}. Fill or remove them, for example with "
-                "darts.utils.missing_values.fill_missing_values."
-            )
 
 
 # darts loads no class from outside its own package that was not declared safe.

@@ -6,18 +6,25 @@ Letters: B series, n steps, C components.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from io import StringIO
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from darts import TimeSeries
+from darts.utils.ts_utils import series2seq
 from darts.utils.utils import generate_index
-from torch import Tensor
 
+from .darts_series import (
+    Series,
+    check_values,
+    known_covariates,
+    stacked,
+    static_covariates,
+    to_tensor,
+)
 from .layers import State
 from .network import RimerNetwork
 from .stream_state import load_state, read_metadata, save_state
@@ -25,9 +32,7 @@ from .stream_state import load_state, read_metadata, save_state
 if TYPE_CHECKING:
     from .darts_model import RimerModel
 
-__all__ = ["RimerStream", "known_covariates", "stacked", "static_covariates"]
-
-Series: TypeAlias = TimeSeries | Sequence[TimeSeries]
+__all__ = ["RimerStream"]
 
 
 class RimerStream:
@@ -79,7 +84,8 @@ class RimerStream:
         future_covariates: Series | None,
     ) -> RimerStream:
         """Observe a history; see `RimerModel.stream`."""
-        histories = _listed(series)
+        check_values(series, past_covariates, future_covariates)
+        histories = list(series2seq(series))
         ends = {one.end_time() for one in histories}
         if len(ends) > 1 or len({one.freq for one in histories}) > 1:
             raise ValueError(
@@ -99,7 +105,7 @@ class RimerStream:
         times = max(histories, key=len).time_index
         known = known_covariates(model, past_covariates, future_covariates, times, histories)
         with torch.no_grad():
-            state = network.update(state, _tensor(target, model), **known, mask=observed)
+            state = network.update(state, to_tensor(target, model), **known, mask=observed)
         single = isinstance(series, TimeSeries)
         return cls(model, state, [one[-1:] for one in histories], single)
 
@@ -124,8 +130,8 @@ class RimerStream:
             If the steps do not follow, a value is missing or infinite, or a covariate does not
             cover them. The stream is then as it was.
         """
-        new = _listed(series)
-        self._model.check_values(new, _listed(past_covariates), _listed(future_covariates))
+        new = list(series2seq(series))
+        check_values(new, past_covariates, future_covariates)
         if len(new) != len(self._last):
             raise ValueError(f"the stream is of {len(self._last)} series, but got {len(new)}.")
         for i, (one, last) in enumerate(zip(new, self._last, strict=True)):
@@ -252,72 +258,3 @@ class RimerStream:
                 )
             )
         return cls(model, state, last, json.loads(metadata["single"]))
-
-
-def _listed(series: Series | None) -> list[TimeSeries]:
-    if series is None:
-        return []
-    return [series] if isinstance(series, TimeSeries) else list(series)
-
-
-def _tensor(values: np.ndarray, model: RimerModel) -> Tensor:
-    weight = model.model.network.offset
-    return torch.from_numpy(values).to(weight.device, weight.dtype)
-
-
-def static_covariates(model: RimerModel, series: list[TimeSeries]) -> Tensor | None:
-    """Static covariates of each series, (B, C or 1, n), or None if the model reads none."""
-    if not model.uses_static_covariates:
-        return None
-    for i, one in enumerate(series):
-        if one.static_covariates is None:
-            raise ValueError(
-                f"series {i} has no static covariates, but the model was fitted with some. Add "
-                "them by with_static_covariates."
-            )
-    return stacked([one.static_covariates_values() for one in series], model)
-
-
-def stacked(arrays: list[np.ndarray], model: RimerModel) -> Tensor:
-    """Stack arrays of the same shape, in the dtype and on the device of the model."""
-    return _tensor(np.stack([np.asarray(x, dtype=float) for x in arrays]), model)
-
-
-def known_covariates(
-    model: RimerModel,
-    past_covariates: Series | None,
-    future_covariates: Series | None,
-    times: pd.Index,
-    series: list[TimeSeries],
-    *,
-    horizon: bool = False,
-) -> dict[str, Tensor]:
-    """Values of the covariates at the times, (B, n, components), by name."""
-    known = {}
-    for name, given, used in (
-        ("past_covariates", past_covariates, model.uses_past_covariates and not horizon),
-        ("future_covariates", future_covariates, model.uses_future_covariates),
-    ):
-        covariates = _listed(given)
-        if not used:
-            if covariates:
-                raise ValueError(f"{name} were given, but the model was fitted without any.")
-            continue
-        if len(covariates) == 1:
-            covariates = covariates * len(series)
-        if len(covariates) != len(series):
-            raise ValueError(
-                f"the model was fitted with {name}: give one for each of the {len(series)} series, "
-                f"or one for all; got {len(covariates)}."
-            )
-        values = []
-        for i, one in enumerate(covariates):
-            absent = times.difference(one.time_index)
-            if len(absent):
-                raise ValueError(
-                    f"{name} {i} has no value for {len(absent)} of {len(times)} steps that the "
-                    f"stream needs, the first being {absent[0]}."
-                )
-            values.append(one.slice(times[0], times[-1]).values(copy=False))
-        known[name] = stacked(values, model)
-    return known

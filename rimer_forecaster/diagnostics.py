@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from .kernels import LOG_DECAY_BOUND
-from .layers import Equilibrium, RWKV7TimeMix, State
+from .layers import Equilibrium, RWKV7TimeMix, State, leaves
 from .network import RimerNetwork
 from .network_arguments import check_input
-from .stream_state import leaves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

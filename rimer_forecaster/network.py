@@ -25,7 +25,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import Mixer, RandomModule, State
-from .network_arguments import check_input, check_network_arguments, check_outputs, check_sizes
+from .network_arguments import (
+    check_finite,
+    check_input,
+    check_network_arguments,
+    check_outputs,
+    check_sizes,
+)
 from .patch_reader import PatchReader, since_first
 from .scale import scaled_softplus_input, window_scale
 from .stream_state import Layout, check_state, layout_of
@@ -290,11 +296,7 @@ class RimerNetwork(nn.Module):
         mask: Tensor | None = None,
     ) -> State:
         """Return the state of streams after their history: `init_state`, then `update`."""
-        if past_target.ndim != 3:
-            raise ValueError(
-                f"past_target has shape {tuple(past_target.shape)}; it must be (B, n, C)."
-            )
-        B, _, C = past_target.shape
+        B, _, C = _stream_shape(past_target)
         state = self.init_state(B, C, static_covariates)
         return self.update(state, past_target, past_covariates, future_covariates, mask)
 
@@ -306,7 +308,7 @@ class RimerNetwork(nn.Module):
         future_covariates: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> State:
-        """Carry streams on by n new steps, at a cost in proportion to n alone.
+        """Carry streams on by n new steps, at a cost that does not depend on those before.
 
         Observing a history in any number of parts gives what observing it at once does.
 
@@ -332,18 +334,18 @@ class RimerNetwork(nn.Module):
             If an input has other sizes than the network or the state, if an observed value or a
             covariate is not finite, or if the state is that of another model.
         """
-        B, n, C = self._check_stream(state, past_target)
+        B, n, C = _stream_shape(past_target)
+        self._check_state(state, B, C)
         check_input("past_covariates", past_covariates, self.past_covariates, (n, n))
         check_input("future_covariates", future_covariates, self.future_covariates, (n, n))
         mask = past_target.new_ones(B, n, C, dtype=torch.bool) if mask is None else mask
-        for name, x in (
-            ("past_target", past_target.where(mask, 0.0)),
-            ("past_covariates", past_covariates),
-            ("future_covariates", future_covariates),
-        ):
-            _check_finite(name, x)
+        target = past_target.where(mask, 0.0)
+        remedy = "Leave missing ones out by the mask; the state is as it was."
+        check_finite("past_target", target, remedy)
+        check_finite("past_covariates", past_covariates, remedy)
+        check_finite("future_covariates", future_covariates, remedy)
         L = self.input_chunk_length
-        new = {"target": past_target.where(mask, 0.0).to(self.offset.dtype), "observed": mask}
+        new = {"target": target.to(self.offset.dtype), "observed": mask}
         parts = [x for x in (past_covariates, future_covariates) if x is not None]
         if parts:
             new["covariates"] = torch.cat(parts, -1).to(self.offset.dtype)
@@ -381,7 +383,6 @@ class RimerNetwork(nn.Module):
                 token_mask = ~missing.all(-1)
                 if "covariates" in known:  # a gap in the target is no gap in its causes
                     token_mask = since_first(token_mask) | begun[..., None]
-                begun = begun | ~missing.flatten(2).all(-1)
             covariates = None
             if "covariates" in known:
                 covariates = known["covariates"][:, start : start + T * P].unflatten(1, (T, P))
@@ -393,6 +394,7 @@ class RimerNetwork(nn.Module):
                 static_covariates=state.get("static_covariates"),
                 state=reader_state,
             )
+            begun = begun | known["observed"][:, start : start + T * P].any(1)
         return reader_state
 
     def forecast(
@@ -425,8 +427,9 @@ class RimerNetwork(nn.Module):
         steps = H if steps is None else steps
         check_sizes(steps=steps)
         check_input("future_covariates", future_covariates, self.future_covariates, (steps, steps))
-        _check_finite("future_covariates", future_covariates)
-        self._check_stream(state, state["target"])
+        check_finite("future_covariates", future_covariates, "The state is as it was.")
+        B, _, C = state["target"].shape if "target" in state else (1, 1, 1)
+        self._check_state(state, B, C)
         if not bool(state["begun"].all()):
             raise ValueError(
                 "a stream has observed nothing yet: there is nothing to forecast from."
@@ -490,21 +493,15 @@ class RimerNetwork(nn.Module):
             )
         return self._combine(values, missing, covariates, learnt, location, scale)
 
-    def _check_stream(self, state: State, past_target: Tensor) -> tuple[int, int, int]:
-        """Return B, n and C if the state is one of this network's for such a target."""
-        if past_target.ndim != 3 or not past_target.shape[1]:
-            raise ValueError(
-                f"past_target has shape {tuple(past_target.shape)}; it must be (B, n, C) with at "
-                "least one step."
-            )
-        B, n, C = past_target.shape
+    def _check_state(self, state: State, batch_size: int, components: int) -> None:
+        """Raise a ValueError if the state is not one of this network's for such streams."""
+        B, C = batch_size, components
         key = (B, C, self.offset.dtype)
         if key not in self._layouts:  # a state may be megabytes: it is made once
             static = self.offset.new_zeros(B, C, self.static_covariates)
             fresh = self.init_state(B, C, static if self.static_covariates else None)
             self._layouts = {key: layout_of(fresh)}
         check_state(state, self._layouts[key])
-        return B, n, C
 
     def _join_covariates(
         self, past_covariates: Tensor | None, future_covariates: Tensor | None
@@ -607,14 +604,13 @@ def _scaled(
     return values.transpose(-1, -2), missing, location, scale
 
 
-def _check_finite(name: str, x: Tensor | None) -> None:
-    if x is not None and not bool(x.isfinite().all()):
-        stream, step, component = (~x.isfinite()).nonzero()[0].tolist()
+def _stream_shape(past_target: Tensor) -> torch.Size:
+    if past_target.ndim != 3 or not past_target.shape[1]:
         raise ValueError(
-            f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
-            f"{component}: observed values must be finite. Leave missing ones out by the mask; the "
-            "state is as it was."
+            f"past_target has shape {tuple(past_target.shape)}; it must be (B, n, C) with at least "
+            "one step."
         )
+    return past_target.shape
 
 
 def _standard_normal(output: str | float) -> float:

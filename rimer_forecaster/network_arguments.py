@@ -10,7 +10,13 @@ from torch import Tensor
 
 from .layers import check_layers
 
-__all__ = ["check_input", "check_network_arguments", "check_outputs", "check_sizes"]
+__all__ = [
+    "check_finite",
+    "check_input",
+    "check_network_arguments",
+    "check_outputs",
+    "check_sizes",
+]
 
 
 def check_network_arguments(
@@ -22,7 +28,7 @@ def check_network_arguments(
     head_size: Any,
     patch_length: Any,
     dropout: Any,
-    initial_state: Any = "zero",
+    initial_state: Any,
 ) -> None:
     """Raise the ValueError that `RimerNetwork` documents, before anything is built."""
     check_sizes(
@@ -85,6 +91,16 @@ def check_input(
     if x is not None and steps is not None and not steps[0] <= x.shape[1] <= steps[1]:
         allowed = " to ".join(map(str, sorted(set(steps))))
         raise ValueError(f"{name} has {x.shape[1]} steps, but the network reads {allowed}.")
+
+
+def check_finite(name: str, x: Tensor | None, remedy: str) -> None:
+    """Raise a ValueError that names the first value of streams, (B, n, C), that is not finite."""
+    if x is not None and not bool(x.isfinite().all()):
+        stream, step, component = (~x.isfinite()).nonzero()[0].tolist()
+        raise ValueError(
+            f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
+            f"{component}: observed values must be finite. {remedy}"
+        )
 
 
 def check_sizes(**sizes: Any) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import InitialState, RandomModule, State, build_layers
+from .layers import InitialState, RandomModule, State, build_layers, from_leaves, leaves
 from .layers.initialisation import uniform_linear
 from .scale import running_scale
 
@@ -130,11 +130,9 @@ class PatchReader(RandomModule):
                 whole, whole_mask = self._window_tokens(
                     values, level, missing, covariates, static_covariates, 0
                 )
+            whole_mask = None if whole_mask is None else whole_mask.flatten(0, 1)
             state = self._carry(state, whole.flatten(0, 1), whole_mask)
-        if horizon is not None and self.embed_covariates is not None:
-            future = self._horizon_tokens(horizon, static_covariates, C)
-            tokens = torch.cat((tokens, future), 2)
-            mask = None if mask is None else F.pad(mask, (0, future.shape[2]), value=True)
+        tokens, mask = self._with_horizon(tokens, mask, horizon, static_covariates)
         flat_mask = None if mask is None else mask.flatten(0, 1)
         y, _ = self.layers(tokens.flatten(0, 1), state, mask=flat_mask)  # (B * C, T, D)
         return self._outputs(_last(y, flat_mask), C)
@@ -201,10 +199,7 @@ class PatchReader(RandomModule):
         """
         C = patches.shape[1]
         tokens = self._tokens(patches, missing, covariates, static_covariates)
-        if horizon is not None and self.embed_covariates is not None:
-            future = self._horizon_tokens(horizon, static_covariates, C)
-            tokens = torch.cat((tokens, future), 2)
-            mask = None if mask is None else F.pad(mask, (0, future.shape[2]), value=True)
+        tokens, mask = self._with_horizon(tokens, mask, horizon, static_covariates)
         last = state["last"]
         if tokens.shape[2]:
             flat_mask = None if mask is None else mask.flatten(0, 1)
@@ -234,15 +229,23 @@ class PatchReader(RandomModule):
             tokens = tokens + self.embed_static(static_covariates)[:, :, None]
         return tokens
 
-    def _horizon_tokens(
-        self, horizon: Tensor, static_covariates: Tensor | None, components: int
-    ) -> Tensor:
-        """Tokens of steps whose target is not known yet, (B, H, n) -> (B, C, T, D)."""
-        P = self.patch_length
+    def _with_horizon(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None,
+        horizon: Tensor | None,
+        static_covariates: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Append tokens of steps whose target is not known yet, from their covariates (B, H, n)."""
+        if horizon is None or self.embed_covariates is None:
+            return tokens, mask
+        B, C, P = *tokens.shape[:2], self.patch_length
         covariates = F.pad(horizon, (0, 0, 0, -horizon.shape[1] % P)).unflatten(1, (-1, P))
-        patches = horizon.new_zeros(len(horizon), components, covariates.shape[1], P)
+        patches = horizon.new_zeros(B, C, covariates.shape[1], P)
         missing = torch.ones_like(patches, dtype=torch.bool)
-        return self._tokens(patches, missing, covariates, static_covariates)
+        future = self._tokens(patches, missing, covariates, static_covariates)
+        mask = None if mask is None else F.pad(mask, (0, future.shape[2]), value=True)
+        return torch.cat((tokens, future), 2), mask
 
     def _window_tokens(
         self,
@@ -301,47 +304,34 @@ class PatchReader(RandomModule):
         The history is 1, 2, 4, ... or 64 windows long. States fill up for thousands of tokens, so
         those after a single window would not prepare for a long stream.
         """
-        rows = len(tokens)
+        rows, device = len(tokens), self.device_of_draws()
         fresh = self.layers.init_state(rows) if start is None else start
-        flat_mask = None if mask is None else mask.flatten(0, 1)
-        device = None if self.generator is None else self.generator.device
         order = torch.randperm(rows, generator=self.generator, device=device).to(tokens.device)
         windows = min(2 ** int(self._draw() * 7), rows)
         histories = order[: rows - rows % windows].view(-1, windows)
         with torch.no_grad():
             _, left = self.layers(
                 tokens[histories].flatten(1, 2),
-                _rows_of(fresh, histories[:, 0]),
-                mask=None if flat_mask is None else flat_mask[histories].flatten(1, 2),
+                from_leaves({path: leaf[histories[:, 0]] for path, leaf in leaves(fresh)}),
+                mask=None if mask is None else mask[histories].flatten(1, 2),
             )
         taken = torch.arange(rows, device=tokens.device) % len(histories)
         keeps = torch.rand(rows, generator=self.generator, device=device) < _SHARE_FRESH
         return _choose(keeps.to(tokens.device), fresh, left, taken)
 
     def _draw(self) -> float:
-        device = None if self.generator is None else self.generator.device
-        return float(torch.rand((), generator=self.generator, device=device))
-
-
-def _rows_of(state: State, rows: Tensor) -> State:
-    return {
-        key: _rows_of(value, rows) if isinstance(value, dict) else value[rows]
-        for key, value in state.items()
-    }
+        return float(torch.rand((), generator=self.generator, device=self.device_of_draws()))
 
 
 def _choose(keeps: Tensor, fresh: State, left: State, order: Tensor) -> State:
     """Rows of a fresh state where it is kept, elsewhere rows of another in a given order."""
-    chosen: State = {}
-    for key, value in fresh.items():
-        if isinstance(value, dict):
-            chosen[key] = _choose(keeps, value, left[key], order)
-        elif value.shape[1:] == left[key].shape[1:]:
-            marks = keeps.view(-1, *(1,) * (value.ndim - 1))
-            chosen[key] = torch.where(marks, value, left[key][order])
-        else:  # the cache of full attention, which has grown
-            chosen[key] = left[key][order]
-    return chosen
+    chosen = {}
+    for (path, own), (_, other) in zip(leaves(fresh), leaves(left), strict=True):
+        other = other[order]
+        if own.shape == other.shape:  # the cache of full attention has grown
+            other = torch.where(keeps.view(-1, *(1,) * (own.ndim - 1)), own, other)
+        chosen[path] = other
+    return from_leaves(chosen)
 
 
 def _of_rows(static_covariates: Tensor | None, shape: torch.Size) -> Tensor | None:

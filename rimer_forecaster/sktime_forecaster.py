@@ -270,32 +270,29 @@ class RimerForecaster(BaseForecaster):
                 rows, own = self._context[key]
                 if key in series:
                     rows, own = series[key], covariates.get(key)
-                if trained or not went_on.get(key):
-                    self._observe(key, rows, own)
-                    continue
-                new = rows.index > ends[key]
-                if new.any():
-                    self._observe(key, rows[new], None if own is None else own[new], go_on=True)
+                state = None
+                if not trained and went_on[key]:
+                    state, new = self._states[key], rows.index > ends[key]
+                    rows, own = rows[new], None if own is None else own[new]
+                if len(rows):
+                    self._observe(key, rows, own, state)
         return self
 
     def _observe(
-        self, key: Key, y: pd.DataFrame, X: pd.DataFrame | None, *, go_on: bool = False
+        self, key: Key, y: pd.DataFrame, X: pd.DataFrame | None, state: State | None = None
     ) -> None:
-        """Carry the state of a series over these rows, or begin a new one with them."""
+        """Carry a state of a series over these rows; None begins a new one."""
         target = _tensor(self._scalers[key], y)[None]
         known = None if X is None else _tensor(self._X_scaler, X)[None]
         with torch.no_grad():
-            if go_on:
-                self._states[key] = self.network_.update(
-                    self._states[key], target, future_covariates=known
-                )
-            else:
-                self._states[key] = self.network_.observe(target, future_covariates=known)
+            if state is None:
+                state = self.network_.init_state(1, target.shape[2])
+            self._states[key] = self.network_.update(state, target, future_covariates=known)
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
         index, forecasts = self._forecast(fh, X)
-        median = list(self.quantiles).index(0.5)
-        return pd.DataFrame(forecasts[..., median], index=index, columns=self._y_columns)
+        median = forecasts[..., self.network_.middle]
+        return pd.DataFrame(median, index=index, columns=self._y_columns)
 
     def _predict_quantiles(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: list[float]
@@ -356,7 +353,7 @@ class RimerForecaster(BaseForecaster):
         ahead = {key: fh.to_relative(cutoff).to_numpy() for key, cutoff in cutoffs.items()}
         most = int(max(steps.max() for steps in ahead.values()))
         if self.streaming:
-            return self._forecast_streams(fh, ahead, given)
+            return self._forecast_streams(fh, cutoffs, ahead, given)
         past, known = [], []
         for key, (y, covariates) in self._context.items():
             window = y.iloc[-L:]
@@ -373,35 +370,43 @@ class RimerForecaster(BaseForecaster):
             torch.stack(known) if known else None,
             steps=most,
         )  # (series, steps, C, Q)
-        return self._in_units_of_y(fh, ahead, quantiles.double().numpy())
+        return self._in_units_of_y(fh, cutoffs, ahead, quantiles.double().numpy())
 
     def _forecast_streams(
-        self, fh: ForecastingHorizon, ahead: dict[Key, np.ndarray], given: Instances
+        self,
+        fh: ForecastingHorizon,
+        cutoffs: dict[Key, pd.Index],
+        ahead: dict[Key, np.ndarray],
+        given: Instances,
     ) -> tuple[pd.Index, np.ndarray]:
         """Forecast each series from the state that it carries."""
         quantiles = []
-        for key, (y, _) in self._context.items():
+        for key, cutoff in cutoffs.items():
             most = int(ahead[key].max())
             known = None
             if self._X_scaler is not None:
                 coming = ForecastingHorizon(range(1, most + 1))
-                labels = coming.to_absolute_index(get_cutoff(y, return_index=True))
+                labels = coming.to_absolute_index(cutoff)
                 known = _tensor(self._X_scaler, _rows(given.get(key), labels, key))[None]
             with torch.inference_mode():
                 output = self.network_.forecast(self._states[key], most, future_covariates=known)
             quantiles.append(output[0].double().numpy())
-        return self._in_units_of_y(fh, ahead, quantiles)
+        return self._in_units_of_y(fh, cutoffs, ahead, quantiles)
 
     def _in_units_of_y(
-        self, fh: ForecastingHorizon, ahead: dict[Key, np.ndarray], quantiles: Iterable[np.ndarray]
+        self,
+        fh: ForecastingHorizon,
+        cutoffs: dict[Key, pd.Index],
+        ahead: dict[Key, np.ndarray],
+        quantiles: Iterable[np.ndarray],
     ) -> tuple[pd.Index, np.ndarray]:
         """Select the steps of the horizon and undo the scaling: the index, and (rows, C, Q)."""
         indices, values = [], []
-        for (key, (y, _)), one in zip(self._context.items(), quantiles, strict=True):
+        for (key, cutoff), one in zip(cutoffs.items(), quantiles, strict=True):
             scaler = self._scalers[key]
             own = one[ahead[key] - 1]
             values.append(own * scaler.scale_[:, None] + scaler.mean_[:, None])
-            indices.append(fh.to_absolute_index(get_cutoff(y, return_index=True)))
+            indices.append(fh.to_absolute_index(cutoff))
         if len(self._level_names) == 1:
             return indices[0], values[0]
         tuples = [
@@ -422,11 +427,6 @@ class RimerForecaster(BaseForecaster):
             dropout=self.dropout,
             initial_state=self.initial_state,
         )
-        if self.initial_state == "static":
-            raise ValueError(
-                "initial_state='static' needs static covariates, which sktime has none of; use "
-                "'learned'."
-            )
         check_sizes(batch_size=self.batch_size)
         if self.n_epochs is not None:
             check_sizes(n_epochs=self.n_epochs)

@@ -7,23 +7,21 @@ before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from os import PathLike
 from typing import TypeAlias
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
-from .layers import State
+from .layers import State, from_leaves, leaves
 
 __all__ = [
     "Layout",
     "check_state",
     "fingerprint",
     "layout_of",
-    "leaves",
     "load_state",
     "read_metadata",
     "save_state",
@@ -31,15 +29,6 @@ __all__ = [
 
 Layout: TypeAlias = dict[str, tuple[torch.Size, torch.dtype]]
 """Shape and dtype by path."""
-
-
-def leaves(state: State, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a state in the order of their paths, such as ``"reader/layers/0"``."""
-    for key, value in sorted(state.items()):
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}/")
-        else:
-            yield prefix + key, value
 
 
 def layout_of(state: State) -> Layout:
@@ -112,17 +101,10 @@ def load_state(path: str | PathLike[str], network: nn.Module) -> State:
         If the state was saved with a network of other weights.
     """
     device = next(network.parameters()).device
-    state: State = {}
-    if read_metadata(path).get("network") != fingerprint(network):
-        raise ValueError(
-            f"the state in {str(path)!r} was not saved with this network: its weights are others. "
-            "Load the network it was saved with, or begin a new state with observe."
-        )
     with safe_open(path, framework="pt", device=str(device)) as file:
-        for name in file.keys():  # noqa: SIM118  # not a dict
-            *parents, key = name.split("/")
-            place = state
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[key] = file.get_tensor(name)
-    return state
+        if (file.metadata() or {}).get("network") != fingerprint(network):
+            raise ValueError(
+                f"the state in {str(path)!r} was not saved with this network: its weights are "
+                "others. Load the network it was saved with, or begin a new state with observe."
+            )
+        return from_leaves({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118

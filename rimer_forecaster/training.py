@@ -240,13 +240,12 @@ def forecast(
         (B, steps, C, Q).
     """
     L, H = network.input_chunk_length, network.output_chunk_length
-    median = network.outputs.index(0.5)
     outputs = []
     for start in range(0, steps, H):
         known = None if covariates is None else covariates[:, start : start + L + H]
         output = network(past, future_covariates=known, mask=_mask_of(past))
         outputs.append(output)
-        past = torch.cat((past, output[..., median]), 1)[:, -L:]
+        past = torch.cat((past, output[..., network.middle]), 1)[:, -L:]
     return torch.cat(outputs, 1)[:, :steps]
 
 

@@ -16,7 +16,7 @@ from darts import TimeSeries, concatenate
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 
 from rimer_forecaster import RimerModel
-from rimer_forecaster.stream_state import leaves
+from rimer_forecaster.layers import leaves
 
 L, H = 24, 6
 

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from rimer_forecaster import RimerNetwork, diagnostics
 from rimer_forecaster.diagnostics import Diagnostics, StateGrows, diagnose, mape_remark
-from rimer_forecaster.layers import Equilibrium, RWKV7TimeMix, Stack
-from rimer_forecaster.stream_state import leaves
+from rimer_forecaster.layers import Equilibrium, RWKV7TimeMix, Stack, leaves
 
 L, H, C, P = 20, 6, 2, 5
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rimer_forecaster import RimerNetwork
-from rimer_forecaster.layers import Equilibrium, State
-from rimer_forecaster.stream_state import leaves, load_state, save_state
+from rimer_forecaster.layers import Equilibrium, State, leaves
+from rimer_forecaster.stream_state import load_state, save_state
 
 L, H, C, P = 20, 6, 2, 5
 
@@ -216,6 +216,18 @@ def test_long_histories_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     assert_same(net.observe(x), expected)
 
 
+def test_a_gap_as_long_as_the_window_is_read_alike_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Covariates are read in a gap of the target, once it has begun."""
+    net, x, known = network(patch_length=L, **COVARIATES), history(3 * L), covariates(3 * L)
+    mask = torch.ones(3, 3 * L, C, dtype=torch.bool)
+    mask[:, L : 2 * L] = False
+    expected = net.observe(x, **known, static_covariates=STATIC, mask=mask)
+    monkeypatch.setattr("rimer_forecaster.network._MOST_VALUES", 1)
+    assert_same(net.observe(x, **known, static_covariates=STATIC, mask=mask), expected)
+
+
 def test_a_state_comes_back_from_its_file_bit_for_bit(tmp_path: Path) -> None:
     net = network("rwkv7(time_mix=off), rwkv7, attention(window=3)", **COVARIATES)
     state = net.observe(history(23), **covariates(23), static_covariates=STATIC)
@@ -243,6 +255,8 @@ def test_a_state_of_another_model_or_batch_is_refused() -> None:
     state = net.observe(history(9))
     with pytest.raises(ValueError, match="lacks 'reader/last'"):
         net.update(network(None).observe(history(9)), history(3))
+    with pytest.raises(ValueError, match="the state lacks 'begun'"):
+        net.forecast({})
     with pytest.raises(ValueError, match="has, and this network's has not, 'covariates'"):
         net.forecast({**state, "covariates": state["target"]})
     with pytest.raises(

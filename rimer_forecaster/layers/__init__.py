@@ -7,7 +7,7 @@ from .dropout import Dropout, RandomModule
 from .equilibrium import Equilibrium, NotConverged
 from .fixed_point import SolverReport, solve_fixed_point
 from .initial_state import InitialState
-from .protocol import LayerPosition, Mixer, State
+from .protocol import LayerPosition, Mixer, State, from_leaves, leaves
 from .registry import LAYERS, build_layers, check_layers
 from .rwkv7 import RWKV7TimeMix
 
@@ -31,5 +31,7 @@ __all__ = [
     "State",
     "build_layers",
     "check_layers",
+    "from_leaves",
+    "leaves",
     "solve_fixed_point",
 ]

@@ -5,6 +5,8 @@ Letters: B sequences, T tokens, D width.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,13 +63,12 @@ class ChannelMix(Mixer):
         nn.init.zeros_(self.value.weight)
 
 
-class FeedForward(Mixer):
-    """A Transformer's: ``contract(gelu(expand(x)))`` with 4 D hidden channels; it has no state."""
+class _Stateless(Mixer):
+    """A channel mixer that maps every token by itself."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.expand = nn.Linear(width, 4 * width)
-        self.contract = nn.Linear(4 * width, width)
+    @abstractmethod
+    def map_tokens(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
 
     def init_state(self, batch_size: int) -> State:
         """Return nothing to carry; see `Mixer`."""
@@ -82,7 +83,20 @@ class FeedForward(Mixer):
         shared: Shared | None = None,
     ) -> tuple[Tensor, State | None]:
         """Mix channels; see `Mixer`."""
-        return self.contract(F.gelu(self.expand(x))), state
+        return self.map_tokens(x), state
+
+
+class FeedForward(_Stateless):
+    """A Transformer's: ``contract(gelu(expand(x)))`` with 4 D hidden channels; it has no state."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, 4 * width)
+        self.contract = nn.Linear(4 * width, width)
+
+    def map_tokens(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.contract(F.gelu(self.expand(x)))
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every parameter anew; the output starts at zero."""
@@ -91,27 +105,16 @@ class FeedForward(Mixer):
         nn.init.zeros_(self.contract.weight)
 
 
-class LinearChannelMix(Mixer):
+class LinearChannelMix(_Stateless):
     """One linear map of the token, as in the code that was released with BlackGoose Rimer."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.value = nn.Linear(width, width)
 
-    def init_state(self, batch_size: int) -> State:
-        """Return nothing to carry; see `Mixer`."""
-        return {}
-
-    def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
-    ) -> tuple[Tensor, State | None]:
-        """Mix channels; see `Mixer`."""
-        return self.value(x), state
+    def map_tokens(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return self.value(x)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Start at zero."""

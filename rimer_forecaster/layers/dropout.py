@@ -14,6 +14,10 @@ class RandomModule(nn.Module):
 
     generator: torch.Generator | None = None
 
+    def device_of_draws(self, default: torch.device | None = None) -> torch.device | None:
+        """Return where to draw: a generator draws on its own device alone."""
+        return default if self.generator is None else self.generator.device
+
 
 class Dropout(RandomModule):
     """Like `torch.nn.Dropout`.
@@ -32,8 +36,7 @@ class Dropout(RandomModule):
         """Zero elements and scale the others by 1 / (1 - p), in training only."""
         if self.generator is None or not self.training or not self.p:
             return F.dropout(x, self.p, self.training)
-        # A generator draws on its own device alone.
-        kept = torch.empty(x.shape, dtype=x.dtype, device=self.generator.device)
+        kept = torch.empty(x.shape, dtype=x.dtype, device=self.device_of_draws())
         kept.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
         return x * kept.to(x.device)
 

@@ -149,7 +149,7 @@ class Equilibrium(Mixer, RandomModule):
         leaf = solution.detach().requires_grad_()
         z = f(leaf)
         if self.training and self.penalty_weight:
-            device = leaf.device if self.generator is None else self.generator.device
+            device = self.device_of_draws(leaf.device)
             probe = torch.empty(leaf.shape, dtype=leaf.dtype, device=device)
             probe.bernoulli_(0.5, generator=self.generator).mul_(2).sub_(1)
             probe = _PROBE * probe.to(leaf.device)

@@ -74,11 +74,10 @@ def solve_fixed_point(
     z, report
         The last f(z) of smallest residual, (B, ...), and how it went.
     """
-    shape, B = z.shape, z.shape[0]
     images: list[Tensor] = []
     steps: list[Tensor] = []
     best = z
-    residual = torch.full((B,), torch.inf, dtype=z.dtype, device=z.device)
+    residual = torch.full((len(z),), torch.inf, dtype=z.dtype, device=z.device)
     iterations = 0
     while iterations < max_iter and not bool((residual <= tolerance).all()):
         iterations += 1
@@ -95,7 +94,7 @@ def solve_fixed_point(
         mixed = _mix(images, steps)
         usable = mixed.flatten(1).isfinite().all(1)
         z = mixed.where(_rows(usable, mixed), best)
-    return best.view(shape), SolverReport(iterations, residual, tolerance)
+    return best, SolverReport(iterations, residual, tolerance)
 
 
 def _mix(images: list[Tensor], steps: list[Tensor]) -> Tensor:

@@ -5,12 +5,10 @@ Letters: B sequences, H heads, N head size, n static features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
-from .protocol import Mixer, State
+from .protocol import Mixer, State, from_leaves, leaves
 
 __all__ = ["InitialState"]
 
@@ -36,7 +34,7 @@ class InitialState(nn.Module):
 
     def __init__(self, layers: Mixer, features: int = 0) -> None:
         super().__init__()
-        shapes = [leaf.shape[1:] for leaf in _wkv_states(layers.init_state(1))]
+        shapes = [leaf.shape[1:] for leaf in _wkv(layers.init_state(1)).values()]
         if not shapes:
             raise ValueError(
                 "initial_state must be 'zero' for layers without rwkv7: others have no state to "
@@ -50,12 +48,13 @@ class InitialState(nn.Module):
 
     def forward(self, state: State, static: Tensor | None = None) -> State:
         """Add the start to a fresh state; static features are (B, n)."""
-        leaves = list(_wkv_states(state))
-        start = self.learned.expand(len(leaves[0]), -1)
+        wkv = _wkv(state)
+        start = self.learned.expand(len(next(iter(wkv.values()))), -1)
         if self.from_static is not None:
             start = start + self.from_static(static)
-        parts = iter(start.split(self.sizes, 1))
-        return _add(state, parts)
+        parts = zip(wkv.items(), start.split(self.sizes, 1), strict=True)
+        added = {path: leaf + part.view_as(leaf) for (path, leaf), part in parts}
+        return from_leaves({**dict(leaves(state)), **added})
 
     def reset_parameters(self) -> None:
         """Start at zero."""
@@ -64,19 +63,6 @@ class InitialState(nn.Module):
             nn.init.zeros_(self.from_static.weight)
 
 
-def _wkv_states(state: State) -> Iterator[Tensor]:
-    for key, value in state.items():
-        if isinstance(value, dict):
-            yield from _wkv_states(value)
-        elif key == "wkv":
-            yield value
-
-
-def _add(state: State, parts: Iterator[Tensor]) -> State:
-    added: State = {}
-    for key, value in state.items():
-        if isinstance(value, dict):
-            added[key] = _add(value, parts)
-        else:
-            added[key] = value + next(parts).view_as(value) if key == "wkv" else value
-    return added
+def _wkv(state: State) -> dict[str, Tensor]:
+    """WKV states of a state by path."""
+    return {path: leaf for path, leaf in leaves(state) if path.split("/")[-1] == "wkv"}

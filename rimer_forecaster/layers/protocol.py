@@ -15,19 +15,41 @@ Letters: B sequences, T tokens, D width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LayerPosition", "Mixer", "Shared", "State"]
+__all__ = ["LayerPosition", "Mixer", "Shared", "State", "from_leaves", "leaves"]
 
 State: TypeAlias = dict[str, Any]
 """Nested dict of tensors, batch first. A layer without a state has an empty one, or none at all."""
 
 Shared: TypeAlias = dict[str, Tensor]
 """What earlier layers leave for later ones about the same tokens; lives for one pass."""
+
+
+def leaves(state: State, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a state in the order of their paths, such as ``"0/token_mixer/wkv"``."""
+    for key, value in sorted(state.items()):
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}/")
+        else:
+            yield prefix + key, value
+
+
+def from_leaves(tensors: Mapping[str, Tensor]) -> State:
+    """Return the state whose `leaves` these are, by path."""
+    state: State = {}
+    for path, tensor in tensors.items():
+        *parents, key = path.split("/")
+        place = state
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = tensor
+    return state
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from rimer_forecaster.layers import (
     Stack,
     State,
     build_layers,
+    leaves,
 )
 
 D, N = 16, 8
@@ -75,12 +76,8 @@ def tokens(B: int = 2, T: int = 20) -> Tensor:
     return torch.randn(B, T, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def flat(state: State, prefix: str = "") -> dict[str, Tensor]:
-    leaves: dict[str, Tensor] = {}
-    for key, value in state.items():
-        name = f"{prefix}/{key}"
-        leaves.update(flat(value, name) if isinstance(value, dict) else {name: value})
-    return leaves
+def flat(state: State) -> dict[str, Tensor]:
+    return dict(leaves(state))
 
 
 def assert_states(actual: State, expected: State, **tolerance: Any) -> None:
