@@ -16,6 +16,7 @@ from darts.utils.data.torch_datasets.utils import (
     PLModuleInput,
     PLModuleOutput,
     TorchTrainingSample,
+    _parse_input_chunk_length,
 )
 from darts.utils.likelihood_models.torch import (
     CauchyLikelihood,
@@ -28,9 +29,17 @@ from darts.utils.likelihood_models.torch import (
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
-from .darts_series import check_values, known_covariates, stacked, static_covariates
+from .darts_series import (
+    check_long_enough,
+    check_observed,
+    check_values,
+    known_covariates,
+    stacked,
+    static_covariates,
+)
 from .darts_stream import RimerStream
 from .diagnostics import Diagnostics, diagnose
+from .missing_values import marks_of_observed
 from .network import RimerNetwork
 from .network_arguments import check_network_arguments
 from .recipe import LEARNING_RATE, WEIGHT_DECAY, default_epochs, default_optimisation
@@ -45,12 +54,15 @@ class RimerModel(MixedCovariatesTorchModel):
 
     Every component is forecast by the same weights from its own window, which is scaled by its own
     mean and standard deviation: no scaler is needed for the target. Covariates are read as they
-    come, so scale them.
+    come, so scale them. NaN is a missing value: masked where it is read, left out of the loss where
+    it is forecast.
 
     Parameters
     ----------
     input_chunk_length
-        Look-back, in steps.
+        Look-back, in steps; or, as in darts' foundation models, the shortest and the longest one:
+        with ``(8, 96)`` a series of 8 steps can be forecast, and windows of fewer than 96 are
+        padded on the left, which changes nothing but by what is not there.
     output_chunk_length
         Steps forecast at once, 24 by default: a day of hours; longer horizons feed forecasts back.
     output_chunk_shift
@@ -87,8 +99,8 @@ class RimerModel(MixedCovariatesTorchModel):
     ------
     ValueError
         If an argument is out of range, with what is allowed. In ``fit`` and ``predict``: if a
-        series is too short or holds a value that is missing, infinite or too large to square, with
-        its place.
+        series is too short, holds a value that is infinite or too large to square, or has a window
+        in which nothing was observed, with its place.
 
     Examples
     --------
@@ -105,7 +117,7 @@ class RimerModel(MixedCovariatesTorchModel):
 
     def __init__(
         self,
-        input_chunk_length: int,
+        input_chunk_length: int | tuple[int, int],
         output_chunk_length: int = 24,
         output_chunk_shift: int = 0,
         layers: str | None = "rwkv7*1",
@@ -126,6 +138,11 @@ class RimerModel(MixedCovariatesTorchModel):
             "dropout": dropout,
             "initial_state": initial_state,
         }
+        self._min_input_chunk_length, input_chunk_length = (
+            _parse_input_chunk_length(input_chunk_length)
+            if isinstance(input_chunk_length, tuple)
+            else (input_chunk_length, input_chunk_length)
+        )
         check_network_arguments(
             input_chunk_length=input_chunk_length,
             output_chunk_length=output_chunk_length,
@@ -160,6 +177,11 @@ class RimerModel(MixedCovariatesTorchModel):
     def supports_static_covariates(self) -> bool:
         """Static covariates are read."""
         return True
+
+    @property
+    def min_input_chunk_length(self) -> int:
+        """Fewest steps that a forecast is made from; windows up to the look-back are padded."""
+        return self._min_input_chunk_length
 
     def _create_model(self, train_sample: TorchTrainingSample) -> PLForecastingModule:
         def components(array: np.ndarray | None) -> int:
@@ -196,7 +218,7 @@ class RimerModel(MixedCovariatesTorchModel):
         ------
         ValueError
             If the model is not fitted, shifts its output or uses encoders, or if the series do not
-            end at the same time, hold a missing or infinite value, or lack covariates.
+            end at the same time, hold an infinite value, or lack covariates.
         """
         self._check_streams()
         return RimerStream.begin(self, series, past_covariates, future_covariates)
@@ -277,24 +299,26 @@ class RimerModel(MixedCovariatesTorchModel):
         series: Sequence[TimeSeries],
         past_covariates: Sequence[TimeSeries] | None,
         future_covariates: Sequence[TimeSeries] | None,
-        *args: Any,
-        **kwargs: Any,
+        sample_weight: Sequence[TimeSeries] | str | None,
+        max_samples_per_ts: int | None,
+        stride: int = 1,
     ) -> TorchTrainingDataset:
-        chunks = {
-            "input_chunk_length": self.input_chunk_length,
-            "output_chunk_length": self.output_chunk_length,
-            "output_chunk_shift": self.output_chunk_shift,
-        }
-        for i, one in enumerate(series):
-            if len(one) < sum(chunks.values()):
-                raise ValueError(
-                    f"series {i} has {len(one)} values, but training needs at least "
-                    f"{sum(chunks.values())}: {' + '.join(f'{k} {v}' for k, v in chunks.items())}. "
-                    "Choose shorter chunks, or leave this series out."
-                )
+        ahead = self.output_chunk_length + self.output_chunk_shift
+        check_long_enough(
+            series,
+            input_chunk_length=self.min_input_chunk_length,
+            output_chunk_length=self.output_chunk_length,
+            output_chunk_shift=self.output_chunk_shift,
+        )
         check_values(series, past_covariates, future_covariates)
+        shortest = self.min_input_chunk_length
+        ends = [
+            np.arange(len(one) - ahead, shortest - 1, -stride)[:max_samples_per_ts]
+            for one in series
+        ]
+        check_observed(series, ends, length=self.input_chunk_length)
         return super()._build_train_dataset(
-            series, past_covariates, future_covariates, *args, **kwargs
+            series, past_covariates, future_covariates, sample_weight, max_samples_per_ts, stride
         )
 
     def _build_inference_dataset(
@@ -309,9 +333,14 @@ class RimerModel(MixedCovariatesTorchModel):
         if n < 1:
             raise ValueError(f"n={n} must be at least 1: it is the number of steps to forecast.")
         check_values(series, past_covariates, future_covariates)
-        return super()._build_inference_dataset(
+        dataset = super()._build_inference_dataset(
             n, series, past_covariates, future_covariates, *args, **kwargs
         )
+        ends = [np.array([len(one)]) for one in series]
+        if dataset.bounds is not None:
+            ends = [np.arange(first, last + 1, dataset.stride) for first, last in dataset.bounds]
+        check_observed(series, ends, length=self.input_chunk_length)
+        return dataset
 
 
 class _RimerModule(PLForecastingModule):
@@ -352,6 +381,36 @@ class _RimerModule(PLForecastingModule):
             static_covariates=cast(x_in.static_covariates),
         )
         return PLModuleOutput(prediction=prediction)
+
+    def _compute_loss(
+        self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
+    ) -> Tensor:
+        observed = marks_of_observed(target)  # (B, H, C)
+        if observed is None:
+            return super()._compute_loss(output, target, criterion, sample_weight)
+        if not bool(observed.any()):
+            return 0.0 * output.prediction.sum()
+
+        def those_observed(x: Tensor) -> Tensor:
+            """(B, H, C, ·) -> (1, n, 1, ·): what was not observed is no part of the mean."""
+            return x[observed][None, :, None]
+
+        return super()._compute_loss(
+            output.replace(prediction=those_observed(output.prediction)),
+            those_observed(target),
+            criterion,
+            None if sample_weight is None else those_observed(sample_weight.expand_as(target)),
+        )
+
+    def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
+        observed = marks_of_observed(target)
+        if len(metrics) and observed is not None:
+            rows = observed.all(-1)  # metrics take whole steps
+            if not bool(rows.any()):
+                return
+            output = output.replace(prediction=output.prediction[rows][None])
+            target = target[rows][None]
+        super()._update_metrics(output, target, metrics)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Return darts' loss of a batch, and what the layers want added."""

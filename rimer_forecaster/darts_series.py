@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Series",
+    "check_long_enough",
+    "check_observed",
     "check_values",
     "known_covariates",
     "stacked",
@@ -33,7 +35,7 @@ Series: TypeAlias = TimeSeries | Sequence[TimeSeries]
 def check_values(
     series: Series, past_covariates: Series | None, future_covariates: Series | None
 ) -> None:
-    """Raise a ValueError that names the first value the network cannot take."""
+    """Raise a ValueError that names the first value the network cannot take: NaN it can."""
     for name, sequence in (
         ("series", series),
         ("past_covariates", past_covariates),
@@ -42,19 +44,66 @@ def check_values(
         for i, one in enumerate(series2seq(sequence) or ()):
             values = one.all_values(copy=False)
             largest = np.sqrt(np.finfo(values.dtype).max)  # deviations are squared
-            usable = np.abs(values) < largest  # False for NaN
-            if usable.all():
-                continue
-            time, component = np.argwhere(~usable)[0][:2]
-            value = values[time, component][0]
-            problem = (
-                "missing values" if np.isnan(value) else f"values of {largest:.0e} and more in size"
-            )
+            unusable = np.abs(values) >= largest  # False for NaN
+            if unusable.any():
+                time, component, sample = np.argwhere(unusable)[0]
+                raise ValueError(
+                    f"{name} {i} has {unusable.sum()} values that RimerModel cannot use, the first "
+                    f"in component {one.components[component]!r} at {one.time_index[time]}: "
+                    f"{values[time, component, sample]}. There must be no values of {largest:.0e} "
+                    "and more in size. Correct them, or mark them as missing by NaN."
+                )
+    for i, one in enumerate(series2seq(series) or ()):
+        if one.static_covariates is not None:
+            static = one.static_covariates.to_numpy()
+            if static.dtype.kind in "fiub" and not np.isfinite(static).all():
+                raise ValueError(
+                    f"series {i} has static covariates that are missing or infinite: fill them.\n"
+                    f"{one.static_covariates}"
+                )
+
+
+def check_long_enough(series: Sequence[TimeSeries], **chunks: int) -> None:
+    """Raise a ValueError that names the first series shorter than the chunks together."""
+    for i, one in enumerate(series):
+        if len(one) < sum(chunks.values()):
             raise ValueError(
-                f"{name} {i} has {(~usable).sum()} values that RimerModel cannot use, the first in "
-                f"component {one.components[component]!r} at {one.time_index[time]}: {value}. "
-                f"There must be no {problem}. Fill or remove them, for example with "
-                "darts.utils.missing_values.fill_missing_values."
+                f"series {i} has {len(one)} values, but training needs at least "
+                f"{sum(chunks.values())}: {' + '.join(f'{k} {v}' for k, v in chunks.items())}. "
+                "Choose shorter chunks, input_chunk_length=(shortest, longest) for padded windows, "
+                "or leave this series out."
+            )
+
+
+def check_observed(
+    series: Sequence[TimeSeries], ends: Sequence[np.ndarray], *, length: int
+) -> None:
+    """Raise a ValueError that names the first window in which nothing was observed.
+
+    Parameters
+    ----------
+    series
+        Targets.
+    ends
+        For each series, the index of the first step after each of its windows.
+    length
+        Steps of a window; those before the series are padding.
+    """
+    for i, (one, own_ends) in enumerate(zip(series, ends, strict=True)):
+        observed = ~np.isnan(one.all_values(copy=False)).any(2)  # (n, C)
+        if observed.all() or not len(own_ends):
+            continue
+        starts = np.maximum(own_ends - length, 0)
+        count = np.concatenate((np.zeros((1, observed.shape[1]), int), observed.cumsum(0)))
+        empty = count[own_ends] == count[starts]
+        if empty.any():
+            window, component = np.argwhere(empty)[0]
+            first, last = one.time_index[starts[window]], one.time_index[own_ends[window] - 1]
+            raise ValueError(
+                f"series {i} has no value of component {one.components[component]!r} from {first} "
+                f"to {last}: a window of {length} steps in which nothing was observed. Choose a "
+                "longer input_chunk_length, fill some of them, or leave this stretch out, for "
+                "example with darts.utils.missing_values.extract_subseries."
             )
 
 

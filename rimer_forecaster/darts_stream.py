@@ -101,11 +101,10 @@ class RimerStream:
         target = np.full((len(histories), longest, components), np.nan)
         for i, one in enumerate(histories):
             target[i, longest - len(one) :] = one.values(copy=False)
-        observed = torch.from_numpy(~np.isnan(target))
         times = max(histories, key=len).time_index
         known = known_covariates(model, past_covariates, future_covariates, times, histories)
         with torch.no_grad():
-            state = network.update(state, to_tensor(target, model), **known, mask=observed)
+            state = network.update(state, to_tensor(target, model), **known)
         single = isinstance(series, TimeSeries)
         return cls(model, state, [one[-1:] for one in histories], single)
 
@@ -120,15 +119,16 @@ class RimerStream:
         Parameters
         ----------
         series
-            The steps right after `end_time`, of as many series as the stream has.
+            The steps right after `end_time`, of as many series as the stream has; NaN where a value
+            did not come.
         past_covariates, future_covariates
             As the model was fitted with; they must cover these steps.
 
         Raises
         ------
         ValueError
-            If the steps do not follow, a value is missing or infinite, or a covariate does not
-            cover them. The stream is then as it was.
+            If the steps do not follow, a value is infinite, or a covariate does not cover them. The
+            stream is then as it was.
         """
         new = list(series2seq(series))
         check_values(new, past_covariates, future_covariates)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .kernels import LOG_DECAY_BOUND
 from .layers import Equilibrium, RWKV7TimeMix, State, leaves
 from .network import RimerNetwork
-from .network_arguments import check_input
+from .network_arguments import check_input, check_not_infinite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -218,7 +218,7 @@ def diagnose(
     network
         Its weights and its training flags stay as they are.
     past_target
-        (1, n, C) with at least one step, in the units of the series.
+        (1, n, C) with at least one step, in the units of the series, NaN where missing.
     past_covariates, future_covariates
         Of the same n steps, (1, n, ·).
     static_covariates
@@ -231,7 +231,7 @@ def diagnose(
     Raises
     ------
     ValueError
-        If an input has the wrong size or holds a value that is not finite.
+        If an input has the wrong size or holds an infinite value.
 
     Warns
     -----
@@ -251,10 +251,11 @@ def diagnose(
     check_input("past_covariates", past_covariates, network.past_covariates, (n, n))
     check_input("future_covariates", future_covariates, network.future_covariates, (n, n))
     check_input("static_covariates", static_covariates, network.static_covariates)
-    _check_finite("past_target", past_target)
-    _check_finite("past_covariates", past_covariates)
-    _check_finite("future_covariates", future_covariates)
-    _check_finite("static_covariates", static_covariates)
+    check_not_infinite("past_target", past_target)
+    check_not_infinite("past_covariates", past_covariates)
+    check_not_infinite("future_covariates", future_covariates)
+    if static_covariates is not None and not bool(static_covariates.isfinite().all()):
+        raise ValueError("static_covariates hold values that are missing or infinite: fill them.")
 
     reader = network.reader
     P = n if reader is None else reader.patch_length
@@ -476,15 +477,6 @@ def _growth_message(state_norms: pd.DataFrame, input_chunk_length: int) -> str |
         f"input_chunk_length={input_chunk_length} steps, and anew from time to time; or fit again "
         "with a longer input_chunk_length or a lower learning rate."
     )
-
-
-def _check_finite(name: str, x: Tensor | None) -> None:
-    if x is not None and not bool(x.isfinite().all()):
-        place = (~x.isfinite()).nonzero()[0].tolist()
-        raise ValueError(
-            f"{name} holds {float(x[tuple(place)])} at {tuple(place)}: all values must be finite. "
-            "Fill missing ones, or diagnose a part of the history without them."
-        )
 
 
 def _share(marks: np.ndarray) -> str:

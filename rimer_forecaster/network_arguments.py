@@ -11,9 +11,9 @@ from torch import Tensor
 from .layers import check_layers
 
 __all__ = [
-    "check_finite",
     "check_input",
     "check_network_arguments",
+    "check_not_infinite",
     "check_outputs",
     "check_sizes",
 ]
@@ -93,13 +93,13 @@ def check_input(
         raise ValueError(f"{name} has {x.shape[1]} steps, but the network reads {allowed}.")
 
 
-def check_finite(name: str, x: Tensor | None, remedy: str) -> None:
-    """Raise a ValueError that names the first value of streams, (B, n, C), that is not finite."""
-    if x is not None and not bool(x.isfinite().all()):
-        stream, step, component = (~x.isfinite()).nonzero()[0].tolist()
+def check_not_infinite(name: str, x: Tensor | None) -> None:
+    """Raise a ValueError that names the first value of streams, (B, n, C), that is infinite."""
+    if x is not None and bool(x.isinf().any()):
+        stream, step, component = x.isinf().nonzero()[0].tolist()
         raise ValueError(
             f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
-            f"{component}: observed values must be finite. {remedy}"
+            f"{component}: values must be finite, or NaN where missing."
         )
 
 

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from .layers import InitialState, RandomModule, State, build_layers, from_leaves, leaves
 from .layers.initialisation import uniform_linear
+from .missing_values import since_first
 from .scale import running_scale
 
-__all__ = ["PatchReader", "since_first"]
+__all__ = ["PatchReader"]
 
 _SHARE_OVERLAPPING = 0.75
 _SHARE_CARRIED = 0.5
@@ -349,8 +350,3 @@ def _last(y: Tensor, mask: Tensor | None, before: Tensor | None = None) -> Tenso
     index = torch.where(mask, number, 0).amax(1)
     last = y.gather(1, index[:, None, None].expand(-1, -1, y.shape[2]))[:, 0]
     return last if before is None else last.where(mask.any(1, keepdim=True), before)
-
-
-def since_first(marks: Tensor) -> Tensor:
-    """Mark everything from the first mark on, along the last axis."""
-    return marks.int().cummax(-1).values.bool()

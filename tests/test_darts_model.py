@@ -17,6 +17,7 @@ pytest.importorskip("darts", reason="RimerModel needs the extra 'darts'")
 from darts import TimeSeries, concatenate
 from darts.metrics import mae
 from darts.models import NaiveSeasonal
+from darts.utils.data.torch_datasets.utils import PLModuleOutput
 from darts.utils.likelihood_models.torch import (
     CauchyLikelihood,
     GaussianLikelihood,
@@ -217,6 +218,133 @@ def test_a_future_covariate_that_is_the_target_is_used() -> None:
 def test_encoders() -> None:
     model = RimerModel(**TINY, add_encoders={"cyclic": {"future": ["month"]}}).fit(wave())
     assert np.isfinite(model.predict(10).values()).all()
+
+
+# --- missing values and short series ----------------------------------------------------------
+
+
+def with_gaps(series: TimeSeries, share: float = 0.1, seed: int = 0) -> TimeSeries:
+    values = series.values().copy()
+    values[np.random.default_rng(seed).random(values.shape) < share] = np.nan
+    return series.with_values(values)
+
+
+@pytest.mark.parametrize("weights", [None, "linear"])
+@pytest.mark.parametrize(
+    "likelihood", [None, GaussianLikelihood(), QuantileRegression([0.1, 0.5, 0.9])]
+)
+def test_missing_values_are_no_part_of_the_loss(likelihood: Any, weights: str | None) -> None:
+    """A gap filled with any value in the horizon would change it; one that is left out cannot."""
+    series = with_gaps(wave(components=2))
+    covariates = {"past_covariates": with_gaps(wave()), "future_covariates": with_gaps(wave(200))}
+    settings = {**TINY, "n_epochs": 5, "likelihood": likelihood}
+    model = RimerModel(**settings).fit(series, sample_weight=weights, **covariates)
+    assert np.isfinite(model.predict(6, **covariates).values()).all()
+    module = model.model
+    forecast = torch.randn(7, 6, 2, module.likelihood.num_parameters if likelihood else 1)
+    target = torch.randn(7, 6, 2)
+    target[2, 3, 1] = target[4] = float("nan")
+    weight = torch.rand(7, 6, 2) if weights else None
+    criterion = torch.nn.L1Loss(reduction="none" if weights else "mean")
+    actual = module._compute_loss(PLModuleOutput(forecast), target, criterion, weight)
+    each = [
+        module._compute_loss(
+            PLModuleOutput(forecast[b : b + 1, h : h + 1, c : c + 1]),
+            target[b : b + 1, h : h + 1, c : c + 1],
+            criterion,
+            None if weight is None else weight[b : b + 1, h : h + 1, c : c + 1],
+        )
+        for b, h, c in (~target.isnan()).nonzero().tolist()
+    ]
+    assert len(each) == 7 * 12 - 13
+    torch.testing.assert_close(actual, torch.stack(each).mean())
+
+
+def test_a_batch_whose_horizons_were_not_observed_teaches_nothing() -> None:
+    series = wave(60)
+    values = series.values().copy()
+    values[30:36] = np.nan
+    model = RimerModel(**{**TINY, "batch_size": 1}).fit(series.with_values(values))
+    assert np.isfinite(model.predict(6).values()).all()
+
+
+def test_metrics_are_over_steps_that_were_observed() -> None:
+    from torchmetrics import MeanAbsoluteError
+
+    model = RimerModel(**TINY, torch_metrics=MeanAbsoluteError()).fit(
+        with_gaps(wave(components=2)), val_series=with_gaps(wave(components=2, seed=1))
+    )
+    for part in ("train", "val"):
+        assert 0 < model.trainer.callback_metrics[f"{part}_MeanAbsoluteError"] < 10
+
+
+def test_a_tenth_of_the_values_missing_costs_little() -> None:
+    complete = wave(400)
+    errors = []
+    for series in (complete, with_gaps(complete)):
+        model = RimerModel(**{**TINY, "n_epochs": 20}).fit(series[:300])
+        forecasts = model.historical_forecasts(series[276:], forecast_horizon=6, retrain=False)
+        errors.append(mae(complete, forecasts))
+    assert errors[1] < 1.1 * errors[0]
+
+
+def test_a_window_in_which_nothing_was_observed_is_named(fitted: RimerModel) -> None:
+    series = wave(160, components=2)
+    values = series.values().copy()
+    values[50:80, 1] = np.nan
+    gap = series.with_values(values)
+    pattern = (
+        r"series 1 has no value of component '1' from 2020-02-2\d .* to 2020-03-\d\d .*"
+        r"a window of 24 steps .*extract_subseries"
+    )
+    with pytest.raises(ValueError, match=pattern):
+        RimerModel(**TINY).fit([series, gap])
+    model = RimerModel(**TINY).fit(series)
+    assert len(model.predict(6, series=gap)) == 6  # its last window was observed
+    with pytest.raises(ValueError, match=pattern):
+        model.predict(6, series=[series, gap[:80]])
+    with pytest.raises(ValueError, match=pattern):
+        model.historical_forecasts([series, gap], retrain=False)
+    longer = RimerModel(**{**TINY, "input_chunk_length": 40}).fit([series, gap])
+    assert np.isfinite(longer.predict(6, series=gap[:80]).values()).all()
+    # Windows that are not used may be empty.
+    RimerModel(**TINY).fit([series, gap], max_samples_per_ts=10)
+
+
+def test_missing_static_covariates_are_refused() -> None:
+    static = pd.DataFrame({"a": [np.nan]})
+    with pytest.raises(ValueError, match="series 0 has static covariates that are missing"):
+        RimerModel(**TINY).fit(wave().with_static_covariates(static))
+
+
+def test_a_short_series_is_forecast_as_by_a_model_of_its_length() -> None:
+    settings = {**TINY, "input_chunk_length": (5, 24)}
+    model = RimerModel(**settings).fit([wave(200), wave(11, seed=1)])
+    assert model.input_chunk_length == 24
+    assert model.min_input_chunk_length == 5
+    assert model.untrained_model().min_input_chunk_length == 5
+    forecasts = model.predict(12, series=[wave(5), wave(13), wave(80)])
+    assert all(np.isfinite(forecast.values()).all() for forecast in forecasts)
+    values = wave(13).values().copy()
+    padded = TimeSeries.from_values(np.concatenate([np.full((40, 1), np.nan, np.float32), values]))
+    np.testing.assert_allclose(
+        model.predict(12, series=padded).values(), forecasts[1].values(), rtol=1e-5, atol=1e-6
+    )
+    level = wave(13, level=1e3)
+    np.testing.assert_allclose(
+        model.predict(6, series=level).values(), forecasts[1].values()[:6] + 1e3, atol=2e-3
+    )
+
+
+def test_padded_windows_are_trained_on_and_covariates_padded_with_them() -> None:
+    known = {"past_covariates": wave(40, seed=1), "future_covariates": wave(60, seed=2)}
+    settings = {**TINY, "input_chunk_length": (5, 24)}
+    model = RimerModel(**settings).fit(wave(12), **known)  # all its windows are padded
+    assert np.isfinite(model.predict(6, **known).values()).all()
+    with pytest.raises(ValueError, match=r"series 0 has 10 values.*at least 11: .* 5 \+ output"):
+        RimerModel(**settings).fit(wave(10))
+    with pytest.raises(ValueError, match=r"min_length <= max_length"):
+        RimerModel(**{**TINY, "input_chunk_length": (25, 24)})
 
 
 # --- likelihoods ------------------------------------------------------------------------------
@@ -446,15 +574,13 @@ def test_a_validation_series_and_early_stopping() -> None:
 
 
 @pytest.mark.parametrize("where", ["series", "past_covariates", "future_covariates"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e30])
 def test_a_value_that_cannot_be_used_is_named(where: str, value: float, fitted: RimerModel) -> None:
     values = wave(200).values().copy()
     values[137] = value
     bad = wave(200).with_values(values)
     arguments = {"series": wave(), where: bad}
-    pattern = (
-        rf"{where} 0 has 1 values .* in component '0' at 2020-05-17 00:00:00: .*Fill or remove"
-    )
+    pattern = rf"{where} 0 has 1 values .* in component '0' at 2020-05-17 00:00:00: .*by NaN"
     with pytest.raises(ValueError, match=pattern):
         RimerModel(**TINY).fit(**arguments)
     if where == "series":
@@ -466,7 +592,7 @@ def test_a_value_that_cannot_be_used_is_named(where: str, value: float, fitted: 
 
 def test_a_bad_value_is_found_in_any_of_several_series_and_components() -> None:
     values = wave(components=3).values().copy()
-    values[50, 2] = np.nan
+    values[50, 2] = np.inf
     series = [wave(components=3), wave(components=3).with_values(values)]
     with pytest.raises(
         ValueError, match=r"series 1 has 1 values .* in component '2' at 2020-02-20"

@@ -170,7 +170,7 @@ def test_a_stream_goes_on_from_its_file(kind: str, tmp_path: Path) -> None:
         other.load_stream(tmp_path / "stream.safetensors")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+@pytest.mark.parametrize("value", [np.inf, 1e200])
 def test_a_bad_value_is_named_and_the_stream_is_as_it_was(value: float) -> None:
     full = series()
     stream = fitted(full[:100]).stream(full[:100])
@@ -200,7 +200,21 @@ def test_what_does_not_follow_is_refused() -> None:
     with pytest.raises(ValueError, match="must end at the same time"):
         model.stream([full[:100], full[:90]])
     with pytest.raises(ValueError, match="series 0 has 1 values"):
-        model.stream(full.with_values(np.where(full.values() == full.values().max(), np.nan, 0.0)))
+        model.stream(full.with_values(np.where(full.values() == full.values().max(), np.inf, 0.0)))
+
+
+def test_a_value_that_did_not_come_is_missing_and_no_zero() -> None:
+    full = series()
+    model = fitted(full[:100])
+    values = full[:110].values().copy()
+    values[40:44, 0] = values[101, 1] = np.nan
+    gaps = full[:110].with_values(values)
+    stream = model.stream(gaps[:100])
+    stream.update(gaps[100:103])
+    stream.update(gaps[103:])
+    assert_equal(stream.predict(H), model.stream(gaps).predict(H), 1e-5)
+    filled = model.stream(gaps.with_values(np.nan_to_num(values)))
+    assert np.abs(filled.predict(H).values() - stream.predict(H).values()).max() > 1e-4
 
 
 def test_a_model_that_cannot_stream_says_so() -> None:

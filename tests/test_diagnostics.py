@@ -456,9 +456,20 @@ def test_what_cannot_be_read_is_refused() -> None:
     with pytest.raises(ValueError, match="components has 1 names, but past_target has 2"):
         diagnose(net, history(30), known, components=["one"])
     x = history(30)
-    x[0, 23, 1] = float("nan")
-    with pytest.raises(ValueError, match=r"past_target holds nan at \(0, 23, 1\)"):
+    x[0, 23, 1] = float("inf")
+    with pytest.raises(
+        ValueError, match=r"past_target holds inf in stream 0, step 23, component 1"
+    ):
         diagnose(net, x, known)
+
+
+def test_a_history_with_missing_values_is_read() -> None:
+    x = history(60)
+    x[0, 20:30, 1] = float("nan")
+    norms = diagnose(network(), x).state_norms
+    assert np.isfinite(norms.to_numpy()).all()
+    assert norms.loc[25, 1].equals(norms.loc[20, 1])  # nothing to write
+    assert not norms.loc[25, 0].equals(norms.loc[20, 0])
 
 
 # --- RimerModel.diagnostics ---------------------------------------------------------------------
@@ -522,8 +533,8 @@ def test_what_a_model_cannot_report_on_is_refused() -> None:
     with pytest.raises(ValueError, match="the model is not fitted"):
         type(model)(input_chunk_length=L).diagnostics(full)
     values = full.values().copy()
-    values[7, 1] = np.nan
-    with pytest.raises(ValueError, match=r"1 values .* component 'b' at 2020-01-01 07:00:00: nan"):
+    values[7, 1] = np.inf
+    with pytest.raises(ValueError, match=r"1 values .* component 'b' at 2020-01-01 07:00:00: inf"):
         model.diagnostics(full.with_values(values))
     with pytest.raises(ValueError, match="past_covariates were given, but the model was fitted"):
         model.diagnostics(full, past_covariates=full)

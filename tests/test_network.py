@@ -16,9 +16,10 @@ from rimer_forecaster.scale import scaled_softplus_input, window_scale
 L, H, C = 40, 12, 3
 
 
-def network(*, random: bool = True, **arguments: Any) -> RimerNetwork:
+def network(*, random: bool = True, input_chunk_length: int = L, **arguments: Any) -> RimerNetwork:
     """A network in float64, in evaluation mode; by default with every parameter random."""
-    net = RimerNetwork(L, H, generator=torch.Generator().manual_seed(0), **arguments).double()
+    generator = torch.Generator().manual_seed(0)
+    net = RimerNetwork(input_chunk_length, H, generator=generator, **arguments).double()
     if random:
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
@@ -185,16 +186,35 @@ def test_a_mask_that_hides_nothing_changes_nothing() -> None:
     torch.testing.assert_close(masked, net(x, **given()))
 
 
-def test_left_padding_is_what_a_shorter_network_reads() -> None:
-    """Whole patches of padding leave scale, skip and state alone."""
-    net = network(patch_length=8)
-    shorter = RimerNetwork(L - 16, H, patch_length=8).double().eval()
+def test_nan_is_a_missing_value() -> None:
+    net, x = network(**ALL_COVARIATES), windows()
+    mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(6)) > 0.3
+    forecast = net(x.where(mask, float("nan")), **given())
+    assert torch.equal(forecast, net(x, **given(), mask=mask))
+    forecast.sum().backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in net.parameters())
+
+
+@pytest.mark.parametrize("padding", [1, 7, 8, 16, 19])
+def test_left_padding_is_what_a_shorter_network_reads(padding: int) -> None:
+    """It leaves scale, skips, lag filter and state alone, covariates or none."""
+    net = network(patch_length=8, **ALL_COVARIATES)
+    with torch.no_grad():  # lags that are longer than the shorter network's
+        net.lag_filter.weight[..., :padding] = 0
+    shorter = network(patch_length=8, input_chunk_length=L - padding, **ALL_COVARIATES)
     weights = dict(net.state_dict())
-    weights["skip.weight"] = net.skip.weight[:, 16:].detach()
+    weights["skip.weight"] = net.skip.weight[:, padding:].detach()
+    weights["lag_filter.weight"] = net.lag_filter.weight[..., padding:].detach()
     shorter.load_state_dict(weights)
-    x = windows()
-    mask = torch.arange(L)[None, :, None].expand_as(x) >= 16
-    torch.testing.assert_close(net(x, mask=mask), shorter(x[:, 16:]))
+    x, known = windows(), given()
+    expected = {
+        **known,
+        **{name: known[name][:, padding:] for name in known if "static" not in name},
+    }
+    x[:, :padding] = float("nan")
+    for name in ("past_covariates", "future_covariates"):
+        known[name][:, :padding] = float("nan")
+    torch.testing.assert_close(net(x, **known), shorter(x[:, padding:], **expected))
 
 
 def test_a_missing_value_is_not_a_value_at_the_mean() -> None:
@@ -222,6 +242,27 @@ def test_every_kind_of_covariate_changes_the_forecast(name: str) -> None:
     changed = given()
     changed[name][:, -1] += 1
     assert (net(x, **changed) - net(x, **given())).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["past_covariates", "future_covariates"])
+def test_a_missing_covariate_is_taken_at_its_last_value(name: str) -> None:
+    net, x, known = network(**ALL_COVARIATES), windows(), given()
+    known[name][:, 5:9] = known[name][:, 4:5]
+    known[name][:, -2:] = known[name][:, -3:-2]
+    gaps = {**known, name: known[name].clone()}
+    gaps[name][:, 5:9] = gaps[name][:, -2:] = float("nan")
+    torch.testing.assert_close(net(x, **gaps), net(x, **known))
+
+
+def test_a_covariate_before_its_first_value_contributes_nothing() -> None:
+    x, known = windows(), given()
+    known["past_covariates"][:] = known["future_covariates"][:] = float("nan")
+    forecast = network(**ALL_COVARIATES)(x, **known)
+    net = network(**ALL_COVARIATES)
+    with torch.no_grad():
+        net.lag_filter.weight.zero_()
+        net.reader.embed_covariates.weight.zero_()
+    torch.testing.assert_close(forecast, net(x, **given()))
 
 
 @pytest.mark.parametrize("part", ["lag_filter", "reader"])
