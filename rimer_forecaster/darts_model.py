@@ -18,17 +18,10 @@ from darts.utils.data.torch_datasets.utils import (
     TorchTrainingSample,
     _parse_input_chunk_length,
 )
-from darts.utils.likelihood_models.torch import (
-    CauchyLikelihood,
-    GaussianLikelihood,
-    GumbelLikelihood,
-    LaplaceLikelihood,
-    QuantileRegression,
-    TorchLikelihood,
-)
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
+from .darts_likelihoods import LikelihoodHead
 from .darts_series import (
     check_long_enough,
     check_observed,
@@ -39,14 +32,13 @@ from .darts_series import (
 )
 from .darts_stream import RimerStream
 from .diagnostics import Diagnostics, diagnose
+from .layers.dropout import Dropout
 from .missing_values import marks_of_observed
 from .network import RimerNetwork
 from .network_arguments import check_network_arguments
 from .recipe import LEARNING_RATE, WEIGHT_DECAY, default_epochs, default_optimisation
 
 __all__ = ["RimerModel"]
-
-_LOCATION_SCALE = (CauchyLikelihood, GaussianLikelihood, GumbelLikelihood, LaplaceLikelihood)
 
 
 class RimerModel(MixedCovariatesTorchModel):
@@ -92,8 +84,8 @@ class RimerModel(MixedCovariatesTorchModel):
         even in squared error, and the optimiser is AdamW with RWKV-7's parameter groups (lr 1e-3,
         weight decay 0.01 on matrices, twice the rate for decay biases) and a cosine schedule;
         ``optimizer_kwargs`` change its arguments, ``optimizer_cls`` or ``lr_scheduler_cls``
-        replace it. ``likelihood`` may be `QuantileRegression`, `GaussianLikelihood`,
-        `LaplaceLikelihood`, `CauchyLikelihood` or `GumbelLikelihood`.
+        replace it. ``likelihood`` may be any of darts' own; its parameters come out in the units of
+        the series.
 
     Raises
     ------
@@ -114,6 +106,8 @@ class RimerModel(MixedCovariatesTorchModel):
     >>> len(forecast)
     24
     """
+
+    _min_input_chunk_length: int
 
     def __init__(
         self,
@@ -148,7 +142,8 @@ class RimerModel(MixedCovariatesTorchModel):
             output_chunk_length=output_chunk_length,
             **self._network_params,
         )
-        self._outputs = _network_outputs(kwargs.get("likelihood"))
+        # Raises for a likelihood that is none of darts' own.
+        LikelihoodHead(kwargs.get("likelihood"), input_chunk_length)
         if kwargs.get("use_reversible_instance_norm"):
             raise ValueError(
                 "use_reversible_instance_norm=True is not for RimerModel, which scales every "
@@ -193,7 +188,6 @@ class RimerModel(MixedCovariatesTorchModel):
                 "past_covariates": components(train_sample.past_covariates),
                 "future_covariates": components(train_sample.future_covariates),
                 "static_covariates": components(train_sample.static_covariates),
-                "outputs": self._outputs,
             },
             uses_recipe=self._uses_recipe,
             **self.pl_module_params,
@@ -311,6 +305,7 @@ class RimerModel(MixedCovariatesTorchModel):
             output_chunk_shift=self.output_chunk_shift,
         )
         check_values(series, past_covariates, future_covariates)
+        LikelihoodHead(self.likelihood, self.input_chunk_length).check_support(series)
         shortest = self.min_input_chunk_length
         ends = [
             np.arange(len(one) - ahead, shortest - 1, -stride)[:max_samples_per_ts]
@@ -358,8 +353,13 @@ class _RimerModule(PLForecastingModule):
 
     def __init__(self, network_params: dict[str, Any], uses_recipe: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.head = LikelihoodHead(self.likelihood, self.input_chunk_length)
         self.network = RimerNetwork(
-            self.input_chunk_length, self.output_chunk_length, **network_params
+            self.input_chunk_length,
+            self.output_chunk_length,
+            outputs=self.head.outputs,
+            least_scale=self.head.least_scale,
+            **network_params,
         )
         self.uses_recipe = uses_recipe
 
@@ -374,13 +374,13 @@ class _RimerModule(PLForecastingModule):
         future = None
         if x_in.future_covariates is not None:
             future = cast(x_in.concatenate_future_along_time())
-        prediction = self.network(
+        output = self.network(
             cast(x_in.past_target),
             past_covariates=cast(x_in.past_covariates),
             future_covariates=future,
             static_covariates=cast(x_in.static_covariates),
         )
-        return PLModuleOutput(prediction=prediction)
+        return PLModuleOutput(prediction=self.head(output))
 
     def _compute_loss(
         self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
@@ -388,12 +388,13 @@ class _RimerModule(PLForecastingModule):
         observed = marks_of_observed(target)  # (B, H, C)
         if observed is None:
             return super()._compute_loss(output, target, criterion, sample_weight)
-        if not bool(observed.any()):
+        counted = observed.all(-1) if self.head.is_joint else observed
+        if not bool(counted.any()):
             return 0.0 * output.prediction.sum()
 
         def those_observed(x: Tensor) -> Tensor:
-            """(B, H, C, ·) -> (1, n, 1, ·): what was not observed is no part of the mean."""
-            return x[observed][None, :, None]
+            """(B, H, C, ·) -> (1, n, C or 1, ·): what was not observed is no part of the mean."""
+            return x[counted][None] if self.head.is_joint else x[counted][None, :, None]
 
         return super()._compute_loss(
             output.replace(prediction=those_observed(output.prediction)),
@@ -435,6 +436,15 @@ class _RimerModule(PLForecastingModule):
                     "rate, for example optimizer_kwargs={'lr': 1e-4}, or look for extreme values."
                 )
 
+    def _get_mc_dropout_modules(self) -> set[Dropout]:
+        """Return the modules that darts turns on for ``mc_dropout=True``: the layers' own."""
+        return {x for x in self.network.modules() if isinstance(x, Dropout) and x.p}
+
+    def set_mc_dropout(self, active: bool) -> None:
+        """Let predictions draw from dropout, or no longer."""
+        for module in self._get_mc_dropout_modules():
+            module.in_evaluation = bool(active)
+
     def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse forecasts that are not finite."""
         output = super().predict_step(batch, *args, **kwargs)
@@ -444,21 +454,6 @@ class _RimerModule(PLForecastingModule):
                 "parameter or the feedback of earlier forecasts overflowed; forecast fewer steps."
             )
         return output
-
-
-def _network_outputs(likelihood: TorchLikelihood | None) -> tuple[str | float, ...]:
-    """What the network puts out for a likelihood, see `RimerNetwork`."""
-    if likelihood is None:
-        return ("location",)
-    if isinstance(likelihood, QuantileRegression):
-        return tuple(likelihood.quantiles)
-    if isinstance(likelihood, _LOCATION_SCALE):
-        return ("location", "scale")
-    known = ", ".join(sorted(cls.__name__ for cls in (QuantileRegression, *_LOCATION_SCALE)))
-    raise ValueError(
-        f"likelihood={type(likelihood).__name__} is not one whose parameters RimerModel can give "
-        f"in the units of the series; use None or one of {known}."
-    )
 
 
 # darts loads no class from outside its own package that was not declared safe.

@@ -203,13 +203,14 @@ class RimerStream:
         )
         with torch.inference_mode():
             output = self._network.forecast(self._state, n, **known)  # (B, n, C, Q)
+            head = self._model.model.head
             if predict_likelihood_parameters:
-                values = likelihood.predict_likelihood_parameters(output)[..., None]
+                values = likelihood.predict_likelihood_parameters(head(output))[..., None]
             elif num_samples > 1:
-                drawn = [likelihood.sample(output) for _ in range(num_samples)]
+                drawn = [likelihood.sample(head(output)) for _ in range(num_samples)]
                 values = torch.stack(drawn, -1)
             else:
-                values = output[..., self._network.middle, None]
+                values = head.point(output, self._network.middle)[..., None]
         forecasts = []
         for last, own in zip(self._last, values.cpu().numpy(), strict=True):
             if predict_likelihood_parameters:

@@ -78,6 +78,9 @@ class RimerNetwork(nn.Module):
     initial_state
         What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
         ``"static"``, a learned one plus a linear map of the static covariates.
+    least_scale
+        Smallest standard deviation that a window is divided by, in the units of the series. Above
+        zero, the forecast of a constant window can be another value: for counts, say.
     generator
         Source of the initial weights; the process's own generator if None.
 
@@ -113,6 +116,7 @@ class RimerNetwork(nn.Module):
         patch_length: int | None = None,
         dropout: float = 0.1,
         initial_state: str = "zero",
+        least_scale: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -132,7 +136,9 @@ class RimerNetwork(nn.Module):
                 "initial_state='static' needs static covariates to make the state from; give some, "
                 "or use 'learned'."
             )
-        self.outputs = tuple(outputs)
+        if not 0 <= least_scale < math.inf:
+            raise ValueError(f"least_scale={least_scale} must be at least 0, and finite.")
+        self.outputs, self.least_scale = tuple(outputs), least_scale
         self._layouts: dict[tuple[Any, ...], Layout] = {}
         self.input_chunk_length, self.output_chunk_length = input_chunk_length, output_chunk_length
         self.past_covariates, self.future_covariates = past_covariates, future_covariates
@@ -226,7 +232,7 @@ class RimerNetwork(nn.Module):
         check_input("future_covariates", future_covariates, self.future_covariates, (L, L + H))
         check_input("static_covariates", static_covariates, self.static_covariates)
 
-        values, missing, location, scale = _scaled(
+        values, missing, location, scale = self._scaled(
             past_target, marks_of_observed(past_target, mask)
         )
         covariates, unknown = _known(self._join_covariates(past_covariates, future_covariates))
@@ -235,6 +241,7 @@ class RimerNetwork(nn.Module):
             learnt = self.reader(
                 values,
                 level=location / scale,
+                least_scale=self.least_scale / scale if self.least_scale else None,
                 missing=missing,
                 covariates=covariates[:, :L] if covariates.numel() else None,
                 horizon=covariates[:, L:] if self.future_covariates else None,
@@ -388,7 +395,7 @@ class RimerNetwork(nn.Module):
                 for name in ("target", "observed")
             )  # (B, L + (T - 1) P, C) -> (B * T, L, C)
             mask = None if bool(observed.all()) else observed
-            values, missing, _, _ = _scaled(target, mask)  # (B * T, C, L)
+            values, missing, _, _ = self._scaled(target, mask)  # (B * T, C, L)
             patches = values[..., -P:].unflatten(0, (B, T)).transpose(1, 2)  # (B, C, T, P)
             token_mask = None
             if missing is not None:
@@ -475,7 +482,7 @@ class RimerNetwork(nn.Module):
     def _forecast_chunk(self, state: State, future_covariates: Tensor | None) -> Tensor:
         L, H, p = self.input_chunk_length, self.output_chunk_length, self.past_covariates
         mask = None if bool(state["observed"].all()) else state["observed"]
-        values, missing, location, scale = _scaled(state["target"], mask)
+        values, missing, location, scale = self._scaled(state["target"], mask)
         covariates = state.get("covariates", values.new_empty(0))
         if covariates.numel():
             ahead = covariates.new_zeros(len(covariates), H, covariates.shape[2])
@@ -517,6 +524,18 @@ class RimerNetwork(nn.Module):
             fresh = self.init_state(B, C, static if self.static_covariates else None)
             self._layouts = {key: layout_of(fresh)}
         check_state(state, self._layouts[key])
+
+    def _scaled(
+        self, past_target: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Scale windows: values and marks of missing ones (B, C, L), scales (B, C, 1)."""
+        location, scale = window_scale(past_target, mask, self.least_scale)  # (B, 1, C)
+        values = (past_target - location) / scale
+        if mask is not None:
+            values = values.where(mask, 0.0)
+        missing = None if mask is None else ~mask.transpose(-1, -2)
+        location, scale = location.transpose(-1, -2), scale.transpose(-1, -2)
+        return values.transpose(-1, -2), missing, location, scale
 
     def _join_covariates(
         self, past_covariates: Tensor | None, future_covariates: Tensor | None
@@ -612,19 +631,6 @@ class RimerNetwork(nn.Module):
             }
             for (factor, is_matrix), parameters in groups.items()
         ]
-
-
-def _scaled(
-    past_target: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-    """Scale windows by themselves: values and marks of missing ones (B, C, L), scales (B, C, 1)."""
-    location, scale = window_scale(past_target, mask)  # (B, 1, C)
-    values = (past_target - location) / scale
-    if mask is not None:
-        values = values.where(mask, 0.0)
-    missing = None if mask is None else ~mask.transpose(-1, -2)
-    location, scale = location.transpose(-1, -2), scale.transpose(-1, -2)
-    return values.transpose(-1, -2), missing, location, scale
 
 
 def _known(covariates: Tensor) -> tuple[Tensor, Tensor | None]:

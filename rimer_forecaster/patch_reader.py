@@ -92,6 +92,7 @@ class PatchReader(RandomModule):
         values: Tensor,
         *,
         level: Tensor,
+        least_scale: Tensor | None,
         missing: Tensor | None,
         covariates: Tensor | None,
         horizon: Tensor | None,
@@ -103,7 +104,7 @@ class PatchReader(RandomModule):
         ----------
         values
             Target scaled by the window, zero where missing, (B, C, L).
-        level
+        level, least_scale
             See `running_scale`, (B, C, 1).
         missing
             Marks of missing values, (B, C, L), or None.
@@ -120,17 +121,14 @@ class PatchReader(RandomModule):
             (B, C, outputs).
         """
         C = values.shape[1]
-        tokens, mask = self._window_tokens(
-            values, level, missing, covariates, static_covariates, self._draw_newer()
-        )
+        window = values, level, least_scale, missing, covariates, static_covariates
+        tokens, mask = self._window_tokens(*window, newer=self._draw_newer())
         state = None
         if self.initial_state is not None:
             state = self._start(tokens.shape[0] * C, _of_rows(static_covariates, tokens.shape))
         if self.training and self._draw() < _SHARE_CARRIED:
             with torch.no_grad():
-                whole, whole_mask = self._window_tokens(
-                    values, level, missing, covariates, static_covariates, 0
-                )
+                whole, whole_mask = self._window_tokens(*window, newer=0)
             whole_mask = None if whole_mask is None else whole_mask.flatten(0, 1)
             state = self._carry(state, whole.flatten(0, 1), whole_mask)
         tokens, mask = self._with_horizon(tokens, mask, horizon, static_covariates)
@@ -252,9 +250,11 @@ class PatchReader(RandomModule):
         self,
         values: Tensor,
         level: Tensor,
+        least_scale: Tensor | None,
         missing: Tensor | None,
         covariates: Tensor | None,
         static_covariates: Tensor | None,
+        *,
         newer: int,
     ) -> tuple[Tensor, Tensor | None]:
         """Tokens of windows, (B, C, T, D), and mask.
@@ -265,7 +265,7 @@ class PatchReader(RandomModule):
         L, P = values.shape[-1], self.patch_length
         lead = (newer - L) % P  # steps that fill the first patch
         ends = [*range(P - lead, L - newer + 1, P), *([L] if newer else [])]
-        location, scale = running_scale(values, missing, ends, level)  # (B, C, T)
+        location, scale = running_scale(values, missing, ends, level, least_scale)
 
         def cut(x: Tensor, fill: float) -> Tensor:
             """(B, C, L) -> (B, C, T, P)."""

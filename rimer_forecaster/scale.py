@@ -16,11 +16,13 @@ from .layers.precision import widest_dtype
 __all__ = ["running_scale", "scaled_softplus_input", "window_scale"]
 
 
-def window_scale(past_target: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def window_scale(
+    past_target: Tensor, mask: Tensor | None = None, least: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each window's observed values, (B, L, C) -> (B, 1, C).
 
-    A constant window has no scale of its own: it gets one at the edge of its floating-point
-    resolution, so that its forecast is its value.
+    A constant window has no scale of its own: it gets the least one that is given, or else one at
+    the edge of its floating-point resolution, so that its forecast is its value.
     """
     if mask is None:
         location = past_target.mean(1, keepdim=True)
@@ -30,11 +32,16 @@ def window_scale(past_target: Tensor, mask: Tensor | None = None) -> tuple[Tenso
         location = past_target.where(mask, 0.0).sum(1, keepdim=True) / count
         deviation = (past_target - location).where(mask, 0.0)
         variance = deviation.square().sum(1, keepdim=True) / count
-    return location, torch.maximum(variance.sqrt(), _resolution(location))
+    scale = torch.maximum(variance.sqrt(), _resolution(location))
+    return location, scale.clamp_min(least) if least else scale
 
 
 def running_scale(
-    values: Tensor, missing: Tensor | None, ends: Sequence[int], level: Tensor
+    values: Tensor,
+    missing: Tensor | None,
+    ends: Sequence[int],
+    level: Tensor,
+    least: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of the values before each end.
 
@@ -49,6 +56,8 @@ def running_scale(
     level
         What the windows' mean was in units of their standard deviation, (B, C, 1): the resolution
         of the values is that of what they were.
+    least
+        Smallest scale, (B, C, 1), or None.
 
     Returns
     -------
@@ -62,7 +71,8 @@ def running_scale(
     variance = exact.square().cumsum(-1)[..., last] / count - location.square()
     location = location.to(values.dtype)
     scale = variance.clamp_min(0).sqrt().to(values.dtype)
-    return location, torch.maximum(scale, _resolution(location + level))
+    scale = torch.maximum(scale, _resolution(location + level))
+    return location, scale if least is None else torch.maximum(scale, least)
 
 
 def _resolution(location: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ from darts.utils.likelihood_models.torch import (
     GaussianLikelihood,
     GumbelLikelihood,
     LaplaceLikelihood,
-    PoissonLikelihood,
     QuantileRegression,
 )
 from darts.utils.timeseries_generation import linear_timeseries
@@ -380,13 +379,6 @@ def test_scale_of_a_distribution_is_in_the_units_of_the_series(
     location, scale = model.predict(6, predict_likelihood_parameters=True).values().mean(0)
     assert abs(location - 100) < sigma
     assert scale == pytest.approx(of_normal_noise * sigma, rel=0.3)
-
-
-def test_a_likelihood_whose_parameters_have_no_scale_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"likelihood=PoissonLikelihood is not one.*QuantileRegression"
-    ):
-        RimerModel(24, likelihood=PoissonLikelihood())
 
 
 # --- life of a model --------------------------------------------------------------------------

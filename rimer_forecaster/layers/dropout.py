@@ -20,22 +20,31 @@ class RandomModule(nn.Module):
 
 
 class Dropout(RandomModule):
-    """Like `torch.nn.Dropout`.
+    """Like `torch.nn.Dropout`, and if wanted in evaluation too: Monte Carlo dropout.
 
     Parameters
     ----------
     p
         Probability of zeroing an element in training, in [0, 1).
+
+    Attributes
+    ----------
+    in_evaluation
+        Whether to zero elements in evaluation as in training (Gal and Ghahramani 2016, "Dropout as
+        a Bayesian Approximation").
     """
+
+    in_evaluation: bool = False
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zero elements and scale the others by 1 / (1 - p), in training only."""
-        if self.generator is None or not self.training or not self.p:
-            return F.dropout(x, self.p, self.training)
+        """Zero elements and scale the others by 1 / (1 - p)."""
+        active = self.training or self.in_evaluation
+        if self.generator is None or not active or not self.p:
+            return F.dropout(x, self.p, active)
         kept = torch.empty(x.shape, dtype=x.dtype, device=self.device_of_draws())
         kept.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
         return x * kept.to(x.device)

@@ -28,6 +28,14 @@ def test_without_one_it_is_the_usual_dropout() -> None:
     assert torch.equal(Dropout(0.3)(x), expected)
 
 
+def test_zeroes_in_evaluation_where_that_is_wanted() -> None:
+    dropout, x = Dropout(0.5).eval(), torch.ones(1000)
+    dropout.in_evaluation = True
+    for generator in (None, torch.Generator()):
+        dropout.generator = generator
+        assert 0.4 < (dropout(x) == 0).float().mean() < 0.6
+
+
 def test_does_nothing_in_evaluation_or_with_probability_zero() -> None:
     x = torch.ones(100)
     for dropout in (Dropout(0.5).eval(), Dropout(0.0)):
