@@ -27,15 +27,15 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["numba_scan", "unsupported"]
+__all__ = ["compiled", "numba_scan", "spread", "unsupported"]
 
 STEPS_PER_CHECKPOINT = 64
 
 _SMALL_WORK = 2**18
-"""Products of B, T, H, K and V below which a second thread costs more than it brings."""
+"""Products of B, T, H, K and V, or as much other work, below which a second thread does not pay."""
 
 
-def _compile(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """Compile at the first call, kept on disk for later processes where a folder can be written."""
     # Sums may be reordered into vector lanes; NaN and infinity keep their meaning.
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
@@ -96,7 +96,8 @@ class _NumbaScan(torch.autograd.Function):
         end = r.new_empty(B if output_final_state else 0, H, V, K)
         kept = (T - 1) // STEPS_PER_CHECKPOINT if any(ctx.needs_input_grad) else 0
         checkpoints = r.new_empty(B * H, kept, V, K)
-        _spread(_forward_kernel(_dtype(r)), (*inputs, w, start, o, end, checkpoints), r, V)
+        arguments = (*inputs, w, start, o, end, checkpoints)
+        spread(_forward_kernel(_dtype(r)), arguments, items=B * H, work=r.numel() * V)
         ctx.save_for_backward(*inputs, start, checkpoints)
         ctx.set_materialize_grads(False)
         return o, end if output_final_state else None
@@ -114,7 +115,8 @@ class _NumbaScan(torch.autograd.Function):
         d_start = torch.empty_like(start)
         gradients = tuple(torch.empty_like(x) for x in inputs)
         arguments = (*inputs, start, checkpoints, d_o, d_end, d_start, *gradients)
-        _spread(_backward_kernel(K, _dtype(r)), arguments, r, V)
+        items = r.shape[0] * H
+        spread(_backward_kernel(K, _dtype(r)), arguments, items=items, work=r.numel() * V)
         return *gradients, d_start if len(start) else None, None
 
 
@@ -126,18 +128,26 @@ def _dtype(x: Tensor) -> str:
     return str(x.dtype).removeprefix("torch.")
 
 
-def _spread(kernel: Callable[..., None], tensors: tuple[Tensor, ...], r: Tensor, V: int) -> None:
-    """Run a kernel over all B * H heads, on torch's number of threads."""
-    B, T, H, K = r.shape
+def spread(
+    kernel: Callable[..., None],
+    tensors: tuple[Tensor, ...],
+    *options: float,
+    items: int,
+    work: int,
+) -> None:
+    """Run a kernel over a number of items, on torch's number of threads.
+
+    The kernel takes the tensors as arrays, the options, and the first item and that after the last.
+    """
     arrays = [x.detach().numpy() for x in tensors]
-    threads = min(torch.get_num_threads(), B * H)
-    if threads == 1 or B * T * H * K * V < _SMALL_WORK:
-        kernel(*arrays, 0, B * H)
+    threads = min(torch.get_num_threads(), items)
+    if threads == 1 or work < _SMALL_WORK:
+        kernel(*arrays, *options, 0, items)
         return
-    pieces = min(B * H, 4 * threads)  # some spare: a thread may find its core busy
-    edges = [i * B * H // pieces for i in range(pieces + 1)]
+    pieces = min(items, 4 * threads)  # some spare: a thread may find its core busy
+    edges = [i * items // pieces for i in range(pieces + 1)]
     pool = _threads(threads, os.getpid())
-    runs = [pool.submit(kernel, *arrays, *edge) for edge in itertools.pairwise(edges)]
+    runs = [pool.submit(kernel, *arrays, *options, *edge) for edge in itertools.pairwise(edges)]
     for run in runs:
         run.result()
 
@@ -152,7 +162,7 @@ def _threads(count: int, process: int) -> ThreadPoolExecutor:
 def _forward_kernel(dtype: str) -> Callable[..., None]:
     zero = np.dtype(dtype).type(0)
 
-    @_compile
+    @compiled
     def forward(  # type: ignore[no-untyped-def]
         r, d, k, v, a, b, w, start, o, end, checkpoints, first, last
     ):
@@ -204,7 +214,7 @@ def _backward_kernel(K: int, dtype: str) -> Callable[..., None]:
     DR, DW, DA, DB, DK = range(7 * K, 12 * K, K)
     RECORD = 12 * K
 
-    @_compile
+    @compiled
     def backward(  # type: ignore[no-untyped-def]
         r, d, k, v, a, b, start, checkpoints, d_o, d_end, d_start, d_r, d_w, d_k, d_v, d_a, d_b,
         first, last,

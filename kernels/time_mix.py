@@ -2,7 +2,8 @@
 
 Elementwise work and sums over a head: nothing beside the recurrence in arithmetic, but 84 bytes an
 element in bfloat16 when every operation reads and writes memory. On a GPU two fused kernels move
-34 (`triton_time_mix`); elsewhere these plain forms run, which define them.
+34 (`triton_time_mix`); on a CPU some of the work is compiled (`numba_time_mix`); elsewhere these
+plain forms run, which define them.
 
 Source: Peng et al. (2025), "RWKV-7 Goose with Expressive Dynamic State Evolution",
 arXiv:2503.14456, section 4.
@@ -12,15 +13,13 @@ Letters: B sequences, T steps, H heads, N channels of a head.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .wkv7 import LOG_DECAY_BOUND, is_traced, path_module
 
-__all__ = ["epilogue", "prologue"]
+__all__ = ["epilogue", "keys", "prologue"]
 
 
 def prologue(
@@ -53,7 +52,8 @@ def prologue(
     mask
         False where a step must leave the state alone, (B, T).
     backend
-        ``"auto"`` takes the fused kernels where they run; ``"triton"`` and ``"plain"`` force.
+        ``"auto"`` takes compiled code where it runs; ``"triton"``, ``"numba"`` and ``"plain"``
+        force.
 
     Returns
     -------
@@ -61,24 +61,45 @@ def prologue(
         Log decay, key, value, and the vectors of the state's correction, (B, T, H, N) in the dtype
         of `v`.
     """
-    module = _fused(backend, v)
-    if module is not None:
-        return module.prologue(
+    path = _path(backend, v)
+    if path == "triton":
+        return path_module("triton_time_mix").prologue(
             *(decay, k, v, learning_rate, removal, replacement),
             *(first_value, value_residual, mask),
         )
     w = LOG_DECAY_BOUND * torch.sigmoid(decay)
     eta = torch.sigmoid(learning_rate)
-    kappa = F.normalize(k * removal, dim=-1, eps=1e-12)
-    k = k * (1 + (eta - 1) * replacement)
+    make_keys = path_module("numba_time_mix").keys if path == "numba" else keys
+    k, a, b = make_keys(k, eta, removal, replacement)
     dtype = v.dtype
     if first_value is not None and value_residual is not None:
         v = v + (first_value - v) * torch.sigmoid(value_residual)
     if mask is not None:  # nothing decays, is removed or is written
         real = mask[:, :, None, None]
-        w, k, kappa = w.where(real, 0.0), k.where(real, 0.0), kappa.where(real, 0.0)
+        w, k, a, b = (x.where(real, 0.0) for x in (w, k, a, b))
     # Autocast leaves some of these in float32; the recurrence takes one dtype.
-    return w.to(dtype), k.to(dtype), v.to(dtype), -kappa.to(dtype), (kappa * eta).to(dtype)
+    return w.to(dtype), k.to(dtype), v.to(dtype), a.to(dtype), b.to(dtype)
+
+
+def keys(
+    k: Tensor, eta: Tensor, removal: Tensor, replacement: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the key as it is written, and the vectors of the state's correction.
+
+    Parameters
+    ----------
+    k, eta
+        Key and in-context learning rate, (B, T, H, N).
+    removal, replacement
+        See `prologue`, (H, N).
+
+    Returns
+    -------
+    k, a, b
+        (B, T, H, N).
+    """
+    kappa = F.normalize(k * removal, dim=-1, eps=1e-12)
+    return k * (1 + (eta - 1) * replacement), -kappa, kappa * eta
 
 
 def epilogue(
@@ -116,8 +137,9 @@ def epilogue(
     y
         (B, T, H, N).
     """
-    module = _fused(backend, v)
-    if module is not None:
+    path = _path(backend, v)
+    if path != "plain":
+        module = path_module(f"{path}_time_mix")
         return module.epilogue(o, r, k, v, gate, bonus, weight, bias, eps)
     B, T, H, N = o.shape
     y = F.group_norm(o.reshape(B * T, H * N), H, weight.flatten(), bias.flatten(), eps)
@@ -125,16 +147,19 @@ def epilogue(
     return (y * gate).to(v.dtype)
 
 
-def _fused(backend: str, v: Tensor) -> Any:
-    """Return the module of the fused kernels if they are to run."""
-    if backend not in ("auto", "triton", "plain"):
-        raise ValueError(f"backend={backend!r} is unknown; use 'auto', 'triton' or 'plain'.")
-    if backend == "plain" or (backend == "auto" and (not v.is_cuda or is_traced())):
-        return None
-    module = path_module("triton_time_mix")
+def _path(backend: str, v: Tensor) -> str:
+    """Return which form is to run: ``"triton"``, ``"numba"`` or ``"plain"``."""
+    if backend not in ("auto", "triton", "numba", "plain"):
+        raise ValueError(
+            f"backend={backend!r} is unknown; use 'auto', 'triton', 'numba' or 'plain'."
+        )
+    path = ("triton" if v.is_cuda else "numba") if backend == "auto" else backend
+    if path == "plain" or (backend == "auto" and is_traced()):
+        return "plain"
+    module = path_module(f"{path}_time_mix")
     obstacle = module if isinstance(module, str) else module.unsupported(v)
     if obstacle is None:
-        return module
-    if backend == "triton":
-        raise ValueError(f"backend='triton' cannot run here: {obstacle}. Use backend='auto'.")
-    return None
+        return path
+    if backend != "auto":
+        raise ValueError(f"backend={backend!r} cannot run here: {obstacle}. Use backend='auto'.")
+    return "plain"

@@ -165,6 +165,8 @@ class RimerNetwork(nn.Module):
                     outputs=H * Q,
                     initial_state=initial_state,
                 )
+        # Once: to walk through all modules at every step of training would cost 1 % of it.
+        self._mixers = [module for module in self.modules() if isinstance(module, Mixer)]
         # As in the training of linear models, which is what these are.
         self.learning_rates = {"skip.weight": 10.0, "offset": 10.0}
         if self.lag_filter is not None:
@@ -597,9 +599,9 @@ class RimerNetwork(nn.Module):
     def penalty(self) -> Tensor | float:
         """Return, once, what the layers want added to the loss of the last training pass."""
         total: Tensor | float = 0.0
-        for module in self.modules():
-            if isinstance(module, Mixer) and module.penalty is not None:
-                total, module.penalty = total + module.penalty, None
+        for mixer in self._mixers:
+            if mixer.penalty is not None:
+                total, mixer.penalty = total + mixer.penalty, None
         return total
 
     def parameter_groups(self, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""Prologue and epilogue of the time mix: the fused kernels against the plain forms."""
+"""Prologue and epilogue of the time mix: the compiled forms against the plain ones."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,18 @@ from torch import Tensor
 
 from rimer_forecaster.kernels import epilogue, prologue
 
-pytest.importorskip("triton", reason="the fused kernels need triton")
+BACKENDS = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec(name) is None, reason=f"this path needs {name}"
+        ),
+    )
+    for name in ("triton", "numba")
+]
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="the fused kernels need triton"
+)
 
 
 def leaves(
@@ -89,21 +101,63 @@ def worst(actual: list[Tensor], expected: list[Tensor]) -> float:
     )
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 @pytest.mark.parametrize("residual", [False, True], ids=["first layer", "value residual"])
 @pytest.mark.parametrize(("T", "N"), [(1, 16), (16, 32), (37, 16), (9, 64), (3, 128)])
-def test_fused_prologue_equals_the_plain_one(T: int, N: int, residual: bool, masked: bool) -> None:
+def test_compiled_prologue_equals_the_plain_one(
+    backend: str, T: int, N: int, residual: bool, masked: bool
+) -> None:
     shape = {"T": T, "N": N, "residual": residual, "masked": masked}
     expected = run_prologue("plain", as_dtype=torch.float64, **shape)
-    assert worst(run_prologue("triton", **shape), expected) < 2e-6
+    assert worst(run_prologue(backend, **shape), expected) < 2e-6
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("T", "N"), [(1, 16), (16, 32), (37, 16), (9, 64), (3, 128)])
-def test_fused_epilogue_equals_the_plain_one(T: int, N: int) -> None:
+def test_compiled_epilogue_equals_the_plain_one(backend: str, T: int, N: int) -> None:
     expected = run_epilogue("plain", T=T, N=N, as_dtype=torch.float64)
-    assert worst(run_epilogue("triton", T=T, N=N), expected) < 2e-6
+    assert worst(run_epilogue(backend, T=T, N=N), expected) < 2e-6
 
 
+def test_compiled_for_the_cpu_they_are_exact_in_double_precision() -> None:
+    pytest.importorskip("numba", reason="this path needs numba")
+    shape = {"T": 9, "N": 6, "dtype": torch.float64, "as_dtype": torch.float64}
+    for run, options in ((run_prologue, {"residual": True, "masked": True}), (run_epilogue, {})):
+        expected = run("plain", **shape, **options)  # type: ignore[operator]
+        assert worst(run("numba", **shape, **options), expected) < 1e-13  # type: ignore[operator]
+
+
+def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba", reason="this path needs numba")
+    from rimer_forecaster.kernels import numba_scan
+
+    def results() -> list[Tensor]:
+        prologue_ = run_prologue("numba", T=37, N=16, residual=True, masked=False)
+        return prologue_ + run_epilogue("numba", T=37, N=16)
+
+    alone = results()
+    started = []
+    pool_of = numba_scan._threads
+    monkeypatch.setattr(numba_scan, "_SMALL_WORK", 0)
+    monkeypatch.setattr(numba_scan, "_threads", lambda *key: started.append(key) or pool_of(*key))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert all(torch.equal(x, y) for x, y in zip(results(), alone, strict=True))
+    assert len(started) == 4  # each of both, forward and backward
+
+
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="this path needs numba")
+def test_the_compiled_form_is_the_default_on_a_cpu_and_takes_no_half_precision() -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        big, small = leaves(5, 1, 3, 2, 16, dtype=dtype), leaves(3, 2, 16, dtype=dtype)
+        weights = dict(zip(("bonus", "weight", "bias"), small, strict=True))
+        y = epilogue(*big, **weights, eps=1e-5)
+        assert ("Epilogue" in y.grad_fn.name()) is (dtype == torch.float32)
+    with pytest.raises(ValueError, match=r"backend='numba' cannot run here: .* not in torch.bf"):
+        epilogue(*big, **weights, eps=1e-5, backend="numba")
+
+
+@needs_triton
 def test_in_half_precision_only_results_are_rounded() -> None:
     shape = {"T": 20, "N": 32, "residual": True, "masked": True}
     cases: list[Callable[..., list[Tensor]]] = [
@@ -116,6 +170,7 @@ def test_in_half_precision_only_results_are_rounded() -> None:
         assert worst(run("triton", dtype=torch.bfloat16), exact) < one_unit_in_the_last_place
 
 
+@needs_triton
 def test_gradients_of_the_weights_do_not_depend_on_the_number_of_programs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -139,5 +194,5 @@ def test_what_autocast_leaves_in_float32_reaches_the_recurrence_in_one_dtype() -
 def test_an_unknown_backend_is_named() -> None:
     decay, k, v, rate = leaves(4, 1, 3, 2, 16)
     removal, replacement = leaves(2, 2, 16)
-    with pytest.raises(ValueError, match="backend='numba' is unknown; use 'auto', 'triton' or"):
-        prologue(decay, k, v, rate, removal=removal, replacement=replacement, backend="numba")
+    with pytest.raises(ValueError, match="backend='cuda' is unknown; use 'auto', 'triton', 'num"):
+        prologue(decay, k, v, rate, removal=removal, replacement=replacement, backend="cuda")

@@ -1,0 +1,269 @@
+"""Removal keys and the epilogue of `time_mix` compiled for the CPU by numba, forward and backward.
+
+A small network is bound by the number of operations: these two are a quarter of the time mix's.
+What has an exponential stays with torch, which has it in vectors and numba has not.
+
+Letters: R rows (B * T), H heads, N channels of a head.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .numba_scan import compiled, spread
+
+__all__ = ["epilogue", "keys", "unsupported"]
+
+_WORK_OF_AN_ELEMENT = 8
+"""How much of `spread`'s measure of work an element is."""
+
+
+def unsupported(v: Tensor) -> str | None:
+    """Return why these cannot take tensors like `v`, or None."""
+    if v.device.type != "cpu":
+        return f"they run on the CPU, not on {v.device}"
+    if v.dtype not in (torch.float32, torch.float64):
+        return f"they compute in float32 or float64, not in {v.dtype}"
+    return None
+
+
+def keys(
+    k: Tensor, eta: Tensor, removal: Tensor, replacement: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return updated key and removal vectors a and b; see `time_mix.keys`."""
+    return _Keys.apply(k, eta, removal, replacement)  # type: ignore[no-untyped-call]
+
+
+def epilogue(
+    o: Tensor,
+    r: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gate: Tensor,
+    bonus: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+) -> Tensor:
+    """Normalise, add the bonus and apply the gate; see `time_mix.epilogue`."""
+    return _Epilogue.apply(o, r, k, v, gate, bonus, weight, bias, eps)  # type: ignore[no-untyped-call]
+
+
+class _Keys(torch.autograd.Function):
+    """k and eta (B, T, H, N), weights (H, N)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, k: Tensor, eta: Tensor, removal: Tensor, replacement: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = tuple(x.contiguous() for x in (k, eta, removal, replacement))
+        outputs = torch.empty_like(inputs[0]), torch.empty_like(k), torch.empty_like(k)
+        _run(_keys_forward(_dtype(k)), (*inputs, *outputs), k)
+        ctx.save_for_backward(*inputs)
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor, ...]:
+        inputs = ctx.saved_tensors
+        gradients = tuple(torch.empty_like(x) for x in inputs)
+        arrays = (*inputs, *(x.contiguous() for x in d_outputs), *gradients)
+        _run(_keys_backward(_dtype(inputs[0])), arrays, inputs[0])
+        return gradients
+
+
+class _Epilogue(torch.autograd.Function):
+    """o, r, k, v and gate (B, T, H, N), weights (H, N)."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *inputs, ctx.eps = arguments
+        inputs = [x.contiguous() for x in inputs]
+        y = torch.empty_like(inputs[0])
+        _run(_epilogue_forward(_dtype(y)), (*inputs, y), y, ctx.eps)
+        ctx.save_for_backward(*inputs)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = ctx.saved_tensors
+        gradients = tuple(torch.empty_like(x) for x in inputs)
+        arrays = (*inputs, d_y.contiguous(), *gradients)
+        _run(_epilogue_backward(_dtype(d_y)), arrays, d_y, ctx.eps)
+        return *gradients, None
+
+
+def _run(
+    kernel: Callable[..., None], tensors: tuple[Tensor, ...], like: Tensor, *options: float
+) -> None:
+    """Run a kernel over the heads, whose weights' gradients no two threads share."""
+    H, N = like.shape[-2:]
+    arrays = tuple(x.view(-1, H, N) if x.ndim > 2 else x for x in tensors)
+    spread(kernel, arrays, *options, items=H, work=_WORK_OF_AN_ELEMENT * like.numel())
+
+
+def _dtype(x: Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+@functools.cache
+def _keys_forward(dtype: str) -> Callable[..., None]:
+    zero, one, least = np.dtype(dtype).type([0, 1, 1e-12])
+
+    @compiled
+    def forward(k, eta, removal, replacement, k_new, a, b, first, last):  # type: ignore[no-untyped-def]
+        R, _, N = k.shape
+        for h in range(first, last):
+            removal_h, replacement_h = removal[h], replacement[h]
+            for i in range(R):
+                k_i, eta_i, new_i, a_i, b_i = k[i, h], eta[i, h], k_new[i, h], a[i, h], b[i, h]
+                square = zero
+                for c in range(N):
+                    q = k_i[c] * removal_h[c]
+                    square += q * q
+                scale = one / max(np.sqrt(square), least)
+                for c in range(N):
+                    kappa = k_i[c] * removal_h[c] * scale
+                    a_i[c] = -kappa
+                    b_i[c] = kappa * eta_i[c]
+                    new_i[c] = k_i[c] * (one + (eta_i[c] - one) * replacement_h[c])
+
+    return forward
+
+
+@functools.cache
+def _keys_backward(dtype: str) -> Callable[..., None]:
+    zero, one, least = np.dtype(dtype).type([0, 1, 1e-12])
+
+    @compiled
+    def backward(  # type: ignore[no-untyped-def]
+        k, eta, removal, replacement, d_new, d_a, d_b, d_k, d_eta, d_removal, d_replacement,
+        first, last,
+    ):  # fmt: skip
+        R, _, N = k.shape
+        for h in range(first, last):
+            removal_h, replacement_h = removal[h], replacement[h]
+            d_removal_h, d_replacement_h = d_removal[h], d_replacement[h]
+            d_removal_h[:] = zero
+            d_replacement_h[:] = zero
+            for i in range(R):
+                k_i, eta_i, d_k_i, d_eta_i = k[i, h], eta[i, h], d_k[i, h], d_eta[i, h]
+                d_new_i, d_a_i, d_b_i = d_new[i, h], d_a[i, h], d_b[i, h]
+                square = along = zero
+                for c in range(N):
+                    q = k_i[c] * removal_h[c]
+                    square += q * q
+                    along += q * (d_b_i[c] * eta_i[c] - d_a_i[c])
+                norm = np.sqrt(square)
+                scale = one / max(norm, least)
+                along *= scale * scale * scale
+                if norm < least:  # the norm is a constant then
+                    along = zero
+                for c in range(N):
+                    q = k_i[c] * removal_h[c]
+                    d_q = scale * (d_b_i[c] * eta_i[c] - d_a_i[c]) - along * q
+                    rate = eta_i[c] - one
+                    d_k_i[c] = d_new_i[c] * (one + rate * replacement_h[c]) + d_q * removal_h[c]
+                    d_eta_i[c] = d_b_i[c] * q * scale + d_new_i[c] * k_i[c] * replacement_h[c]
+                    d_removal_h[c] += d_q * k_i[c]
+                    d_replacement_h[c] += d_new_i[c] * k_i[c] * rate
+
+    return backward
+
+
+@functools.cache
+def _epilogue_forward(dtype: str) -> Callable[..., None]:
+    zero, one = np.dtype(dtype).type([0, 1])
+
+    @compiled
+    def forward(o, r, k, v, gate, bonus, weight, bias, y, eps, first, last):  # type: ignore[no-untyped-def]
+        R, _, N = o.shape
+        for h in range(first, last):
+            bonus_h, weight_h, bias_h = bonus[h], weight[h], bias[h]
+            for i in range(R):
+                o_i, r_i, k_i, v_i, g_i, y_i = (
+                    o[i, h],
+                    r[i, h],
+                    k[i, h],
+                    v[i, h],
+                    gate[i, h],
+                    y[i, h],
+                )
+                mean = own = zero
+                for c in range(N):
+                    mean += o_i[c]
+                    own += r_i[c] * k_i[c] * bonus_h[c]
+                mean /= N
+                variance = zero
+                for c in range(N):
+                    variance += (o_i[c] - mean) * (o_i[c] - mean)
+                scale = o_i.dtype.type(one / np.sqrt(variance / N + eps))
+                for c in range(N):
+                    normal = (o_i[c] - mean) * scale
+                    y_i[c] = (normal * weight_h[c] + bias_h[c] + own * v_i[c]) * g_i[c]
+
+    return forward
+
+
+@functools.cache
+def _epilogue_backward(dtype: str) -> Callable[..., None]:
+    zero, one = np.dtype(dtype).type([0, 1])
+
+    @compiled
+    def backward(  # type: ignore[no-untyped-def]
+        o, r, k, v, gate, bonus, weight, bias, d_y,
+        d_o, d_r, d_k, d_v, d_gate, d_bonus, d_weight, d_bias, eps, first, last,
+    ):  # fmt: skip
+        R, _, N = o.shape
+        for h in range(first, last):
+            bonus_h, weight_h, bias_h = bonus[h], weight[h], bias[h]
+            d_bonus_h, d_weight_h, d_bias_h = d_bonus[h], d_weight[h], d_bias[h]
+            d_bonus_h[:] = zero
+            d_weight_h[:] = zero
+            d_bias_h[:] = zero
+            for i in range(R):
+                o_i, r_i, k_i, v_i, g_i, d_y_i = (
+                    o[i, h], r[i, h], k[i, h], v[i, h], gate[i, h], d_y[i, h]
+                )  # fmt: skip
+                d_o_i, d_r_i, d_k_i, d_v_i, d_g_i = (
+                    d_o[i, h], d_r[i, h], d_k[i, h], d_v[i, h], d_gate[i, h]
+                )  # fmt: skip
+                mean = own = d_own = zero
+                for c in range(N):
+                    mean += o_i[c]
+                    own += r_i[c] * k_i[c] * bonus_h[c]
+                    d_own += d_y_i[c] * g_i[c] * v_i[c]
+                mean /= N
+                variance = zero
+                for c in range(N):
+                    variance += (o_i[c] - mean) * (o_i[c] - mean)
+                scale = o_i.dtype.type(one / np.sqrt(variance / N + eps))
+                d_mean = d_scale = zero
+                for c in range(N):
+                    normal = (o_i[c] - mean) * scale
+                    d_normal = d_y_i[c] * g_i[c] * weight_h[c]
+                    d_mean += d_normal
+                    d_scale += d_normal * normal
+                d_mean /= N
+                d_scale /= N
+                for c in range(N):
+                    normal = (o_i[c] - mean) * scale
+                    d_z = d_y_i[c] * g_i[c]
+                    d_g_i[c] = d_y_i[c] * (normal * weight_h[c] + bias_h[c] + own * v_i[c])
+                    d_v_i[c] = d_z * own
+                    d_r_i[c] = d_own * k_i[c] * bonus_h[c]
+                    d_k_i[c] = d_own * r_i[c] * bonus_h[c]
+                    d_o_i[c] = scale * (d_z * weight_h[c] - d_mean - normal * d_scale)
+                    d_bonus_h[c] += d_own * r_i[c] * k_i[c]
+                    d_weight_h[c] += d_z * normal
+                    d_bias_h[c] += d_z
+
+    return backward
