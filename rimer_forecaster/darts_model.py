@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from darts import TimeSeries
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
-from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import (
     PLModuleInput,
@@ -28,6 +27,8 @@ from darts.utils.likelihood_models.torch import (
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
+from .darts_files import FilesModel
+from .darts_resume import ResumableModule
 from .darts_series import check_values, known_covariates, stacked, static_covariates
 from .darts_stream import RimerStream
 from .diagnostics import Diagnostics, diagnose
@@ -40,7 +41,7 @@ __all__ = ["RimerModel"]
 _LOCATION_SCALE = (CauchyLikelihood, GaussianLikelihood, GumbelLikelihood, LaplaceLikelihood)
 
 
-class RimerModel(MixedCovariatesTorchModel):
+class RimerModel(FilesModel):
     """RWKV-7 forecasting model for darts.
 
     Every component is forecast by the same weights from its own window, which is scaled by its own
@@ -314,7 +315,7 @@ class RimerModel(MixedCovariatesTorchModel):
         )
 
 
-class _RimerModule(PLForecastingModule):
+class _RimerModule(ResumableModule):
     """Lightning module: permutes darts' tensors for the network and back.
 
     Parameters

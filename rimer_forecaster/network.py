@@ -131,6 +131,22 @@ class RimerNetwork(nn.Module):
                 "initial_state='static' needs static covariates to make the state from; give some, "
                 "or use 'learned'."
             )
+        patch_length = patch_length or default_patch_length(input_chunk_length)
+        self.arguments: dict[str, Any] = {
+            "input_chunk_length": int(input_chunk_length),
+            "output_chunk_length": int(output_chunk_length),
+            "past_covariates": int(past_covariates),
+            "future_covariates": int(future_covariates),
+            "static_covariates": int(static_covariates),
+            "outputs": [x if isinstance(x, str) else float(x) for x in outputs],
+            "layers": layers,
+            "width": int(width),
+            "head_size": int(head_size),
+            "patch_length": int(patch_length),
+            "dropout": float(dropout),
+            "initial_state": initial_state,
+        }
+        """What the constructor was given, as plain values: JSON can hold them."""
         self.outputs = tuple(outputs)
         self._layouts: dict[tuple[Any, ...], Layout] = {}
         self.input_chunk_length, self.output_chunk_length = input_chunk_length, output_chunk_length
@@ -151,7 +167,7 @@ class RimerNetwork(nn.Module):
                     layers,
                     width=width,
                     head_size=head_size,
-                    patch_length=patch_length or default_patch_length(L),
+                    patch_length=patch_length,
                     dropout=dropout,
                     covariates=n_covariates,
                     static_covariates=static_covariates,
