@@ -36,8 +36,8 @@ def check_saved_file(path: str | PathLike[str]) -> None:
     if damaged is not None:
         raise ValueError(
             f"the file {fspath(path)!r} is damaged ({damaged}); nothing was loaded. Take another "
-            "copy of it, or save the model again. If it is a checkpoint, an older one may lie "
-            "beside it: remove this one to have that loaded, or name it as file_name."
+            "copy of it, or save or fit the model again. If it is a checkpoint, an older one may "
+            "lie beside it: remove this one to have that loaded, or name it as file_name."
         )
 
 

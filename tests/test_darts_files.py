@@ -69,7 +69,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[RimerModel, path
     model = RimerModel(**settings, save_checkpoints=True)
     model.fit(wave(), val_series=wave(seed=1))
     model.save(str(folder / "model.pt"))
-    return model, folder
+    kept = folder.rename(folder.with_name("kept"))  # loaded models that train on write elsewhere
+    return model, kept
 
 
 @pytest.fixture
@@ -341,6 +342,16 @@ def test_killed_twice_the_training_ends_with_the_weights_of_a_whole_one(
     assert_equal(weights(resumed), weights(whole))
 
 
+def test_a_damaged_checkpoint_can_be_removed_for_the_one_before(folder: pathlib.Path) -> None:
+    (last,) = folder.glob("m/checkpoints/last-*")
+    newer = last.with_name("last-epoch=3.ckpt")
+    newer.write_bytes(last.read_bytes()[:-1])  # killed as it was copied
+    with pytest.raises(ValueError, match=r"last-epoch=3\.ckpt' is damaged.*remove this one"):
+        load_from_checkpoint(folder)
+    newer.unlink()
+    load_from_checkpoint(folder)
+
+
 def test_killed_before_the_first_checkpoint_it_begins_again(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +359,10 @@ def test_killed_before_the_first_checkpoint_it_begins_again(
     settings = {**TINY, **place, "save_checkpoints": True}
     interrupted(1, monkeypatch, **settings)
     with pytest.raises(FileNotFoundError, match="There is no file matching prefix last-"):
+        RimerModel.load_from_checkpoint(**place, best=False)
+    initial = tmp_path / "m" / "_model.pth.tar"
+    initial.write_bytes(initial.read_bytes()[:1000])  # killed earlier still
+    with pytest.raises(ValueError, match=r"_model\.pth\.tar' is damaged.*fit the model again"):
         RimerModel.load_from_checkpoint(**place, best=False)
     again = RimerModel(**settings).fit(wave())
     assert_equal(weights(again), weights(RimerModel(**TINY).fit(wave())))
