@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from darts import TimeSeries
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
-from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import (
     PLModuleInput,
@@ -21,7 +20,9 @@ from darts.utils.data.torch_datasets.utils import (
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
+from .darts_files import FilesModel
 from .darts_likelihoods import LikelihoodHead
+from .darts_resume import ResumableModule
 from .darts_series import (
     check_long_enough,
     check_observed,
@@ -41,7 +42,7 @@ from .recipe import LEARNING_RATE, WEIGHT_DECAY, default_epochs, default_optimis
 __all__ = ["RimerModel"]
 
 
-class RimerModel(MixedCovariatesTorchModel):
+class RimerModel(FilesModel):
     """RWKV-7 forecasting model for darts.
 
     Every component is forecast by the same weights from its own window, which is scaled by its own
@@ -338,7 +339,7 @@ class RimerModel(MixedCovariatesTorchModel):
         return dataset
 
 
-class _RimerModule(PLForecastingModule):
+class _RimerModule(ResumableModule):
     """Lightning module: permutes darts' tensors for the network and back.
 
     Parameters

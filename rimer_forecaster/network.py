@@ -138,6 +138,23 @@ class RimerNetwork(nn.Module):
             )
         if not 0 <= least_scale < math.inf:
             raise ValueError(f"least_scale={least_scale} must be at least 0, and finite.")
+        patch_length = patch_length or default_patch_length(input_chunk_length)
+        self.arguments: dict[str, Any] = {
+            "input_chunk_length": int(input_chunk_length),
+            "output_chunk_length": int(output_chunk_length),
+            "past_covariates": int(past_covariates),
+            "future_covariates": int(future_covariates),
+            "static_covariates": int(static_covariates),
+            "outputs": [x if isinstance(x, str) else float(x) for x in outputs],
+            "layers": layers,
+            "width": int(width),
+            "head_size": int(head_size),
+            "patch_length": int(patch_length),
+            "dropout": float(dropout),
+            "initial_state": initial_state,
+            "least_scale": float(least_scale),
+        }
+        """What the constructor was given, as plain values: JSON can hold them."""
         self.outputs, self.least_scale = tuple(outputs), least_scale
         self._layouts: dict[tuple[Any, ...], Layout] = {}
         self.input_chunk_length, self.output_chunk_length = input_chunk_length, output_chunk_length
@@ -158,7 +175,7 @@ class RimerNetwork(nn.Module):
                     layers,
                     width=width,
                     head_size=head_size,
-                    patch_length=patch_length or default_patch_length(L),
+                    patch_length=patch_length,
                     dropout=dropout,
                     covariates=n_covariates,
                     static_covariates=static_covariates,
