@@ -33,7 +33,13 @@ from .darts_stream import RimerStream
 from .diagnostics import Diagnostics, diagnose
 from .network import RimerNetwork
 from .network_arguments import check_network_arguments
-from .recipe import LEARNING_RATE, WEIGHT_DECAY, default_epochs, default_optimisation
+from .recipe import (
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+    default_epochs,
+    default_optimisation,
+    keep_ratios,
+)
 
 __all__ = ["RimerModel"]
 
@@ -353,6 +359,18 @@ class _RimerModule(PLForecastingModule):
         )
         return PLModuleOutput(prediction=prediction)
 
+    def _onnx_wrapper(self, input_sample: PLModuleInput) -> Any:
+        """Return what darts exports, with the parameters of a likelihood as `predict` gives them.
+
+        darts 0.48.1 exports raw outputs, and `run_onnx_prediction` takes them for parameters.
+        """
+        bundle = super()._onnx_wrapper(input_sample)
+        if self.likelihood is not None:
+            bundle.wrapper = _LikelihoodParameters(
+                bundle.wrapper, self.likelihood, self.network.is_location
+            )
+        return bundle
+
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Return darts' loss of a batch, and what the layers want added."""
         return super().training_step(*args, **kwargs) + self.network.penalty()
@@ -367,14 +385,33 @@ class _RimerModule(PLForecastingModule):
             **{"lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, **self.optimizer_kwargs},
         )
 
-    def on_train_end(self) -> None:
-        """Refuse weights that are not finite."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the groups' ratios where Lightning's finder of learning rates gives all one rate."""
+        if self.uses_recipe and any(
+            not isinstance(config.scheduler, torch.optim.lr_scheduler.CosineAnnealingLR)
+            for config in self.trainer.lr_scheduler_configs
+        ):
+            keep_ratios(self.optimizers(use_pl_optimizer=False), self.network)
+        super().optimizer_step(*args, **kwargs)
+
+    def on_fit_end(self) -> None:
+        """Refuse weights that are not finite; a finder of learning rates may pass through them."""
+        super().on_fit_end()
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
                 raise ValueError(
                     f"training diverged: the weights {name!r} are not finite. Lower the learning "
                     "rate, for example optimizer_kwargs={'lr': 1e-4}, or look for extreme values."
                 )
+
+    def teardown(self, stage: str) -> None:
+        """Put the losses back where `on_fit_end` did not run.
+
+        With sample weights darts 0.48.1 takes the reduction out of the losses and puts it back in
+        `on_fit_end`, which Lightning's tuner leaves out.
+        """
+        super().on_fit_end()
+        super().teardown(stage)
 
     def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse forecasts that are not finite."""
@@ -385,6 +422,24 @@ class _RimerModule(PLForecastingModule):
                 "parameter or the feedback of earlier forecasts overflowed; forecast fewer steps."
             )
         return output
+
+
+class _LikelihoodParameters(nn.Module):
+    """Outputs of a module as the parameters of a likelihood, (B, H, C, Q)."""
+
+    is_location: Tensor
+
+    def __init__(self, module: nn.Module, likelihood: TorchLikelihood, is_location: Tensor) -> None:
+        super().__init__()
+        self.module, self.likelihood = module, likelihood
+        self.register_buffer("is_location", is_location)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Take what the module takes."""
+        outputs = self.module(*inputs)
+        # Locations and quantiles are parameters already. ONNX Runtime has no softplus in float64.
+        parameters = self.likelihood.predict_likelihood_parameters(outputs.float())
+        return torch.where(self.is_location, outputs, parameters.view_as(outputs))
 
 
 def _network_outputs(likelihood: TorchLikelihood | None) -> tuple[str | float, ...]:

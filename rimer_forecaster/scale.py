@@ -72,5 +72,7 @@ def _resolution(location: Tensor) -> Tensor:
 
 def scaled_softplus_input(x: Tensor, scale: Tensor) -> Tensor:
     """Return y with softplus(y) = scale * softplus(x)."""
-    scaled = (scale * F.softplus(x)).clamp_min(torch.finfo(x.dtype).tiny)
+    # ONNX Runtime has no softplus in float64.
+    positive = F.softplus(x.float() if torch.compiler.is_exporting() else x)
+    scaled = (scale * positive).clamp_min(torch.finfo(x.dtype).tiny)
     return scaled + torch.log(-torch.expm1(-scaled))
