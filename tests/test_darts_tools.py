@@ -220,6 +220,7 @@ def test_optuna_prunes_a_trial_that_falls_behind() -> None:
 def test_mlflow_logs_a_fit_and_gives_the_model_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
     mlflow = pytest.importorskip("mlflow", reason="logging needs mlflow")
     from darts.utils import mlflow as darts_mlflow
 
