@@ -142,7 +142,10 @@ def epilogue(
         module = path_module(f"{path}_time_mix")
         return module.epilogue(o, r, k, v, gate, bonus, weight, bias, eps)
     B, T, H, N = o.shape
-    y = F.group_norm(o.reshape(B * T, H * N), H, weight.flatten(), bias.flatten(), eps)
+    if torch.compiler.is_exporting():  # ONNX has no group norm, and ONNX Runtime none in float64
+        y = F.layer_norm(o, (N,), eps=eps) * weight + bias
+    else:
+        y = F.group_norm(o.reshape(B * T, H * N), H, weight.flatten(), bias.flatten(), eps)
     y = y.view(B, T, H, N) + (r * k * bonus).sum(-1, keepdim=True) * v
     return (y * gate).to(v.dtype)
 

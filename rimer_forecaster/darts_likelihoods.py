@@ -35,10 +35,11 @@ from darts.utils.likelihood_models.torch import (
     TorchLikelihood,
     WeibullLikelihood,
 )
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-__all__ = ["LikelihoodHead"]
+from .scale import softplus, softplus_input
+
+__all__ = ["LikelihoodHead", "LikelihoodParameters"]
 
 Moments: TypeAlias = Callable[[Tensor, Tensor], list[Tensor]]
 """Mean and standard deviation, (B, H, C) each, to the Q inputs of a likelihood."""
@@ -115,6 +116,12 @@ class LikelihoodHead:
     is_joint: bool = False
     """Whether the loss of a value depends on the component it belongs to."""
 
+    @property
+    def are_parameters(self) -> list[bool]:
+        """Which of the likelihood's inputs are its parameters as they are: locations, quantiles."""
+        untouched = self._family is None or self._family.inputs is None
+        return [untouched and output != "scale" for output in self.outputs]
+
     def check_support(self, series: Sequence[TimeSeries]) -> None:
         """Raise a ValueError that names the first value which cannot come from the distribution."""
         if self._family is None or self._family.support is None:
@@ -154,7 +161,7 @@ class LikelihoodHead:
         return self._moments(self._family, output)[0]
 
     def _moments(self, family: _Family, output: Tensor) -> tuple[Tensor, Tensor]:
-        location, deviation = output[..., 0], F.softplus(output[..., 1])
+        location, deviation = output[..., 0], softplus(output[..., 1])
         mean = _positive_part(location, deviation)
         if family.shares:
             rest = _positive_part(1 - location, deviation)
@@ -163,14 +170,31 @@ class LikelihoodHead:
         return mean, deviation
 
 
+class LikelihoodParameters(nn.Module):
+    """What a module puts out as the parameters of a likelihood, (B, H, C, Q)."""
+
+    are_parameters: Tensor
+
+    def __init__(
+        self, module: nn.Module, likelihood: TorchLikelihood, head: LikelihoodHead
+    ) -> None:
+        super().__init__()
+        self.module, self.likelihood = module, likelihood
+        self.register_buffer("are_parameters", torch.tensor(head.are_parameters))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Take what the module takes."""
+        outputs = self.module(*inputs)
+        # ONNX Runtime, for which this is, has no softplus in float64.
+        parameters = self.likelihood.predict_likelihood_parameters(outputs.float())
+        parameters = parameters.view(*outputs.shape[:3], -1)
+        return torch.where(self.are_parameters, outputs, parameters)
+
+
 def _positive_part(x: Tensor, unit: Tensor) -> Tensor:
     """Near x where it is some units above zero, and positive everywhere."""
     tiny = torch.finfo(x.dtype).tiny ** 0.5
-    return (unit * F.softplus(x / unit.clamp_min(tiny))).clamp_min(tiny)
-
-
-def _softplus_input(y: Tensor) -> Tensor:
-    return y + torch.log(-torch.expm1(-y))
+    return (unit * softplus(x / unit.clamp_min(tiny))).clamp_min(tiny)
 
 
 def _variation(mean: Tensor, deviation: Tensor) -> Tensor:
@@ -192,7 +216,7 @@ def _has_axes(prior: object) -> bool:
 def _beta(mean: Tensor, deviation: Tensor) -> list[Tensor]:
     spread = mean * (1 - mean)  # the variance is below it
     total = spread / (deviation + _least_variation(mean)).square()
-    return [_softplus_input(mean * total), _softplus_input((1 - mean) * total)]
+    return [softplus_input(mean * total), softplus_input((1 - mean) * total)]
 
 
 def _continuous_bernoulli(mean: Tensor, _: Tensor) -> list[Tensor]:
@@ -204,25 +228,35 @@ def _continuous_bernoulli(mean: Tensor, _: Tensor) -> list[Tensor]:
 
 def _gamma(mean: Tensor, deviation: Tensor) -> list[Tensor]:
     concentration = _variation(mean, deviation).pow(-2)
-    return [_softplus_input(concentration), _softplus_input(concentration / mean)]
+    return [softplus_input(concentration), softplus_input(concentration / mean)]
 
 
 def _log_normal(mean: Tensor, deviation: Tensor) -> list[Tensor]:
     variance = torch.log1p(_variation(mean, deviation).square())
-    return [mean.log() - variance / 2, _softplus_input(variance.sqrt())]
+    return [mean.log() - variance / 2, softplus_input(variance.sqrt())]
 
 
 def _negative_binomial(mean: Tensor, deviation: Tensor) -> list[Tensor]:
     # What a variance has above that of a Poisson distribution, which is the mean.
     dispersion = _variation(mean, deviation).square()
-    return [_softplus_input(mean), _softplus_input(dispersion)]
+    return [softplus_input(mean), softplus_input(dispersion)]
 
 
 def _weibull(mean: Tensor, deviation: Tensor) -> list[Tensor]:
     # Justus et al. (1978), "Methods for estimating wind speed frequency distributions".
     shape = _variation(mean, deviation).pow(-1.086)
-    scale = mean / torch.lgamma(1 + 1 / shape).exp()
-    return [_softplus_input(scale), _softplus_input(shape)]
+    scale = mean / _log_gamma(1 + 1 / shape).exp()
+    return [softplus_input(scale), softplus_input(shape)]
+
+
+def _log_gamma(x: Tensor) -> Tensor:
+    # Stirling's series, which holds for large x; ONNX has no such function.
+    factors = x
+    for i in range(1, 8):
+        factors = factors * (x + i)
+    x = x + 8
+    series = (1 - (1 / 30 - 1 / (105 * x.square())) / x.square()) / (12 * x)
+    return (x - 0.5) * x.log() - x + 0.5 * math.log(2 * math.pi) + series - factors.log()
 
 
 _COUNTS = _Support("whole numbers of at least 0", lambda x: (x >= 0) & (x == x.round()))
@@ -254,14 +288,14 @@ _FAMILIES: dict[type[TorchLikelihood], _Family] = {
             lambda x: (x > 0) & ((x.nansum(-1, keepdim=True) - 1).abs() < 1e-5),
         ),
     ),
-    ExponentialLikelihood: _Family(lambda mean, _: [_softplus_input(1 / mean)], _NOT_NEGATIVE),
+    ExponentialLikelihood: _Family(lambda mean, _: [softplus_input(1 / mean)], _NOT_NEGATIVE),
     GammaLikelihood: _Family(_gamma, _POSITIVE),
     GeometricLikelihood: _Family(lambda mean, _: [-mean.log()], _COUNTS, counts=True),
     HalfNormalLikelihood: _Family(
-        lambda mean, _: [_softplus_input(mean * math.sqrt(math.pi / 2))], _NOT_NEGATIVE
+        lambda mean, _: [softplus_input(mean * math.sqrt(math.pi / 2))], _NOT_NEGATIVE
     ),
     LogNormalLikelihood: _Family(_log_normal, _POSITIVE),
     NegativeBinomialLikelihood: _Family(_negative_binomial, _COUNTS, counts=True),
-    PoissonLikelihood: _Family(lambda mean, _: [_softplus_input(mean)], _COUNTS, counts=True),
+    PoissonLikelihood: _Family(lambda mean, _: [softplus_input(mean)], _COUNTS, counts=True),
     WeibullLikelihood: _Family(_weibull, _POSITIVE),
 }

@@ -21,7 +21,7 @@ from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
 from .darts_files import FilesModel
-from .darts_likelihoods import LikelihoodHead
+from .darts_likelihoods import LikelihoodHead, LikelihoodParameters
 from .darts_resume import ResumableModule
 from .darts_series import (
     check_long_enough,
@@ -37,7 +37,13 @@ from .layers.dropout import Dropout
 from .missing_values import marks_of_observed
 from .network import RimerNetwork
 from .network_arguments import check_network_arguments
-from .recipe import LEARNING_RATE, WEIGHT_DECAY, default_epochs, default_optimisation
+from .recipe import (
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+    default_epochs,
+    default_optimisation,
+    keep_ratios,
+)
 
 __all__ = ["RimerModel"]
 
@@ -414,6 +420,16 @@ class _RimerModule(ResumableModule):
             target = target[rows][None]
         super()._update_metrics(output, target, metrics)
 
+    def _onnx_wrapper(self, input_sample: PLModuleInput) -> Any:
+        """Return what darts exports, with the parameters of a likelihood as `predict` gives them.
+
+        darts 0.48.1 exports raw outputs, and `run_onnx_prediction` takes them for parameters.
+        """
+        bundle = super()._onnx_wrapper(input_sample)
+        if self.likelihood is not None:
+            bundle.wrapper = LikelihoodParameters(bundle.wrapper, self.likelihood, self.head)
+        return bundle
+
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Return darts' loss of a batch, and what the layers want added."""
         return super().training_step(*args, **kwargs) + self.network.penalty()
@@ -428,8 +444,18 @@ class _RimerModule(ResumableModule):
             **{"lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, **self.optimizer_kwargs},
         )
 
-    def on_train_end(self) -> None:
-        """Refuse weights that are not finite."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the groups' ratios where Lightning's finder of learning rates gives all one rate."""
+        if self.uses_recipe and any(
+            not isinstance(config.scheduler, torch.optim.lr_scheduler.CosineAnnealingLR)
+            for config in self.trainer.lr_scheduler_configs
+        ):
+            keep_ratios(self.optimizers(use_pl_optimizer=False), self.network)
+        super().optimizer_step(*args, **kwargs)
+
+    def on_fit_end(self) -> None:
+        """Refuse weights that are not finite; a finder of learning rates may pass through them."""
+        super().on_fit_end()
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
                 raise ValueError(
@@ -445,6 +471,15 @@ class _RimerModule(ResumableModule):
         """Let predictions draw from dropout, or no longer."""
         for module in self._get_mc_dropout_modules():
             module.in_evaluation = bool(active)
+
+    def teardown(self, stage: str) -> None:
+        """Put the losses back where `on_fit_end` did not run.
+
+        With sample weights darts 0.48.1 takes the reduction out of the losses and puts it back in
+        `on_fit_end`, which Lightning's tuner leaves out.
+        """
+        super().on_fit_end()
+        super().teardown(stage)
 
     def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse forecasts that are not finite."""

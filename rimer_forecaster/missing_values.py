@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .layers.running_maximum import running_maximum
+
 __all__ = ["carry_forward", "interpolated", "marks_of_observed", "since_first"]
 
 
@@ -34,10 +36,9 @@ def carry_forward(x: Tensor) -> Tensor:
     x
         (B, n, C).
     """
-    observed = ~x.isnan()
-    steps = torch.arange(x.shape[1], device=x.device)[:, None]
-    last = torch.where(observed, steps, 0).cummax(1).values
-    return x.gather(1, last)
+    steps = torch.arange(x.shape[1], device=x.device)
+    last = running_maximum(torch.where(x.isnan().mT, 0, steps))
+    return x.gather(1, last.mT)
 
 
 def interpolated(x: Tensor, missing: Tensor) -> Tensor:
@@ -51,8 +52,8 @@ def interpolated(x: Tensor, missing: Tensor) -> Tensor:
         Marks of the same shape.
     """
     steps = torch.arange(x.shape[-1], device=x.device)
-    left = torch.where(missing, -1, steps).cummax(-1).values
-    right = torch.where(missing, len(steps), steps).flip(-1).cummin(-1).values.flip(-1)
+    left = running_maximum(torch.where(missing, -1, steps))
+    right = -running_maximum(torch.where(missing, -len(steps), -steps).flip(-1)).flip(-1)
     before, after = x.gather(-1, left.clamp_min(0)), x.gather(-1, right.clamp_max(len(steps) - 1))
     share = (steps - left) / (right - left).clamp_min(1)
     line = before + share.to(x.dtype) * (after - before)
@@ -62,4 +63,4 @@ def interpolated(x: Tensor, missing: Tensor) -> Tensor:
 
 def since_first(marks: Tensor) -> Tensor:
     """Mark everything from the first mark on, along the last axis."""
-    return marks.int().cummax(-1).values.bool()
+    return running_maximum(marks.int()).bool()

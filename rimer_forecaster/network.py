@@ -284,7 +284,9 @@ class RimerNetwork(nn.Module):
         complete = values if missing is None else interpolated(values, missing)
         linear = self.skip(complete)  # (B, C, L) -> (B, C, H)
         if self.lag_filter is not None:
-            linear = linear + self.lag_filter(self._centre_covariates(covariates, missing, unknown))
+            linear = linear + self._filter_lags(
+                self._centre_covariates(covariates, missing, unknown)
+            )
         forecast = linear[..., None] * self.is_location  # (B, C, H, Q)
         forecast = forecast + self.offset.view(self.output_chunk_length, -1)
         if learnt is not None:
@@ -595,6 +597,17 @@ class RimerNetwork(nn.Module):
         if unknown is not None:
             horizon = horizon.where(~unknown[:, L:], 0.0)
         return torch.cat((window, horizon), 1).transpose(-1, -2)
+
+    def _filter_lags(self, covariates: Tensor) -> Tensor:
+        """(B, n, L + H) -> (B, 1, H)."""
+        assert self.lag_filter is not None
+        if not (torch.compiler.is_exporting() and covariates.dtype == torch.float64):
+            return self.lag_filter(covariates)
+        # ONNX Runtime has no convolution in float64.
+        L, H = self.input_chunk_length, self.output_chunk_length
+        steps = torch.arange(L + 1, device=covariates.device)
+        lags = covariates[..., steps + torch.arange(H, device=covariates.device)[:, None]]
+        return (lags * self.lag_filter.weight[:, :, None]).sum((1, 3))[:, None]
 
     def _in_units_of_the_series(self, forecast: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         """(B, C, H, Q) in units of the window's scale -> (B, H, C, Q) in those of the series."""

@@ -14,7 +14,13 @@ import torch
 
 from .network import RimerNetwork
 
-__all__ = ["LEARNING_RATE", "WEIGHT_DECAY", "default_epochs", "default_optimisation"]
+__all__ = [
+    "LEARNING_RATE",
+    "WEIGHT_DECAY",
+    "default_epochs",
+    "default_optimisation",
+    "keep_ratios",
+]
 
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
@@ -58,3 +64,14 @@ def default_optimisation(
         return {"optimizer": optimizer}
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, int(total_steps)))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def keep_ratios(optimizer: torch.optim.Optimizer, network: RimerNetwork) -> None:
+    """Take the one learning rate that all groups were given for that of the matrices.
+
+    Tools that try learning rates give every group the same, and would so suggest a rate for another
+    recipe than the one that trains.
+    """
+    groups = network.parameter_groups(lr=1.0, weight_decay=0.0)
+    for group, ratio in zip(optimizer.param_groups, groups, strict=True):
+        group["lr"] *= ratio["lr"]

@@ -13,7 +13,13 @@ from torch.nn import functional as F
 
 from .layers.precision import widest_dtype
 
-__all__ = ["running_scale", "scaled_softplus_input", "window_scale"]
+__all__ = [
+    "running_scale",
+    "scaled_softplus_input",
+    "softplus",
+    "softplus_input",
+    "window_scale",
+]
 
 
 def window_scale(
@@ -82,5 +88,15 @@ def _resolution(location: Tensor) -> Tensor:
 
 def scaled_softplus_input(x: Tensor, scale: Tensor) -> Tensor:
     """Return y with softplus(y) = scale * softplus(x)."""
-    scaled = (scale * F.softplus(x)).clamp_min(torch.finfo(x.dtype).tiny)
-    return scaled + torch.log(-torch.expm1(-scaled))
+    return softplus_input((scale * softplus(x)).clamp_min(torch.finfo(x.dtype).tiny))
+
+
+def softplus(x: Tensor) -> Tensor:
+    """Return log(1 + exp(x)), in exported graphs too."""
+    # ONNX Runtime has no softplus in float64.
+    return F.softplus(x.float() if torch.compiler.is_exporting() else x).to(x.dtype)
+
+
+def softplus_input(y: Tensor) -> Tensor:
+    """Return x with softplus(x) = y, for y above zero."""
+    return y + torch.log(-torch.expm1(-y))

@@ -103,6 +103,9 @@ class Attention(Mixer):
         T, W = q.shape[2], self.window
         if W is None or W >= T:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if torch.compiler.is_exporting():  # ONNX attends on four axes, not on the five of blocks
+            band = torch.ones(T, T, dtype=torch.bool, device=q.device).tril().triu(1 - W)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=band)
         # Each block of W queries sees its own block and the one before: T * 2W products, not T^2.
         pad = (0, 0, 0, -T % W)
         q = F.pad(q, pad).unflatten(2, (-1, W))  # (B, H, T, N) -> (B, H, blocks, W, N)

@@ -96,7 +96,10 @@ class FeedForward(_Stateless):
 
     def map_tokens(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        return self.contract(F.gelu(self.expand(x)))
+        hidden = self.expand(x)
+        if torch.compiler.is_exporting():  # ONNX Runtime has no error function in float64
+            return self.contract(F.gelu(hidden.float()).to(hidden.dtype))
+        return self.contract(F.gelu(hidden))
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every parameter anew; the output starts at zero."""

@@ -71,7 +71,7 @@ class Equilibrium(Mixer, RandomModule):
     Raises
     ------
     ValueError
-        If an argument is out of range.
+        If an argument is out of range; in ``forward``, if the layer is being exported.
 
     Warns
     -----
@@ -123,6 +123,11 @@ class Equilibrium(Mixer, RandomModule):
         shared: Shared | None = None,
     ) -> tuple[Tensor, State | None]:
         """Solve for the tokens; see `Mixer`. The layers' own values are not shared with others."""
+        if torch.compiler.is_exporting():
+            raise ValueError(
+                "an equilibrium layer takes as many passes as its input needs, which an exported "
+                "graph cannot hold. Export a model of other layers."
+            )
         kept = self.dropout(torch.ones_like(x)) if self.training and self.dropout.p else None
         real = None if mask is None else mask[..., None]
 

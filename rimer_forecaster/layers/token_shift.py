@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .running_maximum import running_maximum
+
 __all__ = ["token_shift"]
 
 
@@ -33,7 +35,7 @@ def token_shift(x: Tensor, before: Tensor | None, mask: Tensor | None) -> tuple[
     if mask is None:
         return extended[:, :-1], x[:, -1]
     number = torch.arange(1, x.shape[1] + 1, device=x.device)
-    latest = torch.where(mask, number, 0).cummax(1).values  # row of `extended`; 0 is `before`
+    latest = running_maximum(torch.where(mask, number, 0))  # row of `extended`; 0 is `before`
     latest = torch.nn.functional.pad(latest, (1, 0))[..., None].expand_as(extended)
     seen = extended.gather(1, latest)
     return seen[:, :-1], seen[:, -1]
