@@ -91,7 +91,7 @@ class LikelihoodHead:
     """
 
     def __init__(self, likelihood: TorchLikelihood | None, input_chunk_length: int) -> None:
-        self._family = None
+        self._kind: type[TorchLikelihood] | None = None
         self.outputs: tuple[str | float, ...] = ("location",)
         self.least_scale = 0.0
         if likelihood is None:
@@ -105,13 +105,17 @@ class LikelihoodHead:
                 f"likelihood={type(likelihood).__name__} is not one whose parameters RimerModel "
                 f"can give in the units of the series; use None or one of {known}."
             )
-        self._family, self._name = _FAMILIES[type(likelihood)], type(likelihood).__name__
+        self._kind = type(likelihood)
         self.outputs = ("location", "scale")
-        if self._family.counts:
+        if _FAMILIES[self._kind].counts:
             self.least_scale = input_chunk_length**-0.5  # of a window with a single event
         # A prior may differ between components, and a Dirichlet distribution is over all of them.
         priors = likelihood._prior_params or ()
         self.is_joint = isinstance(likelihood, DirichletLikelihood) or any(map(_has_axes, priors))
+
+    @property
+    def _family(self) -> _Family | None:
+        return None if self._kind is None else _FAMILIES[self._kind]
 
     is_joint: bool = False
     """Whether the loss of a value depends on the component it belongs to."""
@@ -124,7 +128,7 @@ class LikelihoodHead:
 
     def check_support(self, series: Sequence[TimeSeries]) -> None:
         """Raise a ValueError that names the first value which cannot come from the distribution."""
-        if self._family is None or self._family.support is None:
+        if self._kind is None or self._family is None or self._family.support is None:
             return
         words, holds = self._family.support
         for i, one in enumerate(series):
@@ -133,10 +137,10 @@ class LikelihoodHead:
             if impossible:
                 time, component = impossible[0]
                 raise ValueError(
-                    f"series {i} has {len(impossible)} values that {self._name} cannot be of, the "
-                    f"first in component {one.components[component]!r} at {one.time_index[time]}: "
-                    f"{values[time, component]}. It is for {words}; choose another likelihood, for "
-                    "example QuantileRegression."
+                    f"series {i} has {len(impossible)} values that {self._kind.__name__} cannot be "
+                    f"of, the first in component {one.components[component]!r} at "
+                    f"{one.time_index[time]}: {values[time, component]}. It is for {words}; choose "
+                    "another likelihood, for example QuantileRegression."
                 )
 
     def __call__(self, output: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,12 @@ def test_shares_of_components_have_their_means() -> None:
     output = torch.stack((means, torch.full_like(means, -6.0)), -1)[None, None]
     (alphas,) = DirichletLikelihood()._params_from_output(head(output))
     torch.testing.assert_close(alphas[0, 0], means, rtol=0, atol=2e-3)
+
+
+def test_a_head_travels_to_other_processes() -> None:
+    head = LikelihoodHead(PoissonLikelihood(), 24)
+    output = torch.randn(2, 3, 1, 2)
+    assert torch.equal(pickle.loads(pickle.dumps(head))(output), head(output))
 
 
 # --- units ----------------------------------------------------------------------------------------

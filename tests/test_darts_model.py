@@ -214,6 +214,43 @@ def test_a_future_covariate_that_is_the_target_is_used() -> None:
     assert (errors**2).mean() < 0.3
 
 
+def lagged(seed: int = 0, n: int = 600) -> tuple[TimeSeries, TimeSeries]:
+    """A target that is its covariate of three steps before, and the covariate."""
+    cause = np.random.default_rng(seed).normal(size=n).astype(np.float32)
+    index = pd.date_range("2020-01-01", periods=n, freq="h")
+    target = np.roll(cause, 3) + 0.05 * np.random.default_rng(seed + 1).normal(size=n)
+    target[:3] = 0
+    return (
+        TimeSeries.from_times_and_values(index, target.astype(np.float32)),
+        TimeSeries.from_times_and_values(index, cause),
+    )
+
+
+def test_a_lagged_covariate_explains_the_target() -> None:
+    target, cause = lagged()
+    settings = {**TINY, "output_chunk_length": 3, "n_epochs": 40, "optimizer_kwargs": {"lr": 3e-3}}
+    errors = {}
+    for name, covariates in (("with", {"past_covariates": cause}), ("without", {})):
+        model = RimerModel(**settings).fit(target[:480], **covariates)
+        forecasts = model.historical_forecasts(
+            target[456:], forecast_horizon=3, retrain=False, **covariates
+        )
+        errors[name] = mae(target, forecasts)
+    assert errors["with"] < 0.3 * errors["without"]
+
+
+def test_a_covariate_after_the_origin_is_read_if_it_is_a_future_one_and_only_then() -> None:
+    target, cause = lagged(n=200)
+    values = cause.values().copy()
+    values[150:] += 1
+    changed = cause.with_values(values)
+    for role, is_read in (("past_covariates", False), ("future_covariates", True)):
+        model = RimerModel(**{**TINY, "n_epochs": 3}).fit(target[:150], **{role: cause})
+        before = model.predict(6, **{role: cause}).values()
+        after = model.predict(6, **{role: changed}).values()
+        assert np.array_equal(before, after) is not is_read
+
+
 def test_encoders() -> None:
     model = RimerModel(**TINY, add_encoders={"cyclic": {"future": ["month"]}}).fit(wave())
     assert np.isfinite(model.predict(10).values()).all()

@@ -1,0 +1,157 @@
+"""What missing values cost RimerModel: the same training with a share of the values taken out.
+
+    python examples/missing_values.py [--data FOLDER] [--output FOLDER]
+
+Without --data on weekly CO2 at Mauna Loa from statsmodels, whose own 59 gaps are filled first so
+that there is a truth to compare with; with it on the hourly ETTh1 of FOLDER/ETTh1.csv.xz, split and
+scaled as in ablations.py. Values are taken out at random, each on its own, of the training part and
+of the windows that are forecast from; errors are against the complete values, over the windows from
+every origin of the test part. Beside it the linear skip of the package alone, and RimerModel and
+seasonal naive with gaps filled by their last value. Writes missing_values.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+from pathlib import Path
+from typing import NamedTuple
+
+import darts
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+import torch
+from darts import TimeSeries
+from darts.dataprocessing.transformers import Scaler
+from darts.models import NaiveSeasonal
+from darts.models.forecasting.forecasting_model import ForecastingModel
+from darts.utils.missing_values import fill_missing_values
+from sklearn.metrics import mean_absolute_error, mean_squared_error
+from sklearn.preprocessing import StandardScaler
+
+import rimer_forecaster
+from rimer_forecaster import RimerModel
+
+SHARES = (0.0, 0.1, 0.3)
+
+
+class Task(NamedTuple):
+    """What to forecast, z-scored by the training part; the test part has a look-back before it."""
+
+    train: TimeSeries
+    test: TimeSeries
+    look_back: int
+    horizon: int
+    season: int
+
+
+def load(folder: Path | None) -> Task:
+    """Weekly CO2: two years to half a year; or ETTh1: four days to four days."""
+    if folder is None:
+        look_back, horizon, season = 104, 26, 52
+        weeks = sm.datasets.co2.load_pandas().data["co2"]
+        series = fill_missing_values(TimeSeries.from_series(weeks)).astype(np.float32)
+        split = int(0.8 * len(series))
+        train, test = series[:split], series[split - look_back :]
+    else:
+        look_back, horizon, season = 96, 96, 24
+        frame = pd.read_csv(folder / "ETTh1.csv.xz", parse_dates=["date"])
+        series = TimeSeries.from_dataframe(frame, time_col="date").astype(np.float32)
+        train, test = series[:8640], series[11_520 - look_back : 14_400]
+    scaler = Scaler(StandardScaler())
+    return Task(scaler.fit_transform(train), scaler.transform(test), look_back, horizon, season)
+
+
+def with_gaps(series: TimeSeries, share: float, seed: int) -> TimeSeries:
+    """Take out a share of the values."""
+    values = series.values().copy()
+    values[np.random.default_rng(seed).random(values.shape) < share] = np.nan
+    return series.with_values(values)
+
+
+def filled(series: TimeSeries) -> TimeSeries:
+    """Fill gaps by the last value before them."""
+    return series.with_values(pd.DataFrame(series.values()).ffill().bfill().to_numpy())
+
+
+def score(model: ForecastingModel, given: TimeSeries, task: Task) -> dict[str, float]:
+    """Errors over the windows from every origin of the test part, as it was given."""
+    forecasts = model.historical_forecasts(
+        given,
+        start=task.look_back,
+        start_format="position",
+        forecast_horizon=task.horizon,
+        retrain=isinstance(model, NaiveSeasonal),  # its fit is to remember the series
+        last_points_only=False,
+    )
+    predicted = np.concatenate([forecast.values() for forecast in forecasts])
+    actual = np.concatenate([task.test.slice_intersect(one).values() for one in forecasts])
+    # The mean of a million float32 values would be wrong in its fourth digit.
+    predicted, actual = predicted.astype(np.float64), actual.astype(np.float64)
+    return {
+        "MSE": mean_squared_error(actual, predicted),
+        "MAE": mean_absolute_error(actual, predicted),
+    }
+
+
+def main() -> None:
+    """Train and test every variant."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="instead of the default number")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=Path())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+
+    task, rows = load(arguments.data), []
+    for share in SHARES:
+        for seed in range(arguments.seeds):
+            train, test = (
+                with_gaps(task.train, share, seed),
+                with_gaps(task.test, share, 100 + seed),
+            )
+            cases = {"RimerModel": (train, test, "rwkv7"), "linear skip alone": (train, test, None)}
+            if share:
+                cases["RimerModel, gaps filled"] = (filled(train), filled(test), "rwkv7")
+            for name, (own_train, own_test, layers) in cases.items():
+                model = RimerModel(
+                    input_chunk_length=task.look_back,
+                    output_chunk_length=task.horizon,
+                    layers=layers,
+                    n_epochs=arguments.epochs,
+                    random_state=seed,
+                    pl_trainer_kwargs={
+                        "accelerator": "cpu",
+                        "logger": False,
+                        "enable_checkpointing": False,
+                        "enable_model_summary": False,
+                        "enable_progress_bar": False,
+                    },
+                ).fit(own_train)
+                rows.append({"model": name, "missing": share, **score(model, own_test, task)})
+                print(pd.Series(rows[-1]).to_frame().T.to_string(index=False), flush=True)
+            if not seed:  # it has no seed, and its windows differ little
+                naive = NaiveSeasonal(task.season)
+                errors = score(naive, filled(test), task)
+                rows.append({"model": "seasonal naive, gaps filled", "missing": share, **errors})
+    table = pd.DataFrame(rows).groupby(["model", "missing"]).agg(["mean", "std"])
+    table.columns = [name if which == "mean" else f"{name} std" for name, which in table.columns]
+    complete = table["MSE"].groupby("model").transform("first")
+    table["MSE, times complete"] = table["MSE"] / complete
+    path = arguments.output / "missing_values.csv"
+    table.to_csv(path, float_format="%.5g")
+    print(f"\n{table.round(4).to_string()}")
+    print(
+        f"\n{arguments.seeds} seeds, {arguments.threads} threads of a {platform.machine()} CPU "
+        f"with rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, torch "
+        f"{torch.__version__}, Python {platform.python_version()}.\nwrote {path}"
+    )
+
+
+if __name__ == "__main__":
+    main()
