@@ -5,8 +5,8 @@
 Every model has its defaults, 24 steps ahead, in float32, and the recurrent ones a hidden state of
 64. The models of a case take turns, so that what else the machine does hits all alike; the table
 shows medians and how many times RimerModel's they are. An epoch is timed from its first batch to
-its last, without what darts and Lightning do once a fit. Of look-backs from 2,048 on, only some
-batches of an epoch are timed. Writes darts_speed.csv.
+its last, in fits of three of which the first does not count: darts and Lightning set up in it. Of
+look-backs from 2,048 on, only some batches of an epoch are timed. Writes darts_speed.csv.
 """
 
 from __future__ import annotations
@@ -112,13 +112,13 @@ def epochs(look_back: int, batch: int, targets: dict[str, float], rounds: int) -
     models = {
         name: fitted(name, look_back, batch, callbacks=[watches[name]], **limit) for name in names
     }
-    for watch in watches.values():
-        watch.seconds.clear()
+    times: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
         for name in names:
             if name != TRANSFORMER or turn < 2:  # one of its epochs takes as long as all others
-                models[name].fit(series, epochs=1)
-    seconds = {name: median(watch.seconds) for name, watch in watches.items()}
+                models[name].fit(series, epochs=3)
+                times[name] += watches[name].seconds[-2:]  # the first sets up the loaders
+    seconds = {name: median(own) for name, own in times.items()}
     case = f"epoch, look-back {look_back}, batch {batch}"
     return rows(case, seconds, targets, batches=watches[RIMER].batches)
 

@@ -24,6 +24,7 @@ from .darts_files import FilesModel
 from .darts_likelihoods import LikelihoodHead, LikelihoodParameters
 from .darts_resume import ResumableModule
 from .darts_series import (
+    InferenceDataset,
     check_long_enough,
     check_observed,
     check_values,
@@ -329,18 +330,27 @@ class RimerModel(FilesModel):
         series: Sequence[TimeSeries],
         past_covariates: Sequence[TimeSeries] | None,
         future_covariates: Sequence[TimeSeries] | None,
-        *args: Any,
-        **kwargs: Any,
+        stride: int = 0,
+        bounds: np.ndarray | None = None,
     ) -> TorchInferenceDataset:
         if n < 1:
             raise ValueError(f"n={n} must be at least 1: it is the number of steps to forecast.")
         check_values(series, past_covariates, future_covariates)
-        dataset = super()._build_inference_dataset(
-            n, series, past_covariates, future_covariates, *args, **kwargs
+        dataset = InferenceDataset(
+            series,
+            past_covariates,
+            future_covariates,
+            n=n,
+            stride=stride,
+            bounds=bounds,
+            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
+            output_chunk_length=self.output_chunk_length,
+            output_chunk_shift=self.output_chunk_shift,
+            use_static_covariates=self.uses_static_covariates,
         )
         ends = [np.array([len(one)]) for one in series]
         if dataset.bounds is not None:
-            ends = [np.arange(first, last + 1, dataset.stride) for first, last in dataset.bounds]
+            ends = [np.arange(first, last + 1, stride) for first, last in dataset.bounds]
         check_observed(series, ends, length=self.input_chunk_length)
         return dataset
 

@@ -6,12 +6,15 @@ Letters: B series, n steps or static covariates, C components.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
 from darts import TimeSeries
+from darts.utils.data.torch_datasets.inference_dataset import SequentialTorchInferenceDataset
+from darts.utils.data.torch_datasets.utils import TorchInferenceSample
 from darts.utils.ts_utils import series2seq
 from torch import Tensor
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from .darts_model import RimerModel
 
 __all__ = [
+    "InferenceDataset",
     "Series",
     "check_long_enough",
     "check_observed",
@@ -105,6 +109,27 @@ def check_observed(
                 "longer input_chunk_length, fill some of them, or leave this stretch out, for "
                 "example with darts.utils.missing_values.extract_subseries."
             )
+
+
+class InferenceDataset(SequentialTorchInferenceDataset):
+    """darts' windows to forecast from, whose schemas Lightning does not search for tensors.
+
+    Lightning moves a batch to its device by walking through every dictionary in it, which for the
+    schemas of its series takes a fifth of a backtest's time.
+    """
+
+    def __getitem__(self, index: int) -> TorchInferenceSample:
+        """Return a window; see darts."""
+        sample = super().__getitem__(index)
+        return replace(sample, series_schema=_Schema(sample.series_schema))
+
+
+class _Schema(dict[str, Any]):
+    """A dictionary that moves to a device as it is."""
+
+    def to(self, *args: Any, **kwargs: Any) -> _Schema:
+        """Return itself."""
+        return self
 
 
 def to_tensor(values: np.ndarray, model: RimerModel) -> Tensor:
