@@ -25,6 +25,7 @@ from .darts_likelihoods import LikelihoodHead, LikelihoodParameters
 from .darts_resume import ResumableModule
 from .darts_series import (
     InferenceDataset,
+    TrainingDataset,
     check_long_enough,
     check_observed,
     check_values,
@@ -320,8 +321,17 @@ class RimerModel(FilesModel):
             for one in series
         ]
         check_observed(series, ends, length=self.input_chunk_length)
-        return super()._build_train_dataset(
-            series, past_covariates, future_covariates, sample_weight, max_samples_per_ts, stride
+        return TrainingDataset(
+            series,
+            past_covariates,
+            future_covariates,
+            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
+            output_chunk_length=self.output_chunk_length,
+            output_chunk_shift=self.output_chunk_shift,
+            stride=stride,
+            max_samples_per_ts=max_samples_per_ts,
+            use_static_covariates=self.uses_static_covariates,
+            sample_weight=sample_weight,
         )
 
     def _build_inference_dataset(

@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from darts import TimeSeries
 from darts.utils.data.torch_datasets.inference_dataset import SequentialTorchInferenceDataset
-from darts.utils.data.torch_datasets.utils import TorchInferenceSample
+from darts.utils.data.torch_datasets.training_dataset import SequentialTorchTrainingDataset
+from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
 from darts.utils.ts_utils import series2seq
 from torch import Tensor
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "InferenceDataset",
     "Series",
+    "TrainingDataset",
     "check_long_enough",
     "check_observed",
     "check_values",
@@ -109,6 +111,32 @@ def check_observed(
                 "longer input_chunk_length, fill some of them, or leave this stretch out, for "
                 "example with darts.utils.missing_values.extract_subseries."
             )
+
+
+class TrainingDataset(SequentialTorchTrainingDataset):
+    """darts' windows to train on, found once and kept.
+
+    To find a window's bounds takes darts as long as to copy it, every epoch anew: a seventh of the
+    time of a small network's epoch. What is kept are views of the series, some 600 bytes each.
+    """
+
+    most_kept = 50_000
+
+    def __init__(self, series: Sequence[TimeSeries], *args: Any, **kwargs: Any) -> None:
+        super().__init__(series, *args, **kwargs)
+        self._kept: dict[int, TorchTrainingSample] = {}
+        given = (self.series, self.past_covariates, self.future_covariates)
+        if any(one.is_stochastic for sequence in given for one in sequence or ()):
+            self.most_kept = 0  # every window is another draw
+
+    def __getitem__(self, index: int) -> TorchTrainingSample:
+        """Return a window; see darts."""
+        sample = self._kept.get(index)
+        if sample is None:
+            sample = super().__getitem__(index)
+            if len(self._kept) < self.most_kept:
+                self._kept[index] = sample
+        return sample
 
 
 class InferenceDataset(SequentialTorchInferenceDataset):

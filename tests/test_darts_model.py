@@ -121,6 +121,25 @@ def test_a_batch_is_moved_without_a_search_of_its_schemas(fitted: RimerModel) ->
     assert schema == wave(60).schema()
 
 
+def dataset_of(series: TimeSeries) -> Any:
+    return RimerModel(**TINY)._build_train_dataset([series], None, None, None, None)
+
+
+def test_a_window_to_train_on_is_found_once() -> None:
+    dataset = dataset_of(wave(60))
+    assert dataset[3] is dataset[3]
+    np.testing.assert_array_equal(dataset[3].past_target, wave(60).values()[-33:-9])
+    dataset.most_kept = 1
+    assert dataset[4] is not dataset[4]
+
+
+def test_a_window_of_a_stochastic_series_is_another_draw_each_time() -> None:
+    values = np.random.default_rng(0).normal(size=(60, 1, 50))
+    dataset = dataset_of(TimeSeries.from_values(values))
+    draws = [dataset[0].past_target for _ in range(10)]
+    assert any((draw != draws[0]).any() for draw in draws)
+
+
 def test_a_changed_future_changes_no_bit_of_the_forecast(fitted: RimerModel) -> None:
     series = wave(60)
     values = series.values().copy()
