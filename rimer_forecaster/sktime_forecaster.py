@@ -89,8 +89,8 @@ class RimerForecaster(BaseForecaster):
     ------
     ValueError
         In ``fit``, ``update`` and ``predict``, if an argument is out of range, a series is too
-        short or holds missing or infinite values, or X does not cover the time points of y or of
-        the horizon, with the place and the remedy.
+        short, holds infinite values or has nothing observed where it is forecast from, or X does
+        not cover the time points of y or of the horizon, with the place and the remedy.
 
     References
     ----------
@@ -122,7 +122,7 @@ class RimerForecaster(BaseForecaster):
         "capability:exogenous": True,
         "capability:categorical_in_X": False,
         "capability:non_contiguous_X": False,
-        "capability:missing_values": False,
+        "capability:missing_values": True,
         "capability:insample": False,
         "capability:pred_int": True,
         "capability:pred_int:insample": False,
@@ -188,6 +188,7 @@ class RimerForecaster(BaseForecaster):
                     f"y{_of(key)} has {len(one)} time point, but training needs at least 2: one to "
                     "forecast from and one to compare with. Give a longer series or leave it out."
                 )
+            _check_observed(f"y{_of(key)}", one)
         self._level_names, self._y_columns = list(y.index.names), y.columns
         self._scalers = {key: StandardScaler().fit(one.to_numpy()) for key, one in series.items()}
         self._X_columns: list[Hashable] | None = None
@@ -197,7 +198,9 @@ class RimerForecaster(BaseForecaster):
             self._X_columns = list(X.columns)
             given = _instances(X)
             covariates = {key: _rows(given.get(key), one.index, key) for key, one in series.items()}
-            self._X_scaler = StandardScaler().fit(pd.concat(covariates.values()).to_numpy())
+            every = pd.concat(covariates.values())
+            _check_observed("X", every)
+            self._X_scaler = StandardScaler().fit(every.to_numpy())
 
         generator = torch.Generator()
         if self.random_state is None:
@@ -244,13 +247,16 @@ class RimerForecaster(BaseForecaster):
             one = update_data(past, new).loc[: new.index[-1]]
             series[key] = one
             if key not in self._scalers:
+                _check_observed(f"y{_of(key)}", one)
                 self._scalers[key] = StandardScaler().fit(one.to_numpy())
             if self._X_scaler is not None:
                 covariates[key] = _rows(
                     update_data(past_covariates, given.get(key)), one.index, key
                 )
             known = 0 if past is None else int((one.index <= past.index[-1]).sum())
-            went_on[key] = past is not None and np.array_equal(one.iloc[:known], past.iloc[-known:])
+            went_on[key] = past is not None and np.array_equal(
+                one.iloc[:known], past.iloc[-known:], equal_nan=True
+            )
             if known < len(one) > 1:  # train from the first horizon that reaches into the new
                 first_origins[key] = max(1, known - self.network_.output_chunk_length + 1)
         if update_params and first_origins:
@@ -357,6 +363,7 @@ class RimerForecaster(BaseForecaster):
         past, known = [], []
         for key, (y, covariates) in self._context.items():
             window = y.iloc[-L:]
+            _check_observed(f"y{_of(key)}", window, remedy="Choose a longer input_chunk_length.")
             lead = L - len(window)
             past.append(_padded(_tensor(self._scalers[key], window), lead, L, fill=float("nan")))
             if self._X_scaler is not None:
@@ -442,7 +449,7 @@ class RimerForecaster(BaseForecaster):
             )
 
     def _check_X_y(self, X: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Name the first unusable value before sktime's own check refuses missing ones."""
+        """Name the first infinite value before sktime's own checks convert it."""
         for name, data in (("y", y), ("X", X)):
             _check_values(name, data)
         return super()._check_X_y(X, y, *args, **kwargs)
@@ -535,17 +542,28 @@ def _padded(x: Tensor, before: int, length: int, *, fill: float) -> Tensor:
 
 
 def _check_values(name: str, data: Any) -> None:
-    """Raise a ValueError that names the first missing or infinite value of a pandas object."""
+    """Raise a ValueError that names the first infinite value of a pandas object."""
     frame = data.to_frame() if isinstance(data, pd.Series) else data
     if not isinstance(frame, pd.DataFrame) or not all(map(is_numeric_dtype, frame.dtypes)):
         return  # sktime converts other containers, and says so where it cannot
     values = frame.to_numpy(dtype=float, na_value=np.nan)
-    usable = np.abs(values) < np.sqrt(np.finfo(float).max)  # they are squared; False for NaN
-    if not usable.all():
-        row, column = np.argwhere(~usable)[0]
+    unusable = np.abs(values) >= np.sqrt(np.finfo(float).max)  # they are squared; False for NaN
+    if unusable.any():
+        row, column = np.argwhere(unusable)[0]
         raise ValueError(
-            f"{name} has {(~usable).sum()} missing or infinite values, the first in column "
-            f"{frame.columns[column]!r} at {frame.index[row]}: {values[row, column]}. "
-            "RimerForecaster cannot handle missing data (nans): fill it, for example with "
-            "sktime.transformations.impute.Imputer."
+            f"{name} has {unusable.sum()} infinite or overlarge values, the first in column "
+            f"{frame.columns[column]!r} at {frame.index[row]}: {values[row, column]}. Correct "
+            "them, or mark them as missing by NaN."
+        )
+
+
+def _check_observed(
+    name: str, frame: pd.DataFrame, *, remedy: str = "Leave it out, or give values."
+) -> None:
+    """Raise a ValueError that names the first column in which nothing was observed."""
+    empty = frame.columns[frame.isna().all()]
+    if len(empty):
+        raise ValueError(
+            f"{name} has no value in column {empty[0]!r} from {frame.index[0]} to "
+            f"{frame.index[-1]}. {remedy}"
         )

@@ -112,7 +112,7 @@ def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Tensor
     error = target[..., None] - forecast
     loss = torch.maximum(quantiles * error, (quantiles - 1) * error).mean(-1)
     observed = ~target.isnan()
-    return torch.where(observed, loss, 0.0).sum() / observed.sum()
+    return torch.where(observed, loss, 0.0).sum() / observed.sum().clamp_min(1)
 
 
 class TrainingModule(pl.LightningModule):
@@ -138,7 +138,7 @@ class TrainingModule(pl.LightningModule):
         """Return the loss of a batch."""
         L = self.network.input_chunk_length
         past, future = batch.target[:, :L], batch.target[:, L:]
-        forecast = self.network(past, future_covariates=batch.covariates, mask=_mask_of(past))
+        forecast = self.network(past, future_covariates=batch.covariates)
         loss = quantile_loss(forecast, future, self.quantiles)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(past))
         return loss + self.network.penalty()
@@ -243,16 +243,10 @@ def forecast(
     outputs = []
     for start in range(0, steps, H):
         known = None if covariates is None else covariates[:, start : start + L + H]
-        output = network(past, future_covariates=known, mask=_mask_of(past))
+        output = network(past, future_covariates=known)
         outputs.append(output)
         past = torch.cat((past, output[..., network.middle]), 1)[:, -L:]
     return torch.cat(outputs, 1)[:, :steps]
-
-
-def _mask_of(past: Tensor) -> Tensor | None:
-    """Marks of observed values, or None if all are."""
-    missing = past.isnan()
-    return ~missing if missing.any() else None
 
 
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
