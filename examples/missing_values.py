@@ -141,8 +141,6 @@ def main() -> None:
                 rows.append({"model": "seasonal naive, gaps filled", "missing": share, **errors})
     table = pd.DataFrame(rows).groupby(["model", "missing"]).agg(["mean", "std"])
     table.columns = [name if which == "mean" else f"{name} std" for name, which in table.columns]
-    complete = table["MSE"].groupby("model").transform("first")
-    table["MSE, times complete"] = table["MSE"] / complete
     path = arguments.output / "missing_values.csv"
     table.to_csv(path, float_format="%.5g")
     print(f"\n{table.round(4).to_string()}")
