@@ -48,6 +48,15 @@ LAYERS = [
     "rwkv7(icl_rate_max=2)",
 ]
 
+SILENT = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "enable_progress_bar": False,
+}
+"""Arguments of Lightning's trainer."""
+
 
 class Task(NamedTuple):
     """What to forecast, z-scored by the training part; the test part has a look-back before it."""
@@ -85,10 +94,10 @@ def load_etth1(folder: Path) -> Task:
     return Task("ETTh1", train, test, look_back, horizon=96, season=24)
 
 
-def score(model: ForecastingModel, task: Task) -> dict[str, float]:
-    """Errors over the windows from every origin of the test part."""
+def score(model: ForecastingModel, task: Task, given: TimeSeries | None = None) -> dict[str, float]:
+    """Errors over the windows from every origin of the test part, or of what is given of it."""
     forecasts = model.historical_forecasts(
-        task.test,
+        task.test if given is None else given,
         start=task.look_back,
         start_format="position",
         forecast_horizon=task.horizon,
@@ -129,13 +138,7 @@ def run(layers: str | None, seed: int, task: Task, epochs: int | None) -> dict[s
         layers=layers,
         n_epochs=epochs,
         random_state=seed,
-        pl_trainer_kwargs={
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_model_summary": False,
-            "enable_progress_bar": False,
-        },
+        pl_trainer_kwargs=SILENT,
     )
     start = time.perf_counter()
     model.fit(task.train)

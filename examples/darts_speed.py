@@ -17,8 +17,6 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,22 +26,16 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from ablations import SILENT
 from darts import TimeSeries
-from darts.models import BlockRNNModel, TransformerModel
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
+from long_lookback import HORIZON, MODELS
 
 import rimer_forecaster
-from rimer_forecaster import RimerModel
 
 RIMER = "RimerModel"
 LSTM, GRU, TRANSFORMER = "LSTM (BlockRNNModel)", "GRU (BlockRNNModel)", "TransformerModel"
-MODELS: dict[str, Callable[..., TorchForecastingModel]] = {
-    RIMER: RimerModel,
-    LSTM: partial(BlockRNNModel, model="LSTM", hidden_dim=64),
-    GRU: partial(BlockRNNModel, model="GRU", hidden_dim=64),
-    TRANSFORMER: TransformerModel,
-}
-HORIZON, STEPS = 24, 2_000
+STEPS = 2_000
 EPOCHS: list[tuple[int, int, dict[str, float]]] = [
     (96, 32, {LSTM: 1, GRU: 3, TRANSFORMER: 20}),
     (96, 256, {LSTM: 3}),
@@ -91,14 +83,7 @@ def fitted(name: str, look_back: int, batch: int, **trainer: Any) -> TorchForeca
         batch_size=batch,
         n_epochs=1,
         random_state=0,
-        pl_trainer_kwargs={
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            **trainer,
-        },
+        pl_trainer_kwargs={**SILENT, **trainer},
     )
     return model.fit(waves(look_back + HORIZON + 8 * batch))
 

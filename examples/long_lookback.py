@@ -35,6 +35,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from ablations import SILENT
 from darts import TimeSeries
 from darts.models import BlockRNNModel, TransformerModel
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
@@ -76,14 +77,8 @@ def build(name: str, look_back: int) -> nn.Module:
         input_chunk_length=look_back,
         output_chunk_length=HORIZON,
         random_state=0,
-        pl_trainer_kwargs={
-            "accelerator": "cpu",
-            "max_steps": 0,  # a step would leave its peak of memory behind
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_model_summary": False,
-            "enable_progress_bar": False,
-        },
+        # A step would leave its peak of memory behind.
+        pl_trainer_kwargs={**SILENT, "max_steps": 0},
     )
     walk = random_walks(1, look_back + HORIZON)[0].numpy()
     return model.fit(TimeSeries.from_values(walk)).model

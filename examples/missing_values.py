@@ -16,52 +16,19 @@ import argparse
 import logging
 import platform
 from pathlib import Path
-from typing import NamedTuple
 
 import darts
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 import torch
+from ablations import SILENT, load_co2, load_etth1, score
 from darts import TimeSeries
-from darts.dataprocessing.transformers import Scaler
 from darts.models import NaiveSeasonal
-from darts.models.forecasting.forecasting_model import ForecastingModel
-from darts.utils.missing_values import fill_missing_values
-from sklearn.metrics import mean_absolute_error, mean_squared_error
-from sklearn.preprocessing import StandardScaler
 
 import rimer_forecaster
 from rimer_forecaster import RimerModel
 
 SHARES = (0.0, 0.1, 0.3)
-
-
-class Task(NamedTuple):
-    """What to forecast, z-scored by the training part; the test part has a look-back before it."""
-
-    train: TimeSeries
-    test: TimeSeries
-    look_back: int
-    horizon: int
-    season: int
-
-
-def load(folder: Path | None) -> Task:
-    """Weekly CO2: two years to half a year; or ETTh1: four days to four days."""
-    if folder is None:
-        look_back, horizon, season = 104, 26, 52
-        weeks = sm.datasets.co2.load_pandas().data["co2"]
-        series = fill_missing_values(TimeSeries.from_series(weeks)).astype(np.float32)
-        split = int(0.8 * len(series))
-        train, test = series[:split], series[split - look_back :]
-    else:
-        look_back, horizon, season = 96, 96, 24
-        frame = pd.read_csv(folder / "ETTh1.csv.xz", parse_dates=["date"])
-        series = TimeSeries.from_dataframe(frame, time_col="date").astype(np.float32)
-        train, test = series[:8640], series[11_520 - look_back : 14_400]
-    scaler = Scaler(StandardScaler())
-    return Task(scaler.fit_transform(train), scaler.transform(test), look_back, horizon, season)
 
 
 def with_gaps(series: TimeSeries, share: float, seed: int) -> TimeSeries:
@@ -76,26 +43,6 @@ def filled(series: TimeSeries) -> TimeSeries:
     return series.with_values(pd.DataFrame(series.values()).ffill().bfill().to_numpy())
 
 
-def score(model: ForecastingModel, given: TimeSeries, task: Task) -> dict[str, float]:
-    """Errors over the windows from every origin of the test part, as it was given."""
-    forecasts = model.historical_forecasts(
-        given,
-        start=task.look_back,
-        start_format="position",
-        forecast_horizon=task.horizon,
-        retrain=isinstance(model, NaiveSeasonal),  # its fit is to remember the series
-        last_points_only=False,
-    )
-    predicted = np.concatenate([forecast.values() for forecast in forecasts])
-    actual = np.concatenate([task.test.slice_intersect(one).values() for one in forecasts])
-    # The mean of a million float32 values would be wrong in its fourth digit.
-    predicted, actual = predicted.astype(np.float64), actual.astype(np.float64)
-    return {
-        "MSE": mean_squared_error(actual, predicted),
-        "MAE": mean_absolute_error(actual, predicted),
-    }
-
-
 def main() -> None:
     """Train and test every variant."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -108,7 +55,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
 
-    task, rows = load(arguments.data), []
+    task = load_co2() if arguments.data is None else load_etth1(arguments.data)
+    rows = []
     for share in SHARES:
         for seed in range(arguments.seeds):
             train, test = (
@@ -125,21 +73,15 @@ def main() -> None:
                     layers=layers,
                     n_epochs=arguments.epochs,
                     random_state=seed,
-                    pl_trainer_kwargs={
-                        "accelerator": "cpu",
-                        "logger": False,
-                        "enable_checkpointing": False,
-                        "enable_model_summary": False,
-                        "enable_progress_bar": False,
-                    },
+                    pl_trainer_kwargs=SILENT,
                 ).fit(own_train)
-                rows.append({"model": name, "missing": share, **score(model, own_test, task)})
+                rows.append({"model": name, "missing": share, **score(model, task, own_test)})
                 print(pd.Series(rows[-1]).to_frame().T.to_string(index=False), flush=True)
             if not seed:  # it has no seed, and its windows differ little
                 naive = NaiveSeasonal(task.season)
-                errors = score(naive, filled(test), task)
+                errors = score(naive, task, filled(test))
                 rows.append({"model": "seasonal naive, gaps filled", "missing": share, **errors})
-    table = pd.DataFrame(rows).groupby(["model", "missing"]).agg(["mean", "std"])
+    table = pd.DataFrame(rows).groupby(["model", "missing"])[["MSE", "MAE"]].agg(["mean", "std"])
     table.columns = [name if which == "mean" else f"{name} std" for name, which in table.columns]
     path = arguments.output / "missing_values.csv"
     table.to_csv(path, float_format="%.5g")

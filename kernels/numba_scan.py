@@ -27,7 +27,7 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["compiled", "numba_scan", "spread", "unsupported"]
+__all__ = ["compiled", "dtype_name", "numba_scan", "spread", "unsupported"]
 
 STEPS_PER_CHECKPOINT = 64
 
@@ -97,7 +97,7 @@ class _NumbaScan(torch.autograd.Function):
         kept = (T - 1) // STEPS_PER_CHECKPOINT if any(ctx.needs_input_grad) else 0
         checkpoints = r.new_empty(B * H, kept, V, K)
         arguments = (*inputs, w, start, o, end, checkpoints)
-        spread(_forward_kernel(_dtype(r)), arguments, items=B * H, work=r.numel() * V)
+        spread(_forward_kernel(dtype_name(r)), arguments, items=B * H, work=r.numel() * V)
         ctx.save_for_backward(*inputs, start, checkpoints)
         ctx.set_materialize_grads(False)
         return o, end if output_final_state else None
@@ -116,7 +116,7 @@ class _NumbaScan(torch.autograd.Function):
         gradients = tuple(torch.empty_like(x) for x in inputs)
         arguments = (*inputs, start, checkpoints, d_o, d_end, d_start, *gradients)
         items = r.shape[0] * H
-        spread(_backward_kernel(K, _dtype(r)), arguments, items=items, work=r.numel() * V)
+        spread(_backward_kernel(K, dtype_name(r)), arguments, items=items, work=r.numel() * V)
         return *gradients, d_start if len(start) else None, None
 
 
@@ -124,7 +124,8 @@ def _state_or_none(state: Tensor | None, H: int, V: int, K: int, like: Tensor) -
     return like.new_empty(0, H, V, K) if state is None else state.contiguous()
 
 
-def _dtype(x: Tensor) -> str:
+def dtype_name(x: Tensor) -> str:
+    """Return numpy's name of a tensor's dtype."""
     return str(x.dtype).removeprefix("torch.")
 
 

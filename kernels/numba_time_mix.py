@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .numba_scan import compiled, spread
+from .numba_scan import compiled, dtype_name, spread
 
 __all__ = ["epilogue", "keys", "unsupported"]
 
@@ -65,7 +65,7 @@ class _Keys(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         inputs = tuple(x.contiguous() for x in (k, eta, removal, replacement))
         outputs = torch.empty_like(inputs[0]), torch.empty_like(k), torch.empty_like(k)
-        _run(_keys_forward(_dtype(k)), (*inputs, *outputs), k)
+        _run(_keys_forward(dtype_name(k)), (*inputs, *outputs), k)
         ctx.save_for_backward(*inputs)
         return outputs
 
@@ -75,7 +75,7 @@ class _Keys(torch.autograd.Function):
         inputs = ctx.saved_tensors
         gradients = tuple(torch.empty_like(x) for x in inputs)
         arrays = (*inputs, *(x.contiguous() for x in d_outputs), *gradients)
-        _run(_keys_backward(_dtype(inputs[0])), arrays, inputs[0])
+        _run(_keys_backward(dtype_name(inputs[0])), arrays, inputs[0])
         return gradients
 
 
@@ -87,7 +87,7 @@ class _Epilogue(torch.autograd.Function):
         *inputs, ctx.eps = arguments
         inputs = [x.contiguous() for x in inputs]
         y = torch.empty_like(inputs[0])
-        _run(_epilogue_forward(_dtype(y)), (*inputs, y), y, ctx.eps)
+        _run(_epilogue_forward(dtype_name(y)), (*inputs, y), y, ctx.eps)
         ctx.save_for_backward(*inputs)
         return y
 
@@ -97,7 +97,7 @@ class _Epilogue(torch.autograd.Function):
         inputs = ctx.saved_tensors
         gradients = tuple(torch.empty_like(x) for x in inputs)
         arrays = (*inputs, d_y.contiguous(), *gradients)
-        _run(_epilogue_backward(_dtype(d_y)), arrays, d_y, ctx.eps)
+        _run(_epilogue_backward(dtype_name(d_y)), arrays, d_y, ctx.eps)
         return *gradients, None
 
 
@@ -108,10 +108,6 @@ def _run(
     H, N = like.shape[-2:]
     arrays = tuple(x.view(-1, H, N) if x.ndim > 2 else x for x in tensors)
     spread(kernel, arrays, *options, items=H, work=_WORK_OF_AN_ELEMENT * like.numel())
-
-
-def _dtype(x: Tensor) -> str:
-    return str(x.dtype).removeprefix("torch.")
 
 
 @functools.cache

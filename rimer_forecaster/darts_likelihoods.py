@@ -88,12 +88,20 @@ class LikelihoodHead:
     ------
     ValueError
         If the likelihood is of a class whose parameters have no known moments.
+
+    Attributes
+    ----------
+    outputs, least_scale
+        See `RimerNetwork`.
+    is_joint
+        Whether the loss of a value depends on the component it belongs to.
     """
 
     def __init__(self, likelihood: TorchLikelihood | None, input_chunk_length: int) -> None:
         self._kind: type[TorchLikelihood] | None = None
         self.outputs: tuple[str | float, ...] = ("location",)
         self.least_scale = 0.0
+        self.is_joint = False
         if likelihood is None:
             return
         if isinstance(likelihood, QuantileRegression):
@@ -114,21 +122,19 @@ class LikelihoodHead:
         self.is_joint = isinstance(likelihood, DirichletLikelihood) or any(map(_has_axes, priors))
 
     @property
-    def _family(self) -> _Family | None:
-        return None if self._kind is None else _FAMILIES[self._kind]
-
-    is_joint: bool = False
-    """Whether the loss of a value depends on the component it belongs to."""
+    def _family(self) -> _Family:
+        """Looked up by class: other processes are sent no functions."""
+        return _FAMILIES[self._kind] if self._kind is not None else _Family(None)
 
     @property
     def are_parameters(self) -> list[bool]:
         """Which of the likelihood's inputs are its parameters as they are: locations, quantiles."""
-        untouched = self._family is None or self._family.inputs is None
+        untouched = self._family.inputs is None
         return [untouched and output != "scale" for output in self.outputs]
 
     def check_support(self, series: Sequence[TimeSeries]) -> None:
         """Raise a ValueError that names the first value which cannot come from the distribution."""
-        if self._kind is None or self._family is None or self._family.support is None:
+        if self._kind is None or self._family.support is None:
             return
         words, holds = self._family.support
         for i, one in enumerate(series):
@@ -145,10 +151,8 @@ class LikelihoodHead:
 
     def __call__(self, output: Tensor) -> Tensor:
         """Turn the network's output into the likelihood's input, both (B, H, C, Q)."""
-        if self._family is None or self._family.inputs is None:
-            return output
-        mean, deviation = self._moments(self._family, output)
-        return torch.stack(self._family.inputs(mean, deviation), -1)
+        inputs = self._family.inputs
+        return output if inputs is None else torch.stack(inputs(*self._moments(output)), -1)
 
     def point(self, output: Tensor, middle: int) -> Tensor:
         """Return the point forecast, (B, H, C, Q) -> (B, H, C).
@@ -160,14 +164,13 @@ class LikelihoodHead:
         middle
             `RimerNetwork.middle`.
         """
-        if self._family is None or self._family.inputs is None:
-            return output[..., middle]
-        return self._moments(self._family, output)[0]
+        return output[..., middle] if self._family.inputs is None else self._moments(output)[0]
 
-    def _moments(self, family: _Family, output: Tensor) -> tuple[Tensor, Tensor]:
+    def _moments(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the distribution."""
         location, deviation = output[..., 0], softplus(output[..., 1])
         mean = _positive_part(location, deviation)
-        if family.shares:
+        if self._family.shares:
             rest = _positive_part(1 - location, deviation)
             edge = torch.finfo(mean.dtype).eps
             mean = (mean / (mean + rest)).clamp(edge, 1 - edge)

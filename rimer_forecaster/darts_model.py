@@ -42,6 +42,7 @@ from .network_arguments import check_network_arguments
 from .recipe import (
     LEARNING_RATE,
     WEIGHT_DECAY,
+    check_trained,
     default_epochs,
     default_optimisation,
     keep_ratios,
@@ -315,9 +316,9 @@ class RimerModel(FilesModel):
         )
         check_values(series, past_covariates, future_covariates)
         LikelihoodHead(self.likelihood, self.input_chunk_length).check_support(series)
-        shortest = self.min_input_chunk_length
+        before_first = self.min_input_chunk_length - 1
         ends = [
-            np.arange(len(one) - ahead, shortest - 1, -stride)[:max_samples_per_ts]
+            np.arange(len(one) - ahead, before_first, -stride)[:max_samples_per_ts]
             for one in series
         ]
         check_observed(series, ends, length=self.input_chunk_length)
@@ -325,12 +326,9 @@ class RimerModel(FilesModel):
             series,
             past_covariates,
             future_covariates,
-            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
-            output_chunk_length=self.output_chunk_length,
-            output_chunk_shift=self.output_chunk_shift,
+            **self._window_arguments(),
             stride=stride,
             max_samples_per_ts=max_samples_per_ts,
-            use_static_covariates=self.uses_static_covariates,
             sample_weight=sample_weight,
         )
 
@@ -353,16 +351,22 @@ class RimerModel(FilesModel):
             n=n,
             stride=stride,
             bounds=bounds,
-            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
-            output_chunk_length=self.output_chunk_length,
-            output_chunk_shift=self.output_chunk_shift,
-            use_static_covariates=self.uses_static_covariates,
+            **self._window_arguments(),
         )
         ends = [np.array([len(one)]) for one in series]
         if dataset.bounds is not None:
             ends = [np.arange(first, last + 1, stride) for first, last in dataset.bounds]
         check_observed(series, ends, length=self.input_chunk_length)
         return dataset
+
+    def _window_arguments(self) -> dict[str, Any]:
+        """What darts' data sets of windows want to know of a model."""
+        return {
+            "input_chunk_length": (self.min_input_chunk_length, self.input_chunk_length),
+            "output_chunk_length": self.output_chunk_length,
+            "output_chunk_shift": self.output_chunk_shift,
+            "use_static_covariates": self.uses_static_covariates,
+        }
 
 
 class _RimerModule(ResumableModule):
@@ -431,8 +435,7 @@ class _RimerModule(ResumableModule):
         )
 
     def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
-        observed = marks_of_observed(target)
-        if len(metrics) and observed is not None:
+        if len(metrics) and (observed := marks_of_observed(target)) is not None:
             rows = observed.all(-1)  # metrics take whole steps
             if not bool(rows.any()):
                 return
@@ -476,12 +479,11 @@ class _RimerModule(ResumableModule):
     def on_fit_end(self) -> None:
         """Refuse weights that are not finite; a finder of learning rates may pass through them."""
         super().on_fit_end()
-        for name, parameter in self.network.named_parameters():
-            if not parameter.isfinite().all():
-                raise ValueError(
-                    f"training diverged: the weights {name!r} are not finite. Lower the learning "
-                    "rate, for example optimizer_kwargs={'lr': 1e-4}, or look for extreme values."
-                )
+        check_trained(
+            self.network,
+            "Lower the learning rate, for example optimizer_kwargs={'lr': 1e-4}, or look for "
+            "extreme values.",
+        )
 
     def _get_mc_dropout_modules(self) -> set[Dropout]:
         """Return the modules that darts turns on for ``mc_dropout=True``: the layers' own."""

@@ -17,6 +17,7 @@ from .network import RimerNetwork
 __all__ = [
     "LEARNING_RATE",
     "WEIGHT_DECAY",
+    "check_trained",
     "default_epochs",
     "default_optimisation",
     "keep_ratios",
@@ -64,6 +65,13 @@ def default_optimisation(
         return {"optimizer": optimizer}
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, int(total_steps)))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def check_trained(network: RimerNetwork, remedy: str) -> None:
+    """Raise a ValueError that names the first weights that training made infinite or NaN."""
+    for name, parameter in network.named_parameters():
+        if not parameter.isfinite().all():
+            raise ValueError(f"training diverged: the weights {name!r} are not finite. {remedy}")
 
 
 def keep_ratios(optimizer: torch.optim.Optimizer, network: RimerNetwork) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from .network import RimerNetwork
-from .recipe import default_epochs, default_optimisation
+from .recipe import check_trained, default_epochs, default_optimisation
 
 __all__ = ["TrainingModule", "Windows", "forecast", "quantile_loss", "train"]
 
@@ -209,12 +209,7 @@ def train(
         trainer.fit(TrainingModule(network, lr=lr, weight_decay=weight_decay), loader)
     network.draw_from(None)
     network.cpu().eval()
-    for name, parameter in network.named_parameters():
-        if not parameter.isfinite().all():
-            raise ValueError(
-                f"training diverged: the weights {name!r} are not finite. Lower learning_rate="
-                f"{lr}, or look for extreme values in the data."
-            )
+    check_trained(network, f"Lower learning_rate={lr}, or look for extreme values in the data.")
 
 
 @torch.inference_mode()

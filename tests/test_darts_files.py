@@ -20,6 +20,7 @@ import torch
 
 pytest.importorskip("darts", reason="RimerModel needs the extra 'darts'")
 
+import darts_cases
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import QuantileRegression
 
@@ -28,18 +29,11 @@ from rimer_forecaster.darts_model import _RimerModule
 from rimer_forecaster.saved_files import check_saved_file
 from rimer_forecaster.weights import save_weights
 
-TINY: dict[str, Any] = {
+TINY = {
+    **darts_cases.TINY,
     "input_chunk_length": 12,
     "output_chunk_length": 4,
     "width": 4,
-    "head_size": 4,
-    "n_epochs": 1,
-    "random_state": 0,
-    "pl_trainer_kwargs": {
-        "accelerator": "cpu",
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    },
 }
 
 

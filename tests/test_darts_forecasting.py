@@ -29,38 +29,17 @@ from darts.models import (
     RegressionEnsembleModel,
 )
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+from darts_cases import TINY, TRAINER
+from darts_cases import wave_at_level as wave
 from torchmetrics import MeanAbsoluteError, MetricCollection
 
 from rimer_forecaster import RimerModel
 
-QUIET: dict[str, Any] = {
-    "accelerator": "cpu",
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-}
-TINY: dict[str, Any] = {
-    "input_chunk_length": 24,
-    "output_chunk_length": 6,
-    "width": 8,
-    "head_size": 4,
-    "n_epochs": 1,
-    "random_state": 0,
-    "pl_trainer_kwargs": QUIET,
-}
 CLOSE: dict[str, float] = {"rtol": 1e-4, "atol": 1e-5}  # float32, other shapes of batches
 
 
-def wave(n: int = 120, *, components: int = 1, seed: int = 0, start: int = 0) -> TimeSeries:
-    """Noisy sines of period 12 around 5 with a time index, one phase a component."""
-    noise = np.random.default_rng(seed).normal(size=(n, components))
-    angle = 2 * np.pi * np.arange(start, start + n)[:, None] / 12
-    values = 5 + np.sin(angle + np.arange(components)) + 0.1 * noise
-    index = pd.date_range("2020-01-01", periods=start + n, freq="D")[start:]
-    return TimeSeries.from_times_and_values(index, values.astype(np.float32))
-
-
 def quiet(**arguments: Any) -> dict[str, Any]:
-    return {**TINY, "pl_trainer_kwargs": {**QUIET, **arguments}}
+    return {**TINY, "pl_trainer_kwargs": {**TRAINER, **arguments}}
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +125,7 @@ def test_a_schedule_that_watches_the_validation_loss() -> None:
 
 def test_a_trainer_of_the_user_trains_and_forecasts(tmp_path: Path) -> None:
     def trainer() -> pl.Trainer:
-        return pl.Trainer(max_epochs=2, logger=False, default_root_dir=tmp_path, **QUIET)
+        return pl.Trainer(max_epochs=2, logger=False, default_root_dir=tmp_path, **TRAINER)
 
     model = RimerModel(**TINY)
     model.fit(wave(), trainer=(of_user := trainer()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,23 +22,11 @@ from darts.utils.likelihood_models.torch import (
     QuantileRegression,
     TorchLikelihood,
 )
+from darts_cases import TINY
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.darts_likelihoods import LikelihoodHead
 
-TINY: dict[str, Any] = {
-    "input_chunk_length": 24,
-    "output_chunk_length": 6,
-    "width": 8,
-    "head_size": 4,
-    "n_epochs": 1,
-    "random_state": 0,
-    "pl_trainer_kwargs": {
-        "accelerator": "cpu",
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    },
-}
 EVERY = [
     cls
     for _, cls in inspect.getmembers(likelihoods, inspect.isclass)

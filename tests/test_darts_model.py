@@ -26,38 +26,10 @@ from darts.utils.likelihood_models.torch import (
     QuantileRegression,
 )
 from darts.utils.timeseries_generation import linear_timeseries
+from darts_cases import QUIET, TINY, wave
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.darts_model import _RimerModule
-
-QUIET: dict[str, Any] = {
-    "pl_trainer_kwargs": {
-        "accelerator": "cpu",
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-}
-TINY: dict[str, Any] = {
-    "input_chunk_length": 24,
-    "output_chunk_length": 6,
-    "width": 8,
-    "head_size": 4,
-    "n_epochs": 1,
-    "random_state": 0,
-    **QUIET,
-}
-
-
-def wave(
-    n: int = 160, *, components: int = 1, level: float = 0.0, dtype: Any = np.float32, seed: int = 0
-) -> TimeSeries:
-    """Noisy sines of period 12 with a time index, one phase a component."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(n)[:, None]
-    values = np.sin(2 * np.pi * time / 12 + np.arange(components)) + level
-    values = values + 0.1 * rng.normal(size=values.shape)
-    index = pd.date_range("2020-01-01", periods=n, freq="D")
-    return TimeSeries.from_times_and_values(index, values.astype(dtype))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip("darts", reason="RimerModel needs the extra 'darts'")
 
-from darts import TimeSeries
+import darts_cases
 from darts.metrics import mae
 from darts.utils.likelihood_models.torch import (
     CauchyLikelihood,
@@ -24,37 +24,13 @@ from darts.utils.likelihood_models.torch import (
     QuantileRegression,
     WeibullLikelihood,
 )
+from darts_cases import LEVEL, TRAINER
+from darts_cases import wave_at_level as wave
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.recipe import default_optimisation
 
-QUIET: dict[str, Any] = {
-    "accelerator": "cpu",
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-}
-TINY: dict[str, Any] = {
-    "input_chunk_length": 24,
-    "output_chunk_length": 6,
-    "width": 8,
-    "head_size": 4,
-    "patch_length": 12,
-    "n_epochs": 1,
-    "random_state": 0,
-    "pl_trainer_kwargs": QUIET,
-}
-LEVEL = 5.0  # of the series, whose size it therefore is
-
-
-def wave(
-    n: int = 120, *, components: int = 1, dtype: Any = np.float32, seed: int = 0
-) -> TimeSeries:
-    """Noisy sines of period 12 with a time index, one phase a component."""
-    noise = np.random.default_rng(seed).normal(size=(n, components))
-    angle = 2 * np.pi * np.arange(n)[:, None] / 12
-    values = LEVEL + np.sin(angle + np.arange(components)) + 0.1 * noise
-    index = pd.date_range("2020-01-01", periods=n, freq="D")
-    return TimeSeries.from_times_and_values(index, values.astype(dtype))
+TINY = {**darts_cases.TINY, "patch_length": 12}
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +201,7 @@ def test_optuna_prunes_a_trial_that_falls_behind() -> None:
     def objective(trial: Any) -> float:
         pruning = PyTorchLightningPruningCallback(trial, monitor="val_loss")
         model = RimerModel(
-            **{**TINY, "n_epochs": 4, "pl_trainer_kwargs": {**QUIET, "callbacks": [pruning]}},
+            **{**TINY, "n_epochs": 4, "pl_trainer_kwargs": {**TRAINER, "callbacks": [pruning]}},
             optimizer_kwargs={"lr": trial.suggest_float("lr", 1e-6, 1e-1, log=True)},
         )
         model.fit(wave(), val_series=wave(seed=1))
