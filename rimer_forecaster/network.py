@@ -540,11 +540,13 @@ class RimerNetwork(nn.Module):
         """Raise a ValueError if the state is not one of this network's for such streams."""
         B, C = batch_size, components
         key = (B, C, self.offset.dtype)
-        if key not in self._layouts:  # a state may be megabytes: it is made once
+        layout = self._layouts.get(key)
+        if layout is None:  # a state may be megabytes: it is made once
             static = self.offset.new_zeros(B, C, self.static_covariates)
             fresh = self.init_state(B, C, static if self.static_covariates else None)
-            self._layouts = {key: layout_of(fresh)}
-        check_state(state, self._layouts[key])
+            layout = layout_of(fresh)
+            self._layouts = {key: layout}  # as a whole: other threads may be reading it
+        check_state(state, layout)
 
     def _scaled(
         self, past_target: Tensor, mask: Tensor | None

@@ -6,7 +6,9 @@ B windows, Q quantiles.
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +18,14 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+)
 
 from .network import RimerNetwork
 from .recipe import check_trained, default_epochs, default_optimisation
@@ -116,7 +125,7 @@ def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Tensor
 
 
 class TrainingModule(pl.LightningModule):
-    """Trains a network on windows by the quantile loss; logs ``train_loss``.
+    """Trains a network on windows by the quantile loss; logs ``train_loss`` and ``val_loss``.
 
     Parameters
     ----------
@@ -136,12 +145,19 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        L = self.network.input_chunk_length
-        past, future = batch.target[:, :L], batch.target[:, L:]
-        forecast = self.network(past, future_covariates=batch.covariates)
-        loss = quantile_loss(forecast, future, self.quantiles)
-        self.log("train_loss", loss, prog_bar=True, batch_size=len(past))
+        loss = self._loss(batch)
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch.target))
         return loss + self.network.penalty()
+
+    def validation_step(self, batch: WindowBatch, batch_idx: int) -> None:
+        """Log the loss of a batch that is not trained on."""
+        loss, n = self._loss(batch), len(batch.target)
+        self.log("val_loss", loss, prog_bar=True, batch_size=n, sync_dist=True)
+
+    def _loss(self, batch: WindowBatch) -> Tensor:
+        L = self.network.input_chunk_length
+        forecast = self.network(batch.target[:, :L], future_covariates=batch.covariates)
+        return quantile_loss(forecast, batch.target[:, L:], self.quantiles)
 
     def configure_optimizers(self) -> Any:
         """Return the package's recipe."""
@@ -153,10 +169,26 @@ class TrainingModule(pl.LightningModule):
         )
 
 
+class _KeepBest(pl.Callback):
+    """Remembers the weights of the epoch with the lowest validation loss."""
+
+    def __init__(self) -> None:
+        self.lowest = math.inf
+        self.weights: dict[str, Tensor] | None = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
+        loss = float(trainer.callback_metrics["val_loss"])
+        if loss < self.lowest and not trainer.sanity_checking:
+            self.lowest = loss
+            weights = pl_module.network.state_dict()
+            self.weights = {name: x.detach().clone() for name, x in weights.items()}
+
+
 def train(
     network: RimerNetwork,
     windows: Windows,
     *,
+    validation: Windows | None = None,
     batch_size: int,
     n_epochs: int | None,
     lr: float,
@@ -172,6 +204,8 @@ def train(
         See `TrainingModule`.
     windows
         What to train on.
+    validation
+        What to compute ``val_loss`` on after each epoch; the weights with the lowest one are kept.
     batch_size
         Windows per optimiser step.
     n_epochs
@@ -180,20 +214,23 @@ def train(
         Source of the order of windows and of dropout: the process's own generators stay as they
         are, also when several threads train at once.
     trainer_kwargs
-        Arguments of `pytorch_lightning.Trainer` that override the silent defaults.
+        Arguments of `pytorch_lightning.Trainer` that override the silent defaults. Callbacks are
+        copied: those that count, such as early stopping, begin anew in every training.
 
     Raises
     ------
     ValueError
         If training ends with weights that are not finite.
     """
+    kwargs = dict(trainer_kwargs or {})
+    callbacks = copy.deepcopy(kwargs.pop("callbacks", None) or [])
+    callbacks = [*callbacks] if isinstance(callbacks, (list, tuple)) else [callbacks]
+    best = _KeepBest()
     order = RandomSampler(windows, generator=generator)
-    loader = DataLoader(
-        windows,
-        sampler=BatchSampler(order, batch_size, drop_last=False),
-        batch_size=None,  # the data set itself fetches batches
-        generator=generator,
-    )
+    loaders = [_loader(windows, order, batch_size, generator)]
+    if validation is not None:
+        loaders.append(_loader(validation, SequentialSampler(validation), batch_size, generator))
+        callbacks.append(best)
     options = {
         "max_epochs": n_epochs or default_epochs(len(windows), batch_size),
         "logger": False,
@@ -201,15 +238,31 @@ def train(
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
-        **(trainer_kwargs or {}),
+        "callbacks": callbacks,
+        **kwargs,
     }
     network.draw_from(generator)
+    network.train()  # Lightning leaves it as it is
     with _without_remarks():
         trainer = pl.Trainer(**options)
-        trainer.fit(TrainingModule(network, lr=lr, weight_decay=weight_decay), loader)
+        trainer.fit(TrainingModule(network, lr=lr, weight_decay=weight_decay), *loaders)
     network.draw_from(None)
+    if best.weights is not None:
+        network.load_state_dict(best.weights)
     network.cpu().eval()
     check_trained(network, f"Lower learning_rate={lr}, or look for extreme values in the data.")
+
+
+def _loader(
+    windows: Windows, order: Sampler[int], batch_size: int, generator: torch.Generator
+) -> DataLoader[WindowBatch]:
+    batches = BatchSampler(order, batch_size, drop_last=False)
+    # The data set itself fetches batches.
+    return DataLoader(windows, sampler=batches, batch_size=None, generator=generator)
+
+
+_MOST_VALUES = 2**22
+"""Values of windows that are read at once; bounds memory."""
 
 
 @torch.inference_mode()
@@ -234,6 +287,17 @@ def forecast(
     Tensor
         (B, steps, C, Q).
     """
+    at_once = max(1, _MOST_VALUES // past[0].numel())
+    parts = []
+    for rows in torch.arange(len(past)).split(at_once):
+        known = None if covariates is None else covariates[rows]
+        parts.append(_forecast(network, past[rows], known, steps=steps))
+    return torch.cat(parts)
+
+
+def _forecast(
+    network: RimerNetwork, past: Tensor, covariates: Tensor | None, *, steps: int
+) -> Tensor:
     L, H = network.input_chunk_length, network.output_chunk_length
     outputs = []
     for start in range(0, steps, H):
@@ -254,6 +318,7 @@ def _without_remarks() -> Iterator[None]:
     with warnings.catch_warnings():
         # Worker processes only slow down windows that lie in memory.
         warnings.filterwarnings("ignore", ".*does not have many workers")
+        warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
         # Lightning 2.6 uses a name that torch has deprecated.
         warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
         try:

@@ -17,47 +17,17 @@ import torch
 
 pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
 
+from skbase.lookup import all_objects
 from sktime.datasets import load_airline
-from sktime.forecasting.base import ForecastingHorizon
-from sktime.forecasting.model_evaluation import evaluate
-from sktime.forecasting.model_selection import ForecastingGridSearchCV
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 from sktime.forecasting.naive import NaiveForecaster
 from sktime.performance_metrics.forecasting import MeanAbsoluteError, MeanSquaredError
 from sktime.performance_metrics.forecasting.probabilistic import PinballLoss
-from sktime.split import ExpandingWindowSplitter, SlidingWindowSplitter, temporal_train_test_split
-from sktime.utils.estimator_checks import check_estimator
+from sktime.split import SlidingWindowSplitter, temporal_train_test_split
+from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sktime_cases import TINY, caused, panel, wave, with_gaps
 
 from rimer_forecaster import RimerForecaster
-
-TINY: dict[str, Any] = {
-    "input_chunk_length": 24,
-    "width": 8,
-    "head_size": 4,
-    "n_epochs": 2,
-    "random_state": 0,
-}
-
-
-def wave(n: int = 120, *, columns: int = 1, level: float = 0.0, seed: int = 0) -> pd.DataFrame:
-    """Noisy sines of period 12 by day, one phase a column."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(n)[:, None]
-    values = np.sin(2 * np.pi * time / 12 + np.arange(columns)) + level
-    return pd.DataFrame(
-        values + 0.1 * rng.normal(size=values.shape),
-        index=pd.period_range("2020-01-01", periods=n, freq="D"),
-        columns=[f"y{i}" for i in range(columns)],
-    )
-
-
-def panel(lengths: dict[str, int], **arguments: Any) -> pd.DataFrame:
-    return pd.concat(
-        {
-            name: wave(n, level=100.0 * i, seed=i, **arguments)
-            for i, (name, n) in enumerate(lengths.items())
-        },
-        names=["shop", "day"],
-    )
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +43,27 @@ def fitted(fitted_once: RimerForecaster) -> RimerForecaster:
 # --- contract ---------------------------------------------------------------------------------
 
 
-def test_conforms_to_sktime() -> None:
-    results = check_estimator(RimerForecaster, raise_exceptions=False, verbose=False)
+@pytest.mark.parametrize(
+    ("forecaster", "fewest"),
+    [(RimerForecaster, 1500), (RimerForecaster(n_epochs=1, random_state=0), 400)],
+    ids=["tiny settings", "defaults but for the epochs"],
+)
+def test_conforms_to_sktime(forecaster: Any, fewest: int) -> None:
+    results = check_estimator(forecaster, raise_exceptions=False, verbose=False)
     failed = {name: result for name, result in results.items() if result != "PASSED"}
     assert not failed
-    assert len(results) > 1000
+    assert len(results) > fewest
     assert not RimerForecaster.get_class_tag("tests:skip_by_name")
+
+
+@parametrize_with_checks(RimerForecaster(**TINY, streaming=True), check_varname="check")
+def test_conforms_check_by_check(obj: RimerForecaster, check: str) -> None:
+    check_estimator(obj, tests_to_run=check, raise_exceptions=True, verbose=False)
+
+
+def test_is_found_among_the_forecasters_of_the_package() -> None:
+    found = all_objects(package_name="rimer_forecaster", object_types=BaseForecaster)
+    assert dict(found)["RimerForecaster"] is RimerForecaster
 
 
 def test_darts_is_not_imported() -> None:
@@ -125,22 +110,6 @@ def test_the_direct_steps_are_those_of_fit_unless_given() -> None:
     assert RimerForecaster(**TINY).fit(y).network_.output_chunk_length == 24
     given = RimerForecaster(**TINY, output_chunk_length=5).fit(y, fh=[9])
     assert given.network_.output_chunk_length == 5
-
-
-@pytest.mark.parametrize(
-    "index",
-    [
-        pd.RangeIndex(5, 125),
-        pd.date_range("2020-01-31", periods=120, freq="ME"),
-        pd.date_range("2020-01-01", periods=120, freq="h", tz="Europe/Paris"),
-        pd.period_range("2020-01", periods=120, freq="M"),
-    ],
-    ids=["range", "month ends", "hours with a time zone", "periods"],
-)
-def test_any_regular_index(index: pd.Index) -> None:
-    y = wave().set_axis(index)
-    forecast = RimerForecaster(**TINY).fit(y[:-4], fh=range(1, 5)).predict()
-    pd.testing.assert_index_equal(forecast.index, index[-4:], check_names=False, exact="equiv")
 
 
 def test_forecasts_follow_the_units_of_the_series() -> None:
@@ -192,8 +161,10 @@ def test_intervals_cover_about_what_they_claim() -> None:
 
 def test_distributions_and_pinball_scores(fitted: RimerForecaster) -> None:
     distribution = fitted.predict_proba()
-    np.testing.assert_allclose(distribution.mean(), fitted.predict())
+    np.testing.assert_allclose(distribution.ppf(0.5), fitted.predict())
     quantiles = fitted.predict_quantiles(alpha=[0.1, 0.9])
+    for level in (0.1, 0.9):
+        np.testing.assert_allclose(distribution.ppf(level)["y0"], quantiles["y0", level])
     actual = wave(126).iloc[-6:]
     assert 0 < PinballLoss()(actual, quantiles) < 2
 
@@ -208,14 +179,6 @@ def test_one_quantile_is_enough_to_forecast_but_not_to_interpolate() -> None:
 
 
 # --- exogenous data ---------------------------------------------------------------------------
-
-
-def caused(n: int = 300) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A target that is white noise but for its cause, in units of its own."""
-    rng = np.random.default_rng(0)
-    index = pd.period_range("2020-01-01", periods=n, freq="D")
-    X = pd.DataFrame({"x": 5000 + 300 * rng.normal(size=n)}, index=index)
-    return X.rename(columns={"x": "y"}) * 0.01, X
 
 
 def test_a_cause_known_in_advance_is_used() -> None:
@@ -244,9 +207,23 @@ def test_rows_of_X_that_are_lacking_are_named() -> None:
         ValueError, match=r"X has no row for 20 of 80 time points .* first being 2020-01-01"
     ):
         RimerForecaster(**TINY).fit(y[:80], X=X[20:80], fh=[1])
-    forecaster = RimerForecaster(**TINY).fit(y[:80], X=X[:80], fh=[4])
+    forecaster = RimerForecaster(**TINY).fit(y[:80], X=X[:80], fh=[1, 2, 3, 4])
     with pytest.raises(ValueError, match=r"X has no row for 2 of 28 .* first being 2020-03-21"):
         forecaster.predict(X=X[82:])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_between_the_steps_of_a_horizon_causes_are_missing_values(streaming: bool) -> None:
+    """As evaluate gives them: it passes the rows of the horizon alone."""
+    y, X = caused(100)
+    forecaster = RimerForecaster(**TINY, streaming=streaming).fit(y[:80], X=X[:80], fh=[2, 5])
+    held = X[:85].copy()
+    held.iloc[[80, 82, 83]] = np.nan
+    pd.testing.assert_frame_equal(
+        forecaster.predict(X=X.iloc[[81, 84]]), forecaster.predict(X=held)
+    )
+    with pytest.raises(ValueError, match=r"X has no row for 1 of .* first being 2020-03-25"):
+        forecaster.predict(X=X.iloc[[81, 83]])
 
 
 def test_other_columns_of_X_are_named() -> None:
@@ -374,49 +351,6 @@ def test_a_panel_with_causes() -> None:
         forecaster.predict(X=both[1].loc[["a"]])
 
 
-# --- evaluation and search --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("strategy", ["refit", "update", "no-update_params"])
-def test_evaluate(strategy: str) -> None:
-    cv = ExpandingWindowSplitter(fh=range(1, 7), initial_window=80, step_length=10)
-    results = evaluate(RimerForecaster(**TINY), cv, wave(), strategy=strategy, error_score="raise")
-    assert len(results) == 4
-    assert np.isfinite(results.iloc[:, 0]).all()
-
-
-def test_evaluate_in_threads_gives_the_same_scores_and_leaves_the_process_alone() -> None:
-    cv = ExpandingWindowSplitter(fh=range(1, 7), initial_window=80, step_length=10)
-    process = torch.get_rng_state()
-    scores = [
-        evaluate(
-            RimerForecaster(**TINY),
-            cv,
-            wave(),
-            error_score="raise",
-            backend=backend,
-            backend_params=parameters,
-        )["test_MeanAbsolutePercentageError"]
-        for backend, parameters in ((None, None), ("threading", {"n_jobs": 4}))
-    ]
-    np.testing.assert_array_equal(*scores)
-    assert torch.equal(torch.get_rng_state(), process)
-
-
-def test_grid_search_over_layer_strings() -> None:
-    cv = ExpandingWindowSplitter(fh=range(1, 7), initial_window=80, step_length=20)
-    search = ForecastingGridSearchCV(
-        RimerForecaster(**TINY),
-        cv,
-        {"layers": [None, "rwkv7*1", "rwkv7*2"], "learning_rate": [1e-3, 1e-2]},
-        error_score="raise",
-    )
-    search.fit(wave(), fh=range(1, 7))
-    assert search.best_params_["layers"] in (None, "rwkv7*1", "rwkv7*2")
-    assert len(search.cv_results_) == 6
-    assert len(search.predict()) == 6
-
-
 # --- life of a forecaster ---------------------------------------------------------------------
 
 
@@ -496,10 +430,6 @@ def test_trainer_arguments_reach_the_trainer() -> None:
 
 
 # --- missing values ---------------------------------------------------------------------------
-
-
-def with_gaps(y: pd.DataFrame, share: float = 0.1, seed: int = 0) -> pd.DataFrame:
-    return y.mask(np.random.default_rng(seed).random(y.shape) < share)
 
 
 def test_gaps_are_masked_and_cost_little() -> None:
@@ -590,15 +520,6 @@ def test_a_series_too_short_is_named() -> None:
         RimerForecaster(**TINY).fit(panel({"a": 30, "b": 1}), fh=[1])
 
 
-@pytest.mark.parametrize("fh", [0, [0], -2, [-1, 1]])
-def test_a_horizon_that_is_not_ahead_is_named(fh: Any, fitted: RimerForecaster) -> None:
-    message = "reaches back to what was observed.*all steps must be at least 1"
-    with pytest.raises(ValueError, match=message):
-        fitted.predict(fh=fh)
-    with pytest.raises(ValueError, match=message):
-        RimerForecaster(**TINY).fit(wave(), fh=fh)
-
-
 def test_an_empty_horizon_is_named() -> None:
     with pytest.raises(ValueError, match="`fh` must not be empty"):
         RimerForecaster(**TINY).fit(wave(), fh=[])
@@ -619,7 +540,9 @@ def test_other_columns_of_y_are_named(fitted: RimerForecaster) -> None:
         ({"layers": "rwvk7"}, "unknown layer 'rwvk7'"),
         ({"width": 10}, "width=10 is not a multiple of head_size=4"),
         ({"batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),
-        ({"n_epochs": 0}, "n_epochs=0 must be a whole number of at least 1"),
+        ({"n_epochs": 0}, "n_epochs=0 trains nothing, and there are no pretrained weights"),
+        ({"n_epochs": -1}, "n_epochs=-1 must be a whole number of at least 1"),
+        ({"validation_fraction": 1.0}, "validation_fraction=1.0 must be a share between 0 and 1"),
         (
             {"quantiles": (0.1, 0.9)},
             r"quantiles=\(0\.1, 0\.9\) must be .* with 0\.5 among them|0\.5 among",
@@ -632,97 +555,3 @@ def test_other_columns_of_y_are_named(fitted: RimerForecaster) -> None:
 def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RimerForecaster(**{**TINY, **arguments}).fit(wave(), fh=[1])
-
-
-# --- streams ----------------------------------------------------------------------------------
-
-
-def streaming(y: pd.DataFrame, **arguments: Any) -> RimerForecaster:
-    forecaster = RimerForecaster(**{**TINY, "streaming": True, **arguments})
-    return forecaster.fit(y, fh=range(1, 7))
-
-
-def assert_forecasts_equal(one: RimerForecaster, other: RimerForecaster, **given: Any) -> None:
-    pd.testing.assert_frame_equal(one.predict(**given), other.predict(**given), rtol=0, atol=1e-5)
-
-
-def test_an_updated_stream_forecasts_as_if_it_had_read_everything_at_once() -> None:
-    y = wave(200)
-    parts, whole = streaming(y[:120]), streaming(y[:120])
-    for start, end in ((120, 121), (121, 150), (140, 200)):  # the last one overlaps
-        parts.update(y[start:end], update_params=False)
-    whole._observe((), y, None)  # the same weights over the whole history
-    whole._context[()] = (y[-30:], None)
-    whole._set_cutoff_from_y(y)
-    assert_forecasts_equal(parts, whole)
-    assert int(parts._states[()]["steps"]) == 200
-
-
-def test_a_stream_remembers_what_a_window_has_forgotten() -> None:
-    y = wave(200)
-    forecaster = streaming(y[:150])
-    window = deepcopy(forecaster)
-    window.streaming = False
-    assert np.abs(forecaster.predict() - window.predict()).to_numpy().max() > 1e-6
-
-
-def test_streams_of_a_panel_are_each_updated_from_their_own_end() -> None:
-    y = panel({"a": 100, "b": 80})
-    forecaster = streaming(y)
-    more = wave(90, level=100.0, seed=1)[80:]
-    new = pd.concat({"b": more}, names=["shop", "day"])
-    forecaster.update(new, update_params=False)
-    steps = {key[0]: int(state["steps"]) for key, state in forecaster._states.items()}
-    assert steps == {"a": 100, "b": 90}
-    ends = forecaster.predict().reset_index().groupby("shop")["day"].max()
-    assert ends["a"] - y.loc["a"].index[-1] == ends["b"] - more.index[-1]
-
-
-def test_a_stream_reads_X_up_to_the_end_of_the_horizon() -> None:
-    y, X = wave(120), wave(140, columns=2, seed=5)
-    forecaster = RimerForecaster(**TINY, streaming=True).fit(y[:110], X=X[:110], fh=range(1, 7))
-    forecaster.update(y[110:], X=X[110:120], update_params=False)
-    forecast = forecaster.predict(X=X[120:126])
-    changed = forecaster.predict(X=-X[120:126])
-    assert np.abs(forecast - changed).to_numpy().max() > 0
-    with pytest.raises(ValueError, match="X has no row for 2 of 6 time points"):
-        forecaster.predict(X=X[120:124])
-
-
-def test_training_on_begins_the_state_anew() -> None:
-    y = wave(200)
-    forecaster = streaming(y[:120])
-    forecaster.update(y[120:], update_params=True)
-    assert int(forecaster._states[()]["steps"]) < 200
-    assert forecaster.predict().notna().all(axis=None)
-
-
-def test_a_stream_is_copied_pickled_and_evaluated() -> None:
-    y = wave(150)
-    forecaster = streaming(y)
-    again = pickle.loads(pickle.dumps(deepcopy(forecaster)))
-    assert_forecasts_equal(again, forecaster)
-    cv = ExpandingWindowSplitter(fh=range(1, 7), initial_window=100, step_length=10)
-    for strategy in ("update", "no-update_params"):
-        results = evaluate(
-            RimerForecaster(**TINY, streaming=True), cv, y, strategy=strategy, error_score="raise"
-        )
-        assert results.filter(like="test_").notna().all(axis=None)
-    splitter = ExpandingWindowSplitter(fh=range(1, 7), initial_window=1)
-    y_pred = streaming(y[:100]).update_predict(y[100:], cv=splitter, update_params=False)
-    assert len(y_pred)
-
-
-def test_a_state_from_static_covariates_is_refused() -> None:
-    with pytest.raises(ValueError, match="initial_state='static' needs static covariates"):
-        RimerForecaster(**TINY, initial_state="static").fit(wave(), fh=[1])
-
-
-def test_training_heeds_what_the_layers_want_added_to_the_loss() -> None:
-    weights = [
-        RimerForecaster(**TINY, layers=f"equilibrium(rwkv7; penalty={penalty})")
-        .fit(wave(), fh=[1])
-        .network_.reader.head.weight
-        for penalty in (0, 1000)
-    ]
-    assert not torch.equal(*weights)

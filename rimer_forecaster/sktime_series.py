@@ -1,0 +1,207 @@
+"""Series, panels and hierarchies as sktime gives them, on a regular grid of time points."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import torch
+from pandas.api.types import is_numeric_dtype
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+__all__ = [
+    "Instances",
+    "Key",
+    "as_scaled",
+    "check_grid",
+    "check_observed",
+    "check_values",
+    "freq_of",
+    "instances",
+    "name_of",
+    "on_grid",
+    "rows",
+]
+
+Key: TypeAlias = tuple[Hashable, ...]
+"""Place of a series in a panel or hierarchy; () for a single series."""
+
+Instances: TypeAlias = dict[Key, pd.DataFrame]
+
+
+def instances(data: pd.DataFrame | None) -> Instances:
+    """Split a panel or hierarchy into its series, in order of appearance."""
+    if data is None:
+        return {}
+    if not isinstance(data.index, pd.MultiIndex):
+        return {(): data}
+    levels: list[Hashable] = list(range(data.index.nlevels - 1))
+    return {
+        key if isinstance(key, tuple) else (key,): one.droplevel(levels)
+        for key, one in data.groupby(level=levels, sort=False)
+    }
+
+
+def name_of(key: Key) -> str:
+    """Name a series in a message; a single one needs no name."""
+    return f" of series {key}" if key else ""
+
+
+def rows(
+    X: pd.DataFrame | None, labels: pd.Index, key: Key, *, needed: pd.Index | None = None
+) -> pd.DataFrame:
+    """Select rows of X by label.
+
+    Parameters
+    ----------
+    X
+        A single series.
+    labels
+        Of all rows.
+    key
+        Whose they are, for the message.
+    needed
+        Those that X must have, all by default; others may be absent, and are missing values.
+
+    Raises
+    ------
+    ValueError
+        If some of those needed are absent.
+    """
+    needed = labels if needed is None else needed
+    absent = needed if X is None else needed.difference(X.index)
+    if X is None or len(absent):
+        raise ValueError(
+            f"X{name_of(key)} has no row for {len(absent)} of {len(needed)} time points that the "
+            f"forecast or the training needs, the first being {absent[0]}. X must cover the time "
+            "points of y and of the horizon."
+        )
+    return X.reindex(labels)
+
+
+# --- time points ------------------------------------------------------------------------------
+
+
+def check_grid(series: Instances) -> None:
+    """Raise a ValueError that names the first time point which does not follow on the one before.
+
+    The step of dates is that of the index or the one that pandas infers, and 1 for numbers: sktime
+    counts horizons in them.
+    """
+    checked = None
+    for key, one in series.items():
+        index = one.index
+        if checked is not None and index.equals(checked):
+            continue
+        checked = index
+        if isinstance(index, pd.DatetimeIndex):
+            if len(index) < 3 or freq_of(index) is not None:
+                continue
+            steps = index[1:] - index[:-1]
+            usual = pd.Series(steps).mode()[0]
+            days = usual / pd.Timedelta(days=1)
+            freq = "D" if days == 1 else pd.tseries.frequencies.to_offset(usual).freqstr
+            odd = int(np.argmax(steps != usual))
+            raise ValueError(
+                f"the time points of y{name_of(key)} are not evenly spaced: most are {usual} "
+                f"apart, but {index[odd]} is followed by {index[odd + 1]}. Put them on a grid, for "
+                f"example by asfreq({freq!r}) or resample: time points without a value may stay "
+                "missing, they are masked."
+            )
+        ordinals = index.asi8 if isinstance(index, pd.PeriodIndex) else index.to_numpy()
+        odd_ones = np.flatnonzero(np.diff(ordinals) != 1)
+        if len(odd_ones):
+            odd = int(odd_ones[0])
+            raise ValueError(
+                f"the time points of y{name_of(key)} are not consecutive: {index[odd]} is followed "
+                f"by {index[odd + 1]}. Add the time points between, with NaN where nothing was "
+                "observed: missing values are masked. Or number the time points by 0, 1, 2 and so "
+                "on."
+            )
+
+
+def freq_of(index: pd.Index) -> Any:
+    """Step of dates, as the index says or as pandas infers; None where there is none."""
+    freq = getattr(index, "freq", None)
+    if freq is None and isinstance(index, pd.DatetimeIndex) and len(index) > 2:
+        freq = pd.infer_freq(index)
+    return freq
+
+
+def on_grid(frame: pd.DataFrame, freq: Any) -> pd.DataFrame:
+    """Add the time points between the first and the last that are absent, as missing values.
+
+    Parameters
+    ----------
+    frame
+        A single series.
+    freq
+        Step of dates; not read for periods and numbers.
+
+    Raises
+    ------
+    ValueError
+        If a time point lies beside the grid.
+    """
+    index = frame.index
+    if len(index) < 2:
+        return frame
+    first, last = index[0], index[-1]
+    if isinstance(index, pd.PeriodIndex):
+        grid: pd.Index = pd.period_range(first, last)
+    elif isinstance(index, pd.DatetimeIndex):
+        if freq is None:
+            return frame
+        grid = pd.date_range(first, last, freq=freq)
+    else:
+        grid = pd.RangeIndex(first, last + 1)
+    if len(grid) == len(index):
+        return frame
+    beside = index.difference(grid)
+    if len(beside) and isinstance(index, pd.DatetimeIndex) and freq_of(index) is not None:
+        return frame  # month ends that were all business days, say
+    if len(beside):
+        raise ValueError(
+            f"{beside[0]} is not on the grid of the time points that the forecaster was fitted "
+            f"with, whose step is {getattr(freq, 'freqstr', freq)}. Give time points of that grid."
+        )
+    return frame.reindex(grid)
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def as_scaled(scaler: StandardScaler, frame: pd.DataFrame) -> Tensor:
+    """Standardised values, (n, columns)."""
+    return torch.from_numpy(scaler.transform(frame.to_numpy()).astype(np.float32))
+
+
+def check_values(name: str, data: Any) -> None:
+    """Raise a ValueError that names the first infinite value of a pandas object."""
+    frame = data.to_frame() if isinstance(data, pd.Series) else data
+    if not isinstance(frame, pd.DataFrame) or not all(map(is_numeric_dtype, frame.dtypes)):
+        return  # sktime converts other containers, and says so where it cannot
+    values = frame.to_numpy(dtype=float, na_value=np.nan)
+    unusable = np.abs(values) >= np.sqrt(np.finfo(float).max)  # they are squared; False for NaN
+    if unusable.any():
+        row, column = np.argwhere(unusable)[0]
+        raise ValueError(
+            f"{name} has {unusable.sum()} infinite or overlarge values, the first in column "
+            f"{frame.columns[column]!r} at {frame.index[row]}: {values[row, column]}. Correct "
+            "them, or mark them as missing by NaN."
+        )
+
+
+def check_observed(
+    name: str, frame: pd.DataFrame, *, remedy: str = "Leave it out, or give values."
+) -> None:
+    """Raise a ValueError that names the first column in which nothing was observed."""
+    empty = frame.columns[frame.isna().all()]
+    if len(empty):
+        raise ValueError(
+            f"{name} has no value in column {empty[0]!r} from {frame.index[0]} to "
+            f"{frame.index[-1]}. {remedy}"
+        )
