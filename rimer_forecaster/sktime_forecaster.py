@@ -14,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sktime.datatypes import get_cutoff, update_data
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 from torch import Tensor
 from torch.nn import functional as F
 
 from .network import RimerNetwork
-from .network_arguments import check_network_arguments, check_sizes
+from .network_arguments import check_sizes
 from .pretrained import Pretrained
 from .quantile_curve import interpolated
 from .recipe import LEARNING_RATE, WEIGHT_DECAY
@@ -31,8 +30,10 @@ from .sktime_series import (
     check_grid,
     check_observed,
     check_values,
+    cutoff_of,
     freq_of,
     instances,
+    joined,
     name_of,
     on_grid,
     rows,
@@ -286,7 +287,7 @@ class RimerForecaster(BaseForecaster):
         if horizon is None:
             ahead = 0 if fh is None else int(max(fh.to_relative(self.cutoff)))
             horizon = ahead if ahead >= 1 else 24
-        self._check_parameters(horizon, prior)
+        self._check_parameters(prior)
         series, covariates, scaling = self._prepare(y, X, prior)
         network = RimerNetwork(
             self.input_chunk_length,
@@ -456,15 +457,15 @@ class RimerForecaster(BaseForecaster):
         for key, new in instances(y).items():
             past, past_X = self._context.get(key, (None, None))
             # The present may also move back, and new windows may overlap what is known.
-            joined = update_data(past, new).loc[: new.index[-1]]
-            series[key] = one = on_grid(joined, self._freq)
+            observed = joined(past, new).loc[: new.index[-1]]
+            series[key] = one = on_grid(observed, self._freq)
             if key not in self._scaling.of_y:
                 check_observed(f"y{name_of(key)}", one)
                 self._scaling.of_y[key] = StandardScaler().fit(one.to_numpy())
                 self._begins[key] = one.index[0]
             if self._scaling.of_X is not None:
-                known_X = update_data(past_X, given.get(key))
-                covariates[key] = rows(known_X, one.index, key, needed=joined.index)
+                known_X = joined(past_X, given.get(key))
+                covariates[key] = rows(known_X, one.index, key, needed=observed.index)
             known = 0 if past is None else int((one.index <= past.index[-1]).sum())
             if past is not None and np.array_equal(
                 one.iloc[:known], past.iloc[-known:], equal_nan=True
@@ -548,8 +549,12 @@ class RimerForecaster(BaseForecaster):
     ) -> tuple[pd.Index, NDArray[np.float64]]:
         """Forecast all series: the index, and quantiles (rows, C, Q) in the units of y."""
         given = self._instances_of_X(X)
-        cutoffs = {key: get_cutoff(y, return_index=True) for key, (y, _) in self._context.items()}
-        ahead = {key: fh.to_relative(cutoff).to_numpy() for key, cutoff in cutoffs.items()}
+        cutoffs = {key: cutoff_of(y.index, self._freq) for key, (y, _) in self._context.items()}
+        # Once for all series that end together: sktime takes a millisecond for each.
+        ends = {cutoff[0]: cutoff for cutoff in cutoffs.values()}
+        steps_from = {end: fh.to_relative(cutoff).to_numpy() for end, cutoff in ends.items()}
+        labels_from = {end: fh.to_absolute_index(cutoff) for end, cutoff in ends.items()}
+        ahead = {key: steps_from[cutoff[0]] for key, cutoff in cutoffs.items()}
         most = int(max(steps.max() for steps in ahead.values()))
         coming: Mapping[Key, Tensor] = {}
         if most >= 1:
@@ -566,7 +571,7 @@ class RimerForecaster(BaseForecaster):
                 parts.append(coming[key][steps[later] - 1])
             own = torch.cat(parts).double().numpy()  # a horizon is in ascending order
             values.append(own * scaler.scale_[:, None] + scaler.mean_[:, None])
-            indices.append(fh.to_absolute_index(cutoff))
+            indices.append(labels_from[cutoff[0]])
         if len(self._level_names) == 1:
             return indices[0], values[0]
         tuples = [
@@ -592,7 +597,7 @@ class RimerForecaster(BaseForecaster):
             if self._scaling.of_X is not None:
                 coming, needed = _labels(cutoffs[key], ahead[key])
                 own = rows(
-                    update_data(covariates, given.get(key)),
+                    joined(covariates, given.get(key)),
                     window.index.append(coming),
                     key,
                     needed=window.index.append(needed),
@@ -649,17 +654,8 @@ class RimerForecaster(BaseForecaster):
 
     # --- checks -------------------------------------------------------------------------------
 
-    def _check_parameters(self, output_chunk_length: Any, prior: Pretrained | None) -> None:
-        check_network_arguments(
-            input_chunk_length=self.input_chunk_length,
-            output_chunk_length=output_chunk_length,
-            layers=self.layers,
-            width=self.width,
-            head_size=self.head_size,
-            patch_length=self.patch_length,
-            dropout=self.dropout,
-            initial_state=self.initial_state,
-        )
+    def _check_parameters(self, prior: Pretrained | None) -> None:
+        """Check what the network does not check itself."""
         check_sizes(batch_size=self.batch_size)
         if self.n_epochs == 0 and prior is None:
             raise ValueError(
@@ -712,10 +708,12 @@ class RimerForecaster(BaseForecaster):
     # --- copies -------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a file holds: no training data but the end of each series."""
+        """Return what a file holds: weights on the CPU, and of the series only their ends."""
         state = dict(super().__getstate__())
         if "_history" in state:
             state["_history"] = {}
+        if "network_" in state:
+            state["network_"] = copy.deepcopy(self.network_).cpu()
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RimerForecaster:

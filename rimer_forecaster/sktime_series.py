@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from pandas.api.types import is_numeric_dtype
 from sklearn.preprocessing import StandardScaler
+from sktime.datatypes import update_data
 from torch import Tensor
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "check_grid",
     "check_observed",
     "check_values",
+    "cutoff_of",
     "freq_of",
     "instances",
+    "joined",
     "name_of",
     "on_grid",
     "rows",
@@ -80,6 +83,26 @@ def rows(
             "points of y and of the horizon."
         )
     return X.reindex(labels)
+
+
+def joined(past: pd.DataFrame | None, new: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Rows of both, the new values where both have a row and the new one is not missing."""
+    if past is None or new is None or not len(past) or not len(new):
+        return new if past is None or not len(past) else past
+    if new.index[0] > past.index[-1]:  # a tenth of the time
+        return pd.concat([past, new])
+    return update_data(past, new)
+
+
+def cutoff_of(index: pd.Index, freq: Any) -> pd.Index:
+    """Return the last time point, with the step of dates."""
+    last = index[-1:]
+    if isinstance(last, pd.DatetimeIndex) and last.freq is None:
+        try:
+            last.freq = freq
+        except ValueError:  # month ends turned out to be those of business days, say
+            last.freq = freq_of(index)
+    return last
 
 
 # --- time points ------------------------------------------------------------------------------
@@ -162,7 +185,7 @@ def on_grid(frame: pd.DataFrame, freq: Any) -> pd.DataFrame:
         return frame
     beside = index.difference(grid)
     if len(beside) and isinstance(index, pd.DatetimeIndex) and freq_of(index) is not None:
-        return frame  # month ends that were all business days, say
+        return frame  # month ends turned out to be those of business days, say
     if len(beside):
         raise ValueError(
             f"{beside[0]} is not on the grid of the time points that the forecaster was fitted "
@@ -176,7 +199,9 @@ def on_grid(frame: pd.DataFrame, freq: Any) -> pd.DataFrame:
 
 def as_scaled(scaler: StandardScaler, frame: pd.DataFrame) -> Tensor:
     """Standardised values, (n, columns)."""
-    return torch.from_numpy(scaler.transform(frame.to_numpy()).astype(np.float32))
+    # As scaler.transform does, whose checks take longer than the forecast of a series in a panel.
+    values = (frame.to_numpy(dtype=float) - scaler.mean_) / scaler.scale_
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def check_values(name: str, data: Any) -> None:
@@ -199,7 +224,7 @@ def check_observed(
     name: str, frame: pd.DataFrame, *, remedy: str = "Leave it out, or give values."
 ) -> None:
     """Raise a ValueError that names the first column in which nothing was observed."""
-    empty = frame.columns[frame.isna().all()]
+    empty = frame.columns[np.isnan(frame.to_numpy(dtype=float)).all(0)]
     if len(empty):
         raise ValueError(
             f"{name} has no value in column {empty[0]!r} from {frame.index[0]} to "

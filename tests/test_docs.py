@@ -11,7 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-MODULES = ["network", "darts_model", "darts_stream", "diagnostics", "sktime_forecaster"]
+MODULES = [
+    "network",
+    "darts_model",
+    "darts_stream",
+    "diagnostics",
+    "sktime_forecaster",
+    "skpro_distribution",
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from importlib.util import find_spec
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +29,9 @@ from sktime.split import SlidingWindowSplitter, temporal_train_test_split
 from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sktime_cases import TINY, caused, panel, wave, with_gaps
 
+import rimer_forecaster
 from rimer_forecaster import RimerForecaster
+from rimer_forecaster.layers import leaves
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +66,23 @@ def test_conforms_check_by_check(obj: RimerForecaster, check: str) -> None:
 
 
 def test_is_found_among_the_forecasters_of_the_package() -> None:
-    found = all_objects(package_name="rimer_forecaster", object_types=BaseForecaster)
-    assert dict(found)["RimerForecaster"] is RimerForecaster
+    """Without darts too: the look-up imports whatever it is not told to leave out."""
+    folder = pathlib.Path(rimer_forecaster.__file__).parent
+    of_darts = tuple(path.stem for path in folder.glob("darts_*.py"))
+    for ignored in ((), of_darts) if find_spec("darts") else (of_darts,):
+        found = all_objects(
+            package_name="rimer_forecaster",
+            object_types=BaseForecaster,
+            modules_to_ignore=ignored,
+        )
+        assert dict(found)["RimerForecaster"] is RimerForecaster
 
 
 def test_darts_is_not_imported() -> None:
     code = """
 import sys
 from rimer_forecaster import RimerForecaster
+from rimer_forecaster.layers import leaves
 from sktime.datasets import load_airline
 RimerForecaster(input_chunk_length=12, n_epochs=1).fit(load_airline(), fh=[1]).predict()
 assert "darts" not in sys.modules
@@ -368,6 +381,29 @@ def test_ten_fits_are_bit_equal_and_another_seed_differs() -> None:
     assert not np.allclose(fit(1), first)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_threads_that_predict_at_once_do_not_race(streaming: bool) -> None:
+    """Each with a horizon and a number of series of its own."""
+    y = panel({"a": 60, "b": 60, "c": 75})
+    settings = {**TINY, "streaming": streaming, "output_chunk_length": 4}
+    shared = RimerForecaster(**settings).fit(y)
+    horizons = [list(range(1, 2 + i % 9)) for i in range(200)]
+    expected = {len(fh): shared._predict(ForecastingHorizon(fh), None) for fh in horizons}
+    with ThreadPoolExecutor(8) as pool:
+        # Within sktime's predict, which writes the horizon to the forecaster.
+        found = pool.map(lambda fh: shared._predict(ForecastingHorizon(fh), None), horizons)
+        for fh, forecast in zip(horizons, found, strict=True):
+            pd.testing.assert_frame_equal(forecast, expected[len(fh)], rtol=1e-4)
+
+
+def test_what_was_trained_on_another_device_is_kept_on_the_cpu() -> None:
+    """A file of a machine with a GPU loads on one without: torch's pickles name their device."""
+    forecaster = RimerForecaster(**TINY, streaming=True).fit(wave(), fh=[1])
+    kept = [*forecaster.network_.state_dict().values()]
+    kept += [leaf for _, state in forecaster._streams._batches for _, leaf in leaves(state)]
+    assert {x.device.type for x in kept} == {"cpu"}
+
+
 def test_without_a_seed_fits_differ() -> None:
     forecasts = [
         RimerForecaster(**{**TINY, "random_state": None}).fit(wave(), fh=[1]).predict().iloc[0, 0]
@@ -386,6 +422,13 @@ def test_clone_keeps_the_arguments_and_nothing_else(fitted: RimerForecaster) -> 
 @pytest.mark.parametrize("copy", [deepcopy, lambda f: pickle.loads(pickle.dumps(f))])
 def test_copies_forecast_the_same(copy: Any, fitted: RimerForecaster) -> None:
     pd.testing.assert_frame_equal(copy(fitted).predict(), fitted.predict())
+
+
+def test_joblib_files(fitted: RimerForecaster, tmp_path: pathlib.Path) -> None:
+    joblib.dump(fitted, tmp_path / "forecaster.joblib")
+    pd.testing.assert_frame_equal(
+        joblib.load(tmp_path / "forecaster.joblib").predict(), fitted.predict()
+    )
 
 
 def test_save_and_load_in_a_fresh_process(fitted: RimerForecaster, tmp_path: pathlib.Path) -> None:

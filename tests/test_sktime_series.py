@@ -127,6 +127,15 @@ def test_causes_of_time_that_passed_need_not_be_known() -> None:
     assert forecaster.predict(X=later).notna().all(axis=None)
 
 
+def test_what_pandas_took_for_month_ends_may_turn_out_to_be_business_months() -> None:
+    index = without_freq(pd.date_range("2020-06-30", periods=20, freq="BME"))
+    assert pd.infer_freq(index[:4]) == "ME"
+    y = wave(20).set_axis(index)
+    forecaster = RimerForecaster(**TINY).fit(y[:4], fh=[1])
+    forecaster.update(y[4:12], update_params=False)
+    assert forecaster.predict().index[0] == index[12]
+
+
 def test_a_time_point_beside_the_grid_is_named() -> None:
     y = wave(60).set_axis(DAYS[:60])
     forecaster = RimerForecaster(**TINY).fit(y, fh=[1])
