@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import pandas as pd
@@ -85,6 +85,10 @@ def rows(
     return X.reindex(labels)
 
 
+@overload
+def joined(past: pd.DataFrame | None, new: pd.DataFrame) -> pd.DataFrame: ...
+@overload
+def joined(past: pd.DataFrame | None, new: pd.DataFrame | None) -> pd.DataFrame | None: ...
 def joined(past: pd.DataFrame | None, new: pd.DataFrame | None) -> pd.DataFrame | None:
     """Rows of both, the new values where both have a row and the new one is not missing."""
     if past is None or new is None or not len(past) or not len(new):
@@ -97,12 +101,12 @@ def joined(past: pd.DataFrame | None, new: pd.DataFrame | None) -> pd.DataFrame 
 def cutoff_of(index: pd.Index, freq: Any) -> pd.Index:
     """Return the last time point, with the step of dates."""
     last = index[-1:]
-    if isinstance(last, pd.DatetimeIndex) and last.freq is None:
-        try:
-            last.freq = freq
-        except ValueError:  # month ends turned out to be those of business days, say
-            last.freq = freq_of(index)
-    return last
+    if not isinstance(last, pd.DatetimeIndex) or last.freq is not None:
+        return last
+    try:
+        return pd.DatetimeIndex(last, freq=freq)
+    except ValueError:  # month ends turned out to be those of business days, say
+        return pd.DatetimeIndex(last, freq=freq_of(index))
 
 
 # --- time points ------------------------------------------------------------------------------
