@@ -1,0 +1,71 @@
+"""python -m rimer_forecaster.benchmark: compare models on a CSV file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from .comparison import DEFAULT, compare
+from .contenders import NAMES
+from .task import make_task, read_csv
+
+
+def main() -> None:
+    """Read the command line, compare, print the table and write it with the plots."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rimer_forecaster.benchmark",
+        description="Compare forecasting models on a CSV file with a time column.",
+        epilog=f"Models: {', '.join(NAMES)}, or a layer string such as rwkv7*2.",
+    )
+    parser.add_argument("csv", type=Path, help="file with a time column, the others are components")
+    parser.add_argument("--horizon", type=int, required=True, help="steps to forecast")
+    parser.add_argument("--look-back", type=int, help="steps to forecast from")
+    parser.add_argument("--time-col", help="name of the time column, by default the first")
+    parser.add_argument("--models", nargs="+", default=list(DEFAULT), metavar="MODEL")
+    parser.add_argument("--season", type=int, help="period in steps, for seasonal naive and MASE")
+    parser.add_argument(
+        "--split", type=float, nargs=3, default=(0.6, 0.2, 0.2), metavar=("TRAIN", "VAL", "TEST")
+    )
+    parser.add_argument("--stride", type=int, default=1, help="steps between two forecasts")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seconds", type=float, help="of training, at most, for each model")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--quantiles", type=float, nargs="+")
+    parser.add_argument("--threads", type=int, help="of torch")
+    parser.add_argument("--output", type=Path, default=Path("comparison"), help="folder")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    try:
+        task = make_task(
+            read_csv(arguments.csv, arguments.time_col),
+            arguments.horizon,
+            look_back=arguments.look_back,
+            split=arguments.split,
+            season=arguments.season,
+            stride=arguments.stride,
+            name=arguments.csv.name.partition(".")[0],
+        )
+        comparison = compare(
+            task,
+            models=arguments.models,
+            seeds=arguments.seeds,
+            epochs=arguments.epochs,
+            seconds=arguments.seconds,
+            batch_size=arguments.batch_size,
+            quantiles=arguments.quantiles,
+            results=arguments.output / "runs",
+        )
+    except (OSError, ValueError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+    comparison.save(arguments.output)
+    print(comparison.to_markdown())
+    print(f"wrote {arguments.output}: table.csv, table.md, runs.csv and three plots")
+
+
+if __name__ == "__main__":
+    main()

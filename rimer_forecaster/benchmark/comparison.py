@@ -1,0 +1,256 @@
+"""compare(): models beside each other on one series, as a table and plots."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import darts
+import numpy as np
+import pandas as pd
+import torch
+from darts import TimeSeries
+from sktime.forecasting.base import BaseForecaster
+from tqdm.auto import tqdm
+
+import rimer_forecaster
+
+from .contenders import ALWAYS, Budget, check_model, z_scored
+from .runs import Run, stored
+from .task import Task, make_task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Comparison", "compare"]
+
+DEFAULT = ("rwkv7", "gru", "transformer", "dlinear")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes
+    ----------
+    task, budget
+        What was compared, and what each model was given.
+    table
+        A row a model: means over seeds, and the standard deviation of MSE and MAE over them.
+    runs
+        A row a model and seed.
+    remarks
+        What a reader has to know: no MAPE and why, test targets in their own input.
+    by_step
+        Mean absolute error of each step of the horizon, z-scored; a column a model, mean over
+        seeds.
+    shown
+        Some forecasts of the first component by the first seed, z-scored: model to (forecasts, H).
+    """
+
+    task: Task
+    budget: Budget
+    table: pd.DataFrame
+    runs: pd.DataFrame
+    remarks: tuple[str, ...]
+    by_step: pd.DataFrame
+    shown: Mapping[str, np.ndarray]
+
+    def to_markdown(self) -> str:
+        """Return the table, the remarks and how they were made, as a page."""
+        task, budget = self.task, self.budget
+        n, seeds = len(task.series), self.runs["seed"].nunique()
+        units = "its own units" if task.series.n_components == 1 else "z-scored units"
+        what = (
+            f"{n} time points, {task.series.n_components} components; trained on the first "
+            f"{task.train_end}, stopped early by the next {task.validation_end - task.train_end}, "
+            f"tested on the last {n - task.validation_end} in order of time: {len(task.origins)} "
+            f"forecasts of {task.horizon} steps from {task.look_back} each. Errors are in {units}. "
+            f"At most {budget.epochs} epochs of batches of {budget.batch_size}, patience "
+            f"{budget.patience}, {seeds} seed{'s' * (seeds > 1)} (means; std is over seeds)."
+        )
+        versions = (
+            f"rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, torch "
+            f"{torch.__version__}, Python {platform.python_version()}; {torch.get_num_threads()} "
+            f"threads of {os.cpu_count()} {platform.machine()} cores."
+        )
+        remarks = "".join(f"\n- {remark}" for remark in self.remarks)
+        columns = list(self.table.columns)
+        lines = ["| model | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
+        for name, row in self.table.iterrows():
+            lines.append(f"| {name} | " + " | ".join(_shown(c, row[c]) for c in columns) + " |")
+        return f"# {task.name}\n\n{what}\n\n" + "\n".join(lines) + f"\n{remarks}\n\n{versions}\n"
+
+    def plot_forecasts(self) -> Figure:
+        """Draw some forecasts of the test part over what came, first component."""
+        from . import plots
+
+        values = z_scored(self.task).values(copy=False)[:, 0]
+        return plots.forecasts(self.task, values, self.shown)
+
+    def plot_errors_by_step(self) -> Figure:
+        """Draw the mean absolute error over the steps of the horizon."""
+        from . import plots
+
+        return plots.errors_by_step(self.by_step)
+
+    def plot_cost(self) -> Figure:
+        """Draw errors over seconds of training."""
+        from . import plots
+
+        return plots.cost(self.table)
+
+    def save(self, folder: str | Path) -> None:
+        """Write table.csv, runs.csv, table.md and three plots into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.table.to_csv(folder / "table.csv", float_format="%.6g")
+        self.runs.to_csv(folder / "runs.csv", index=False, float_format="%.6g")
+        (folder / "table.md").write_text(self.to_markdown(), encoding="utf-8")
+        for name, figure in (
+            ("forecasts", self.plot_forecasts()),
+            ("errors_by_step", self.plot_errors_by_step()),
+            ("cost", self.plot_cost()),
+        ):
+            figure.savefig(folder / f"{name}.png", dpi=110)
+
+
+def compare(
+    series: TimeSeries | pd.DataFrame | pd.Series | Task,
+    horizon: int | None = None,
+    *,
+    models: Sequence[str] | Mapping[str, str | BaseForecaster] = DEFAULT,
+    seeds: int = 1,
+    epochs: int = 10,
+    seconds: float | None = None,
+    batch_size: int = 32,
+    patience: int = 3,
+    quantiles: Sequence[float] | None = None,
+    results: str | Path | None = None,
+    isolated: bool = True,
+    progress: bool = True,
+    **task: Any,
+) -> Comparison:
+    """Train models with the same windows and budget, and test them on what comes after.
+
+    The series is split in order of time and z-scored by its training part; every window of the
+    test part is forecast. Last value, seasonal naive and the linear skip of `RimerModel` alone
+    (``"rlinear"``) are rows of every table.
+
+    Parameters
+    ----------
+    series
+        A darts series, a pandas object, or a task of `make_task`.
+    horizon
+        Steps to forecast; none if `series` is a task.
+    models
+        Names (`rimer_forecaster.benchmark.contenders.NAMES`), layer strings such as ``"rwkv7*2"``,
+        or a mapping of labels to these and to forecasters of sktime.
+    seeds
+        Number of seeds; naive rows have none.
+    epochs, seconds, batch_size, patience, quantiles
+        See `Budget`.
+    results
+        Folder in which results of single runs are kept: a comparison that was interrupted goes on
+        from there.
+    isolated
+        Whether each run has a process of its own. Without, peaks of memory are those of everything
+        so far.
+    progress
+        Whether to show a bar.
+    **task
+        Further arguments of `make_task`, if `series` is none.
+
+    Raises
+    ------
+    ValueError
+        If the time points are out of order, a part is too short, or a model is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from darts import TimeSeries
+    >>> from rimer_forecaster.benchmark import compare
+    >>> series = TimeSeries.from_values(np.sin(np.arange(300) / 5))
+    >>> found = compare(series, 6, look_back=24, models=["rwkv7"], epochs=1, isolated=False,
+    ...                 progress=False, season=31)
+    >>> list(found.table.index)
+    ['rwkv7', 'rlinear', 'seasonal naive', 'last value']
+    """
+    if not isinstance(series, Task):
+        if horizon is None:
+            raise ValueError("horizon is missing: give the number of steps to forecast.")
+        series = make_task(series, horizon, **task)
+    named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
+    for model in named.values():
+        check_model(model)
+    named |= {name: name for name in reversed(ALWAYS) if name not in named}
+    budget = Budget(
+        epochs=epochs,
+        seconds=seconds,
+        batch_size=batch_size,
+        patience=patience,
+        quantiles=None if quantiles is None else tuple(quantiles),
+    )
+    if budget.quantiles is not None and 0.5 not in budget.quantiles:
+        raise ValueError(f"quantiles={quantiles!r} must hold 0.5: errors are those of the median.")
+    runs = [
+        Run(label, model, series, budget, seed)
+        for label, model in named.items()
+        for seed in range(1 if model in ALWAYS[:2] else seeds)
+    ]
+    folder, found = None if results is None else Path(results), []
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for run in tqdm(runs, disable=not progress, unit="run"):
+        found.append(stored(run, folder, isolated=isolated))
+    return _gathered(series, budget, runs, found)
+
+
+def _gathered(
+    task: Task, budget: Budget, runs: Sequence[Run], found: Sequence[dict[str, Any]]
+) -> Comparison:
+    hidden = ("mape_remark", "by_step", "shown")
+    rows = pd.DataFrame(
+        [
+            {"model": run.label, "seed": run.seed}
+            | {name: value for name, value in result.items() if name not in hidden}
+            for run, result in zip(runs, found, strict=True)
+        ]
+    )
+    grouped = rows.drop(columns="seed").groupby("model", sort=False)
+    table = grouped.mean()
+    for name in ("MSE", "MAE"):
+        table.insert(list(table).index(name) + 1, f"{name} std", grouped[name].std())
+    table = table.dropna(axis=1, how="all")
+    table["parameters"] = table["parameters"].astype(int)
+    remarks = [*task.remarks()]
+    remark = next((result["mape_remark"] for result in found if result["mape_remark"]), None)
+    if remark:
+        remarks.insert(0, remark)
+    steps = {
+        label: np.mean(
+            [r["by_step"] for run, r in zip(runs, found, strict=True) if run.label == label], axis=0
+        )
+        for label in dict.fromkeys(run.label for run in runs)
+    }
+    by_step = pd.DataFrame(steps, index=pd.RangeIndex(1, task.horizon + 1, name="step"))
+    shown = {
+        run.label: np.array(result["shown"])
+        for run, result in zip(runs, found, strict=True)
+        if run.seed == 0
+    }
+    return Comparison(task, budget, table, rows, tuple(remarks), by_step, shown)
+
+
+def _shown(column: str, value: float) -> str:
+    if pd.isna(value):
+        return ""
+    if column == "parameters":
+        return f"{value:,.0f}"
+    coarse = column in ("fit, s", "predict, ms", "peak memory, MiB")
+    return f"{value:.3g}" if coarse else f"{value:.4f}"

@@ -1,0 +1,332 @@
+"""The models that can be compared, by name, all with the same windows and budget.
+
+Letters: B forecasts, H horizon, C components, Q quantiles or 1.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from darts import TimeSeries
+from darts.models import (
+    BlockRNNModel,
+    DLinearModel,
+    NLinearModel,
+    RNNModel,
+    TiDEModel,
+    TransformerModel,
+    TSMixerModel,
+)
+from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
+from darts.utils.likelihood_models.torch import QuantileRegression
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import EarlyStopping
+from sktime.forecasting.base import BaseForecaster
+
+from ..darts_model import RimerModel
+from ..layers import check_layers
+from .task import Task
+
+__all__ = ["ALWAYS", "NAMES", "Budget", "Contender", "make_contender"]
+
+Array = NDArray[np.float64]
+
+ALWAYS = ("last value", "seasonal naive", "rlinear")
+"""Rows that no table is without; the last is the linear skip of `RimerModel` alone."""
+
+TIMER = "attention*12"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every model that is trained gets.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training windows, at most.
+    seconds
+        Of training, at most; None for no limit.
+    batch_size
+        Windows per optimiser step.
+    learning_rate
+        Of all models but Rimer's, whose recipe is its own; AdamW. Rimer's is 1e-3.
+    patience
+        Epochs without a lower validation loss after which training stops; the weights of the lowest
+        one are used.
+    quantiles
+        Probabilities to forecast, 0.5 among them; None for point forecasts by the absolute error.
+    """
+
+    epochs: int = 10
+    seconds: float | None = None
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    patience: int = 3
+    quantiles: tuple[float, ...] | None = None
+
+
+class Contender(Protocol):
+    """What a model has to do; values are z-scored by the training part."""
+
+    def fit(self) -> None:
+        """Train on the training part, with the validation part to stop early."""
+
+    def forecast(self, origins: NDArray[np.int64]) -> Array:
+        """Forecast the horizons that begin at these steps, (B, H, C, Q)."""
+
+    def parameters(self) -> int:
+        """Return the number of weights."""
+
+
+class Naive:
+    """Repeats the last value, or the last season."""
+
+    def __init__(self, task: Task, budget: Budget, seed: int, *, season: int) -> None:
+        self.values = z_scored(task).values(copy=False).astype(float)
+        self.filled = pd.DataFrame(self.values).ffill().to_numpy()
+        steps = np.arange(1, task.horizon + 1)
+        self.back = steps - season * np.ceil(steps / season).astype(int)
+
+    def fit(self) -> None:
+        """Nothing to learn."""
+
+    def forecast(self, origins: NDArray[np.int64]) -> Array:
+        """See `Contender`."""
+        return self.filled[origins[:, None] - 1 + self.back][..., None]
+
+    def parameters(self) -> int:
+        """None."""
+        return 0
+
+
+class Darts:
+    """A torch model of darts."""
+
+    def __init__(
+        self,
+        task: Task,
+        budget: Budget,
+        seed: int,
+        *,
+        make: Callable[..., TorchForecastingModel],
+        theirs: bool = True,
+    ) -> None:
+        self.task, self.budget = task, budget
+        self.series, self.covariates = z_scored(task), task.future_covariates
+        if theirs:  # they cannot read missing values
+            filled = pd.DataFrame(self.series.values(copy=False)).ffill().bfill()
+            self.series = self.series.with_values(filled.to_numpy())
+        self.folder = tempfile.TemporaryDirectory(prefix="rimer-benchmark-")
+        options: dict[str, Any] = {
+            "output_chunk_length": task.horizon,
+            "batch_size": budget.batch_size,
+            "n_epochs": budget.epochs,
+            "random_state": seed,
+            "save_checkpoints": True,
+            "model_name": "model",
+            "work_dir": self.folder.name,
+            "force_reset": True,
+            "pl_trainer_kwargs": {
+                "accelerator": "auto",
+                "logger": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "callbacks": [EarlyStopping("val_loss", patience=budget.patience)],
+                **({} if budget.seconds is None else {"max_time": _clock(budget.seconds)}),
+            },
+        }
+        if budget.quantiles is None:
+            options["loss_fn"] = torch.nn.L1Loss()
+        else:
+            options["likelihood"] = QuantileRegression(list(budget.quantiles))
+        if theirs:
+            options["optimizer_cls"] = torch.optim.AdamW
+            options["optimizer_kwargs"] = {"lr": budget.learning_rate}
+        self.model = make(task.look_back, **options)
+
+    def fit(self) -> None:
+        """See `Contender`."""
+        task = self.task
+        validation = self.series[task.train_end - task.look_back : task.validation_end]
+        known = {}
+        if self.covariates is not None and self.model.supports_future_covariates:
+            known = {"future_covariates": self.covariates, "val_future_covariates": self.covariates}
+        self.model.fit(self.series[: task.train_end], val_series=validation, **known)
+        kind = type(self.model)
+        best = kind.load_from_checkpoint("model", self.folder.name, best=True)
+        best.trainer_params = self.model.trainer_params
+        self.model = best
+
+    def forecast(self, origins: NDArray[np.int64]) -> Array:
+        """See `Contender`."""
+        task, quantiles = self.task, self.budget.quantiles
+        first, last = int(origins[0]), int(origins[-1])
+        known = {}
+        if self.covariates is not None and self.model.supports_future_covariates:
+            known = {"future_covariates": self.covariates}
+        forecasts = self.model.historical_forecasts(
+            self.series[first - task.look_back : last + task.horizon],
+            start=task.look_back,
+            start_format="position",
+            forecast_horizon=task.horizon,
+            stride=task.stride,
+            retrain=False,
+            last_points_only=False,
+            predict_likelihood_parameters=quantiles is not None,
+            verbose=False,
+            **known,
+        )
+        values = np.stack([one.values(copy=False) for one in forecasts]).astype(float)
+        return values.reshape(*values.shape[:2], self.series.n_components, -1)
+
+    def parameters(self) -> int:
+        """See `Contender`."""
+        return sum(weights.numel() for weights in self.model.model.parameters())
+
+
+class Sktime:
+    """A forecaster of sktime.
+
+    One with a network keeps its weights, and is updated for every forecast. Any other is fitted
+    again for each, as its users do.
+    """
+
+    def __init__(
+        self, task: Task, budget: Budget, seed: int, *, forecaster: BaseForecaster
+    ) -> None:
+        self.task, self.quantiles = task, budget.quantiles
+        self.frame = z_scored(task).to_dataframe().astype(float)
+        self.forecaster = forecaster.clone()
+        self.known = None
+        if task.future_covariates is not None:
+            self.known = task.future_covariates.to_dataframe().loc[self.frame.index]
+        if "random_state" in forecaster.get_params():
+            self.forecaster.set_params(random_state=seed)
+        self.end = 0
+
+    def fit(self) -> None:
+        """See `Contender`; there is no validation part."""
+        self._read(self.task.train_end)
+
+    def forecast(self, origins: NDArray[np.int64]) -> Array:
+        """See `Contender`."""
+        forecasts = []
+        for origin in origins:
+            self._read(int(origin))
+            if self.quantiles is None:
+                one = self.forecaster.predict(X=self.known).to_numpy()[..., None]
+            else:
+                alpha = list(self.quantiles)
+                one = self.forecaster.predict_quantiles(X=self.known, alpha=alpha).to_numpy()
+            forecasts.append(one.reshape(self.task.horizon, self.frame.shape[1], -1))
+        return np.stack(forecasts)
+
+    def parameters(self) -> int:
+        """See `Contender`; 0 where there is no network."""
+        network = self._network()
+        return 0 if network is None else sum(one.numel() for one in network.parameters())
+
+    def _network(self) -> torch.nn.Module | None:
+        network = getattr(self.forecaster, "network_", getattr(self.forecaster, "network", None))
+        return network if isinstance(network, torch.nn.Module) else None
+
+    def _read(self, end: int) -> None:
+        """Bring the forecaster to the time before a step."""
+        known = None if self.known is None else self.known.iloc[:end]
+        if self._network() is not None:
+            if end > self.end:
+                new = slice(self.end, end)
+                X = None if known is None else known.iloc[new]
+                self.forecaster.update(self.frame.iloc[new], X=X, update_params=False)
+        else:
+            fh = range(1, self.task.horizon + 1)
+            self.forecaster.fit(self.frame.iloc[:end], X=known, fh=fh)
+        self.end = end
+
+
+def _rimer(layers: str | None) -> Callable[..., Contender]:
+    return partial(Darts, make=partial(RimerModel, layers=layers), theirs=False)
+
+
+def _theirs(make: Callable[..., TorchForecastingModel], **options: Any) -> Callable[..., Contender]:
+    return partial(Darts, make=partial(make, **options))
+
+
+def _rnn(look_back: int, *, output_chunk_length: int, cell: str, **options: Any) -> RNNModel:
+    """Darts' recursive model, which is trained on as many steps as it is to forecast."""
+    length = look_back + output_chunk_length
+    return RNNModel(look_back, model=cell, hidden_dim=64, training_length=length, **options)
+
+
+_NORMALISED = {"use_reversible_instance_norm": True}
+"""As Rimer does; without it these models fail where the level moves."""
+
+_TABLE: dict[str, Callable[..., Contender]] = {
+    "rlinear": _rimer(None),
+    "timer": _rimer(TIMER),
+    "transformer": _theirs(TransformerModel, **_NORMALISED),
+    "lstm": _theirs(BlockRNNModel, model="LSTM", hidden_dim=64, **_NORMALISED),
+    "gru": _theirs(BlockRNNModel, model="GRU", hidden_dim=64, **_NORMALISED),
+    "rnn-lstm": _theirs(_rnn, cell="LSTM", **_NORMALISED),
+    "rnn-gru": _theirs(_rnn, cell="GRU", **_NORMALISED),
+    "dlinear": _theirs(DLinearModel),
+    "nlinear": _theirs(NLinearModel),
+    "tide": _theirs(TiDEModel, **_NORMALISED),
+    "tsmixer": _theirs(TSMixerModel, **_NORMALISED),
+}
+
+NAMES = ("last value", "seasonal naive", *_TABLE)
+"""Names that stand for models; anything else is read as a layer string."""
+
+
+def make_contender(model: str | BaseForecaster, task: Task, budget: Budget, seed: int) -> Contender:
+    """Return a model by name, by layer string, or around a forecaster of sktime.
+
+    Raises
+    ------
+    ValueError
+        If the name is neither a known one nor a layer string.
+    """
+    if isinstance(model, BaseForecaster):
+        return Sktime(task, budget, seed, forecaster=model)
+    if model == "last value":
+        return Naive(task, budget, seed, season=1)
+    if model == "seasonal naive":
+        return Naive(task, budget, seed, season=task.season)
+    if model in _TABLE:
+        return _TABLE[model](task, budget, seed)
+    check_model(model)
+    return _rimer(model)(task, budget, seed)
+
+
+def check_model(model: str | BaseForecaster) -> None:
+    """Raise the ValueError of `make_contender` before anything is trained."""
+    if isinstance(model, BaseForecaster) or model in NAMES:
+        return
+    try:
+        check_layers(model, width=32, head_size=16)
+    except ValueError as error:
+        raise ValueError(
+            f"{model!r} is neither a model ({', '.join(NAMES)}) nor a layer string: {error}"
+        ) from error
+
+
+def z_scored(task: Task) -> TimeSeries:
+    """Return the target in units of its training part."""
+    mean, deviation = task.scale()
+    return task.series.with_values(
+        ((task.series.all_values() - mean[:, None]) / deviation[:, None]).astype(np.float32)
+    )
+
+
+def _clock(seconds: float) -> dict[str, float]:
+    return {"seconds": math.ceil(seconds)}

@@ -1,0 +1,272 @@
+"""compare(): what it refuses, what it measures, and that all models are asked the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("darts", reason="the benchmark needs the extra 'darts'")
+pytest.importorskip("sktime", reason="the benchmark needs the extra 'sktime'")
+
+from darts import TimeSeries
+from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+from sktime.forecasting.naive import NaiveForecaster
+
+from rimer_forecaster import RimerForecaster
+from rimer_forecaster.benchmark import compare, make_task, read_csv
+from rimer_forecaster.benchmark.contenders import ALWAYS, NAMES, Budget, make_contender
+from rimer_forecaster.benchmark.scores import Scores
+
+QUICK: dict[str, Any] = {"epochs": 1, "isolated": False, "progress": False}
+
+
+def frame(n: int = 240, columns: int = 1, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    values = 20 + np.sin(2 * np.pi * np.arange(n)[:, None] / 12 + np.arange(columns))
+    return pd.DataFrame(
+        values + 0.1 * rng.normal(size=values.shape),
+        index=pd.date_range("2020-01-01", periods=n, freq="D", name="day"),
+        columns=[f"y{i}" for i in range(columns)],
+    )
+
+
+# --- the task ---------------------------------------------------------------------------------
+
+
+def test_rows_out_of_order_are_refused_and_named(tmp_path: Path) -> None:
+    shuffled = frame().sample(frac=1, random_state=0)
+    with pytest.raises(ValueError, match=r"not in order of time: row \d+, .* is followed by an"):
+        compare(shuffled, 6, **QUICK)
+    twice = frame().iloc[[*range(50), 49, *range(50, 200)]]
+    with pytest.raises(ValueError, match="row 49, 2020-02-19 00:00:00, appears twice"):
+        make_task(twice, 6)
+    shuffled.to_csv(tmp_path / "shuffled.csv")
+    with pytest.raises(ValueError, match="not in order of time"):
+        read_csv(tmp_path / "shuffled.csv")
+
+
+def test_a_series_is_split_in_order_of_time() -> None:
+    task = make_task(frame(200), 5, look_back=10, split=(0.5, 0.25, 0.25))
+    assert (task.train_end, task.validation_end) == (100, 150)
+    assert task.origins.tolist() == list(range(150, 196))
+    assert task.season == 7
+    mean, deviation = task.scale()
+    known = frame(200).to_numpy()[:100]
+    np.testing.assert_allclose(mean, known.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(deviation, known.std(0), rtol=1e-4)
+    steps = make_task(frame(200), 5, look_back=10, split=(100, 40, 30))
+    assert len(steps.series) == 170
+    with pytest.raises(ValueError, match="the validation part has 4 steps, but needs at least 5"):
+        make_task(frame(200), 5, look_back=10, split=(100, 4, 30))
+
+
+def test_test_targets_in_their_own_input_are_said() -> None:
+    copied = frame()
+    copied["ahead"] = copied["y0"].shift(-8).bfill().ffill()  # y0 eight days before it comes
+    remarks = make_task(copied, 6, look_back=24).remarks()
+    assert any("test values of 'y0' are those of 'ahead' 8 steps before" in one for one in remarks)
+    series = TimeSeries.from_dataframe(frame())
+    task = make_task(series, 6, look_back=24, future_covariates=series)
+    assert any("are those of the future covariate 'y0'" in one for one in task.remarks())
+    assert not make_task(frame(columns=3), 6, look_back=24).remarks()
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+def test_errors_are_those_of_scikit_learn_however_they_are_added_up() -> None:
+    rng = np.random.default_rng(0)
+    actual, forecast = rng.normal(size=(30, 5, 3)), rng.normal(size=(30, 5, 3, 1))
+    actual[3, 2, 1] = np.nan
+    mean, deviation, naive = np.array([90.0, 80, 70]), np.array([1.0, 2, 3]), np.array([0.5, 1, 2])
+    scores = Scores(mean, deviation, naive, None)
+    for block in (slice(0, 7), slice(7, 30)):
+        scores.add(actual[block], forecast[block])
+    table, known = scores.table(), ~np.isnan(actual)
+    a, f = actual[known], forecast[..., 0][known]
+    assert table["MSE"] == pytest.approx(mean_squared_error(a, f))
+    assert table["MAE"] == pytest.approx(mean_absolute_error(a, f))
+    by_component = [
+        (r2_score(a, f), mean_absolute_error(a, f))
+        for a, f in (
+            (actual[..., c][known[..., c]], forecast[..., c, 0][known[..., c]]) for c in range(3)
+        )
+    ]
+    assert table["R2"] == pytest.approx(np.mean([r2 for r2, _ in by_component]))
+    expected = np.mean([mae for _, mae in by_component] / naive)
+    assert table["MASE"] == pytest.approx(expected)
+    own = (actual * deviation + mean)[known]
+    assert table["MAPE, %"] == pytest.approx(
+        100 * np.mean(np.abs((f - a) * np.broadcast_to(deviation, actual.shape)[known] / own))
+    )
+    np.testing.assert_allclose(
+        scores.by_step(), [np.nanmean(np.abs(actual - forecast[..., 0])[:, h]) for h in range(5)]
+    )
+
+
+def test_mape_is_withheld_near_zero() -> None:
+    data = frame() - 20
+    found = compare(data, 6, look_back=24, models=[], **QUICK)
+    assert "MAPE, %" not in found.table
+    assert "MAPE is not to be trusted here" in found.remarks[0]
+    assert "MAPE is not to be trusted here" in found.to_markdown()
+
+
+def test_quantiles_of_a_normal_distribution_cover_what_they_should() -> None:
+    rng = np.random.default_rng(0)
+    actual, levels = rng.normal(size=(4000, 2, 1)), (0.1, 0.5, 0.9)
+    forecast = np.broadcast_to([-1.2816, 0.0, 1.2816], (4000, 2, 1, 3))
+    scores = Scores(np.zeros(1), np.ones(1), np.ones(1), levels)
+    scores.add(actual, forecast)
+    assert scores.table()["coverage"] == pytest.approx(0.8, abs=0.01)
+    losses = [
+        np.maximum(q * (actual - x), (q - 1) * (actual - x)).mean()
+        for q, x in zip(levels, forecast[0, 0, 0], strict=True)
+    ]
+    assert scores.table()["WQL"] == pytest.approx(2 * np.mean(losses) / np.abs(actual).mean())
+
+
+# --- models -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*NAMES, "rwkv7*2", "(rwkv7, attention(window=2))"])
+def test_every_name_forecasts_the_same_windows(name: str) -> None:
+    task = make_task(frame(120, columns=2), 3, look_back=12, stride=5)
+    contender = make_contender(name, task, Budget(epochs=1, batch_size=64), 0)
+    contender.fit()
+    forecast = contender.forecast(task.origins)
+    assert forecast.shape == (len(task.origins), 3, 2, 1)
+    assert np.isfinite(forecast).all()
+    one = contender.forecast(task.origins[-1:])
+    np.testing.assert_allclose(one[0], forecast[-1], rtol=1e-3, atol=1e-3)
+    assert (contender.parameters() > 0) == (name not in ALWAYS[:2])
+
+
+@pytest.mark.parametrize("name", ["rwkv7", "gru", "dlinear", "seasonal naive"])
+def test_missing_values_are_left_out_of_errors_and_spoil_no_model(name: str) -> None:
+    data = frame(160, columns=2)
+    data = data.mask(np.random.default_rng(1).random(data.shape) < 0.1)
+    found = compare(data, 3, look_back=12, models=[name], **QUICK)
+    assert np.isfinite(found.table[["MSE", "MAE", "MASE", "R2"]]).all(axis=None)
+
+
+@pytest.mark.parametrize("name", ["rwkv7", "gru", "rlinear"])
+def test_no_forecast_looks_ahead(name: str) -> None:
+    forecasts = []
+    for change in (0.0, 1e3):
+        data = frame(120)
+        data.iloc[110:] += change
+        task = make_task(data, 3, look_back=12)
+        contender = make_contender(name, task, Budget(epochs=1), 0)
+        contender.fit()
+        forecasts.append(contender.forecast(task.origins[task.origins <= 110]))
+    np.testing.assert_array_equal(*forecasts)
+
+
+def test_naive_rows_are_what_they_say() -> None:
+    data = frame(120)
+    task = make_task(data, 9, look_back=12, season=7)
+    z = (data.to_numpy() - task.scale()[0]) / task.scale()[1]
+    at = int(task.origins[0])
+    last = make_contender("last value", task, Budget(), 0).forecast(task.origins)
+    np.testing.assert_allclose(last[0, :, 0, 0], z[at - 1, 0], rtol=1e-5)
+    seasonal = make_contender("seasonal naive", task, Budget(), 0).forecast(task.origins)
+    expected = z[[*range(at - 7, at), at - 7, at - 6], 0]
+    np.testing.assert_allclose(seasonal[0, :, 0, 0], expected, rtol=1e-4)
+
+
+def test_forecasters_of_sktime_are_updated_or_fitted_again() -> None:
+    data = frame(120)
+    task = make_task(data, 3, look_back=12, season=7, stride=4)
+    naive = make_contender(NaiveForecaster(sp=7), task, Budget(), 0)
+    naive.fit()
+    expected = make_contender("seasonal naive", task, Budget(), 0).forecast(task.origins)
+    np.testing.assert_allclose(naive.forecast(task.origins), expected, rtol=1e-4)
+    mean = make_contender(NaiveForecaster(strategy="mean"), task, Budget(), 0)
+    mean.fit()
+    z = (data.to_numpy()[:, 0] - task.scale()[0]) / task.scale()[1]
+    last = mean.forecast(task.origins)[-1, :, 0, 0]
+    np.testing.assert_allclose(last, z[: task.origins[-1]].mean(), atol=1e-5)
+
+
+def test_an_unknown_model_is_named_before_anything_is_trained() -> None:
+    with pytest.raises(ValueError, match=r"'lstn' is neither a model .* nor a layer string"):
+        compare(frame(), 6, models=["lstn"], **QUICK)
+
+
+# --- compare ----------------------------------------------------------------------------------
+
+
+def test_a_comparison_has_its_rows_its_columns_and_its_files(tmp_path: Path) -> None:
+    found = compare(
+        frame(),
+        6,
+        look_back=24,
+        models={"ours": "rwkv7", "in sktime": RimerForecaster(24, n_epochs=1)},
+        quantiles=(0.1, 0.5, 0.9),
+        seeds=2,
+        stride=3,
+        results=tmp_path / "runs",
+        **QUICK,
+    )
+    assert list(found.table.index) == [
+        "ours",
+        "in sktime",
+        "rlinear",
+        "seasonal naive",
+        "last value",
+    ]
+    assert found.runs.groupby("model")["seed"].count()["ours"] == 2
+    assert {"MSE std", "WQL", "coverage", "parameters", "fit, s"} <= set(found.table.columns)
+    best = found.runs.set_index("model").loc["ours", "MAE"]
+    assert found.table.loc["ours", "MAE"] == pytest.approx(best.mean())
+    assert found.by_step.shape == (6, 5)
+    found.save(tmp_path)
+    for name in (
+        "table.csv",
+        "table.md",
+        "runs.csv",
+        "forecasts.png",
+        "errors_by_step.png",
+        "cost.png",
+    ):
+        assert (tmp_path / name).stat().st_size > 100, name
+
+
+def test_an_interrupted_comparison_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: dict[str, Any] = {**QUICK, "look_back": 24, "results": tmp_path}
+    first = compare(frame(), 6, models=["dlinear"], **settings)
+    from rimer_forecaster.benchmark import runs
+
+    measured = []
+    original = runs.measure
+    monkeypatch.setattr(runs, "measure", lambda run: measured.append(run.label) or original(run))
+    again = compare(frame(), 6, models=["dlinear", "nlinear"], **settings)
+    assert measured == ["nlinear"]
+    pd.testing.assert_series_equal(again.table.loc["dlinear"], first.table.loc["dlinear"])
+    compare(frame(seed=1), 6, models=[], **settings)
+    assert len(measured) == 4, "other data are other runs"
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    """In processes of their own, which is where peaks of memory come from."""
+    frame(150, columns=2).to_csv(tmp_path / "days.csv")
+    command = [sys.executable, "-m", "rimer_forecaster.benchmark", tmp_path / "days.csv"]
+    options = ["--horizon", "4", "--look-back", "16", "--models", "dlinear", "--epochs", "1"]
+    where = ["--output", tmp_path / "out"]
+    done = subprocess.run([*command, *options, *where], capture_output=True, text=True, check=True)
+    assert "| dlinear |" in done.stdout
+    table = pd.read_csv(tmp_path / "out" / "table.csv", index_col=0)
+    assert list(table.index) == ["dlinear", "rlinear", "seasonal naive", "last value"]
+    if sys.platform != "win32":
+        assert table.loc["dlinear", "peak memory, MiB"] > 0
+    wrong = subprocess.run([*command, "--horizon", "400", *where], capture_output=True, text=True)
+    assert wrong.returncode
+    assert "the training part has 90 steps, but needs at least" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
