@@ -4,11 +4,11 @@
 
 Chronological splits, the scaler fitted on the training part, every test window, every channel,
 none dropped; the mean of the seeds. A task is a data set, a look-back and a horizon:
-ETTh1-96-720 forecasts 720 steps from 96. ETT is split at 12, 16 and 20 months, exchange and weather
-at 70, 80 and 100 %. Weather's sentinel -9999 is a missing value, its duplicate row is dropped and its
-gap is missing; darts' models, which cannot read missing values, get the last one before. Every run
-is kept in the folder `runs` of the output, so that a long protocol resumes where it stopped. Writes
-protocol-NAME.csv, a page and plots for each task.
+ETTh1-96-720 forecasts 720 steps from 96. ETT is split at 12, 16 and 20 months, exchange and
+weather at 70, 80 and 100 %. Weather's sentinel -9999 is a missing value, its duplicate row is
+dropped and its gap is missing; darts' models, which cannot read missing values, get the last one
+before. Every run is kept in the folder `runs` of the output, so that a long protocol resumes where
+it stopped. Writes protocol-NAME.csv, a page and plots for each task.
 """
 
 from __future__ import annotations
