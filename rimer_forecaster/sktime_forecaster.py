@@ -464,7 +464,7 @@ class RimerForecaster(BaseForecaster):
                 self._scaling.of_y[key] = StandardScaler().fit(one.to_numpy())
                 self._begins[key] = one.index[0]
             if self._scaling.of_X is not None:
-                known_X = joined(past_X, given.get(key))
+                known_X = joined(past_X, given[key]) if key in given else past_X
                 covariates[key] = rows(known_X, one.index, key, needed=observed.index)
             known = 0 if past is None else int((one.index <= past.index[-1]).sum())
             if past is not None and np.array_equal(
@@ -597,7 +597,7 @@ class RimerForecaster(BaseForecaster):
             if self._scaling.of_X is not None:
                 coming, needed = _labels(cutoffs[key], ahead[key])
                 own = rows(
-                    joined(covariates, given.get(key)),
+                    joined(covariates, given[key]) if key in given else covariates,
                     window.index.append(coming),
                     key,
                     needed=window.index.append(needed),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -85,15 +85,11 @@ def rows(
     return X.reindex(labels)
 
 
-@overload
-def joined(past: pd.DataFrame | None, new: pd.DataFrame) -> pd.DataFrame: ...
-@overload
-def joined(past: pd.DataFrame | None, new: pd.DataFrame | None) -> pd.DataFrame | None: ...
-def joined(past: pd.DataFrame | None, new: pd.DataFrame | None) -> pd.DataFrame | None:
+def joined(past: pd.DataFrame | None, new: pd.DataFrame) -> pd.DataFrame:
     """Rows of both, the new values where both have a row and the new one is not missing."""
-    if past is None or new is None or not len(past) or not len(new):
-        return new if past is None or not len(past) else past
-    if new.index[0] > past.index[-1]:  # a tenth of the time
+    if past is None or not len(past):
+        return new
+    if len(new) and new.index[0] > past.index[-1]:  # a tenth of the time
         return pd.concat([past, new])
     return update_data(past, new)
 
