@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -115,6 +117,31 @@ def test_the_wheel_is_pure_python_and_whole(wheel: Path) -> None:
         "rimer_forecaster",
         f"rimer_forecaster-{rimer_forecaster.__version__}.dist-info",
     }
+    installed = {Path(name) for name in names if name.startswith("rimer_forecaster/")}
+    assert {path.suffix or path.name for path in installed} == {".py", ".typed"}
+
+
+def test_the_sdist_holds_what_its_tests_read(tmp_path: Path) -> None:
+    leftovers = shutil.ignore_patterns("build", "dist", "*.egg-info", ".git", ".*_cache", ".venv")
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=leftovers)
+    code = f"import setuptools.build_meta as b; b.build_sdist({str(tmp_path)!r})"
+    built = python(code, cwd=source)
+    assert built.returncode == 0, built.stderr
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for folder in ("tests", "docs", "examples"):
+        files = {path for path in (ROOT / folder).rglob("*") if path.is_file()}
+        expected = {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
+        assert expected <= names
+    assert {"CHANGELOG.md", "CITATION.cff", "LICENSE", "SECURITY.md", ".ci/run"} <= names
+    assert not any(name.endswith(".pyc") for name in names)
+
+
+def test_every_dependency_of_a_user_has_a_floor() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    users = (project["dependencies"], *(extras[x] for x in ("darts", "sktime", "triton", "onnx")))
+    assert [name for group in users for name in group if ">=" not in name] == []
 
 
 def test_an_installed_wheel_gives_no_package_called_kernels(wheel: Path, tmp_path: Path) -> None:
