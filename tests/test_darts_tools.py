@@ -66,6 +66,7 @@ def exported(model: RimerModel, path: Path, **options: Any) -> Any:
         ("rwkv7*2", 2, 6, np.float64),
         ("rwkv7, attention(window=2)", 2, 15, np.float32),
         ("rwkv7, attention(window=2)", 2, 15, np.float64),
+        ("gru, lstm", 1, 6, np.float32),
     ],
 )
 def test_an_exported_model_forecasts_what_predict_does(

@@ -8,6 +8,7 @@ from .equilibrium import Equilibrium, NotConverged
 from .fixed_point import SolverReport, solve_fixed_point
 from .initial_state import InitialState
 from .protocol import LayerPosition, Mixer, State, from_leaves, leaves
+from .recurrent import Recurrent
 from .registry import LAYERS, build_layers, check_layers
 from .rwkv7 import RWKV7TimeMix
 
@@ -26,6 +27,7 @@ __all__ = [
     "NotConverged",
     "RWKV7TimeMix",
     "RandomModule",
+    "Recurrent",
     "SolverReport",
     "Stack",
     "State",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 
@@ -15,6 +16,7 @@ from .channel_mix import ChannelMix, FeedForward, LinearChannelMix
 from .equilibrium import Equilibrium
 from .layer_string import LayerCall, read_layers
 from .protocol import LayerPosition, Mixer
+from .recurrent import Recurrent
 from .rwkv7 import RWKV7TimeMix
 
 __all__ = ["LAYERS", "build_layers", "check_layers"]
@@ -67,6 +69,15 @@ def _attention(site: _Site, *, window: int | None = None) -> Block:
     )
 
 
+def _recurrent(cell: Literal["gru", "lstm"], site: _Site) -> Block:
+    return Block(
+        Recurrent(site.width, cell=cell),
+        FeedForward(site.width),
+        width=site.width,
+        dropout=site.dropout,
+    )
+
+
 def _equilibrium(site: _Site, inner: Sequence[LayerCall], **options: Any) -> Equilibrium:
     # Dropout inside would make another map of every iteration: it is held for all of them outside.
     layers = _build(inner, width=site.width, head_size=site.head_size, dropout=0.0)
@@ -92,6 +103,8 @@ LAYERS: dict[str, _Kind] = {
         tuple(name for name in _options_of(Equilibrium) if name not in ("width", "dropout")),
         made_of_layers=True,
     ),
+    "gru": _Kind(partial(_recurrent, "gru"), ()),
+    "lstm": _Kind(partial(_recurrent, "lstm"), ()),
     "rwkv7": _Kind(_rwkv7, _options_of(_rwkv7)),
 }
 """Layers by the name that a layer string uses."""
@@ -135,7 +148,8 @@ def _build(calls: Sequence[LayerCall], *, width: int, head_size: int, dropout: f
         for name in call.options:
             if name not in kind.options:
                 raise ValueError(
-                    f"{call.name} has no option {name!r}; it has {', '.join(kind.options)}."
+                    f"{call.name} has no option {name!r}; it has "
+                    f"{', '.join(kind.options) or 'none'}."
                 )
         is_first = not any(
             isinstance(block, Block) and isinstance(block.token_mixer, RWKV7TimeMix)
