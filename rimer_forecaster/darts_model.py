@@ -411,7 +411,10 @@ class _RimerModule(ResumableModule):
             future_covariates=future,
             static_covariates=cast(x_in.static_covariates),
         )
-        return PLModuleOutput(prediction=self.head(output))
+        prediction = self.head(output)
+        if self._trainer is not None and self.trainer.predicting:
+            _refuse_not_finite(prediction)  # before torch's own errors where it samples
+        return PLModuleOutput(prediction=prediction)
 
     def _compute_loss(
         self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
@@ -506,12 +509,17 @@ class _RimerModule(ResumableModule):
     def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse forecasts that are not finite."""
         output = super().predict_step(batch, *args, **kwargs)
-        if not torch.isfinite(output[0]).all():
-            raise ValueError(
-                "the forecast is not finite. The input is finite, so a sampled likelihood "
-                "parameter or the feedback of earlier forecasts overflowed; forecast fewer steps."
-            )
+        _refuse_not_finite(output[0])
         return output
+
+
+def _refuse_not_finite(forecast: Tensor) -> None:
+    if not torch.isfinite(forecast).all():
+        raise ValueError(
+            "the forecast is not finite. The input is finite, so a sampled likelihood parameter or "
+            "the feedback of earlier forecasts overflowed; forecast fewer steps, and scale "
+            "covariates that are large."
+        )
 
 
 # darts loads no class from outside its own package that was not declared safe.

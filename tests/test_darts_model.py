@@ -686,6 +686,16 @@ def test_an_infinite_forecast_is_an_error(fitted: RimerModel, tmp_path: pathlib.
         model.predict(6)
 
 
+def test_forecasts_that_overflow_before_they_are_sampled_are_named() -> None:
+    rng = np.random.default_rng(0)
+    series = TimeSeries.from_values(rng.normal(size=30).astype(np.float32))
+    huge = TimeSeries.from_values((1e6 * rng.normal(size=90)).astype(np.float32))
+    model = RimerModel(2, 1, layers=None, n_epochs=1, likelihood=GaussianLikelihood(), **QUIET)
+    model.fit(series, future_covariates=huge)
+    with pytest.raises(ValueError, match=r"not finite.* scale covariates that are large"):
+        model.predict(40, series, future_covariates=huge)
+
+
 def test_mixed_precision_trains_and_forecasts() -> None:
     trainer = {**QUIET["pl_trainer_kwargs"], "precision": "bf16-mixed"}
     series = wave(200)
