@@ -38,7 +38,7 @@ from .diagnostics import Diagnostics, diagnose
 from .layers.dropout import Dropout
 from .missing_values import marks_of_observed
 from .network import RimerNetwork
-from .network_arguments import check_network_arguments
+from .network_arguments import check_finite_forecast, check_network_arguments
 from .recipe import (
     LEARNING_RATE,
     WEIGHT_DECAY,
@@ -413,7 +413,7 @@ class _RimerModule(ResumableModule):
         )
         prediction = self.head(output)
         if self._trainer is not None and self.trainer.predicting:
-            _refuse_not_finite(prediction)  # before torch's own errors where it samples
+            check_finite_forecast(prediction)  # before torch's own errors where it samples
         return PLModuleOutput(prediction=prediction)
 
     def _compute_loss(
@@ -509,17 +509,8 @@ class _RimerModule(ResumableModule):
     def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse forecasts that are not finite."""
         output = super().predict_step(batch, *args, **kwargs)
-        _refuse_not_finite(output[0])
+        check_finite_forecast(output[0])
         return output
-
-
-def _refuse_not_finite(forecast: Tensor) -> None:
-    if not torch.isfinite(forecast).all():
-        raise ValueError(
-            "the forecast is not finite. The input is finite, so a sampled likelihood parameter or "
-            "the feedback of earlier forecasts overflowed; forecast fewer steps, and scale "
-            "covariates that are large."
-        )
 
 
 # darts loads no class from outside its own package that was not declared safe.

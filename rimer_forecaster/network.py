@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from .layers import Mixer, RandomModule, State
 from .missing_values import carry_forward, interpolated, marks_of_observed, since_first
 from .network_arguments import (
+    check_finite_forecast,
     check_input,
     check_network_arguments,
     check_not_infinite,
@@ -462,8 +463,8 @@ class RimerNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If the state is that of another model, a stream has observed nothing yet, or the
-            covariates do not fit.
+            If the state is that of another model, a stream has observed nothing yet, the
+            covariates do not fit, or a forecast overflows before it is fed back.
         """
         H = self.output_chunk_length
         steps = H if steps is None else steps
@@ -489,6 +490,7 @@ class RimerNetwork(nn.Module):
             output = self._forecast_chunk(state, known)
             outputs.append(output)
             if first + H < steps:
+                check_finite_forecast(output)
                 state = self.update(state, output[..., self.middle], future_covariates=known)
         return torch.cat(outputs, 1)[:, :steps]
 

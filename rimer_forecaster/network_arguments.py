@@ -103,6 +103,16 @@ def check_not_infinite(name: str, x: Tensor | None) -> None:
         )
 
 
+def check_finite_forecast(forecast: Tensor) -> None:
+    """Raise a ValueError if any value of a forecast from finite input is not finite."""
+    if not bool(forecast.isfinite().all()):
+        raise ValueError(
+            "the forecast is not finite. The input is finite, so a sampled likelihood parameter or "
+            "the feedback of earlier forecasts overflowed; forecast fewer steps, and look for "
+            "covariates that are large or far from those trained on."
+        )
+
+
 def check_sizes(**sizes: Any) -> None:
     """Raise a ValueError that names the first size that is not a whole number of at least 1."""
     for name, size in sizes.items():

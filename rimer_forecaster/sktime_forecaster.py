@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .network import RimerNetwork
-from .network_arguments import check_sizes
+from .network_arguments import check_finite_forecast, check_sizes
 from .pretrained import Pretrained
 from .quantile_curve import interpolated
 from .recipe import LEARNING_RATE, WEIGHT_DECAY
@@ -569,6 +569,7 @@ class RimerForecaster(BaseForecaster):
                 parts.append(self._read_in_sample(key, steps[~later]))
             if later.any():
                 parts.append(coming[key][steps[later] - 1])
+                check_finite_forecast(parts[-1])
             own = torch.cat(parts).double().numpy()  # a horizon is in ascending order
             values.append(own * scaler.scale_[:, None] + scaler.mean_[:, None])
             indices.append(labels_from[cutoff[0]])

@@ -556,6 +556,16 @@ def test_a_bad_value_is_found_in_panels_and_updates(fitted: RimerForecaster) -> 
         fitted.update(new)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_forecast_that_overflows_is_an_error(streaming: bool) -> None:
+    y, X = caused()
+    forecaster = RimerForecaster(**TINY, output_chunk_length=1, streaming=streaming)
+    forecaster.fit(y[:250], X=X[:250], fh=range(1, 51))
+    assert np.isfinite(forecaster.predict(X=X[250:]).to_numpy()).all()
+    with pytest.raises(ValueError, match="the forecast is not finite"):
+        forecaster.predict(X=1e30 * X[250:])
+
+
 def test_a_series_too_short_is_named() -> None:
     with pytest.raises(ValueError, match="y has 1 time point, but training needs at least 2"):
         RimerForecaster(**TINY).fit(wave(1), fh=[1])
