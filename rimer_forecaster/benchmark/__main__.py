@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seconds", type=float, help="of training, at most, for each model")
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--train-stride", type=int, default=1, help="steps between two windows")
     parser.add_argument("--quantiles", type=float, nargs="+")
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--output", type=Path, default=Path("comparison"), help="folder")
@@ -57,6 +58,7 @@ def main() -> None:
             epochs=arguments.epochs,
             seconds=arguments.seconds,
             batch_size=arguments.batch_size,
+            train_stride=arguments.train_stride,
             quantiles=arguments.quantiles,
             results=arguments.output / "runs",
         )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "compare"]
 
-DEFAULT = ("rwkv7", "gru", "transformer", "dlinear")
+DEFAULT = ("rwkv7", "blockrnn-gru", "transformer", "dlinear")
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,13 @@ class Comparison:
         task, budget = self.task, self.budget
         n, seeds = len(task.series), self.runs["seed"].nunique()
         units = "its own units" if task.series.n_components == 1 else "z-scored units"
+        every = "" if budget.train_stride == 1 else f" from every {budget.train_stride}th window"
         what = (
             f"{n} time points, {task.series.n_components} components; trained on the first "
             f"{task.train_end}, stopped early by the next {task.validation_end - task.train_end}, "
             f"tested on the last {n - task.validation_end} in order of time: {len(task.origins)} "
             f"forecasts of {task.horizon} steps from {task.look_back} each. Errors are in {units}. "
-            f"At most {budget.epochs} epochs of batches of {budget.batch_size}, patience "
+            f"At most {budget.epochs} epochs of batches of {budget.batch_size}{every}, patience "
             f"{budget.patience}, {seeds} seed{'s' * (seeds > 1)} (means; std is over seeds)."
         )
         versions = (
@@ -129,6 +130,7 @@ def compare(
     epochs: int = 10,
     seconds: float | None = None,
     batch_size: int = 32,
+    train_stride: int = 1,
     patience: int = 3,
     quantiles: Sequence[float] | None = None,
     results: str | Path | None = None,
@@ -153,7 +155,7 @@ def compare(
         or a mapping of labels to these and to forecasters of sktime.
     seeds
         Number of seeds; naive rows have none.
-    epochs, seconds, batch_size, patience, quantiles
+    epochs, seconds, batch_size, train_stride, patience, quantiles
         See `Budget`.
     results
         Folder in which results of single runs are kept: a comparison that was interrupted goes on
@@ -194,6 +196,7 @@ def compare(
         epochs=epochs,
         seconds=seconds,
         batch_size=batch_size,
+        train_stride=train_stride,
         patience=patience,
         quantiles=None if quantiles is None else tuple(quantiles),
     )

@@ -57,6 +57,8 @@ class Budget:
         Of training, at most; None for no limit.
     batch_size
         Windows per optimiser step.
+    train_stride
+        Steps between two training windows; more than 1 where neighbours say nearly the same.
     learning_rate
         Of all models but Rimer's, whose recipe is its own; AdamW. Rimer's is 1e-3.
     patience
@@ -69,6 +71,7 @@ class Budget:
     epochs: int = 10
     seconds: float | None = None
     batch_size: int = 32
+    train_stride: int = 1
     learning_rate: float = 1e-3
     patience: int = 3
     quantiles: tuple[float, ...] | None = None
@@ -160,7 +163,12 @@ class Darts:
         known = {}
         if self.covariates is not None and self.model.supports_future_covariates:
             known = {"future_covariates": self.covariates, "val_future_covariates": self.covariates}
-        self.model.fit(self.series[: task.train_end], val_series=validation, **known)
+        self.model.fit(
+            self.series[: task.train_end],
+            val_series=validation,
+            stride=self.budget.train_stride,
+            **known,
+        )
         kind = type(self.model)
         best = kind.load_from_checkpoint("model", self.folder.name, best=True)
         best.trainer_params = self.model.trainer_params
@@ -274,8 +282,8 @@ _TABLE: dict[str, Callable[..., Contender]] = {
     "rlinear": _rimer(None),
     "timer": _rimer(TIMER),
     "transformer": _theirs(TransformerModel, **_NORMALISED),
-    "lstm": _theirs(BlockRNNModel, model="LSTM", hidden_dim=64, **_NORMALISED),
-    "gru": _theirs(BlockRNNModel, model="GRU", hidden_dim=64, **_NORMALISED),
+    "blockrnn-lstm": _theirs(BlockRNNModel, model="LSTM", hidden_dim=64, **_NORMALISED),
+    "blockrnn-gru": _theirs(BlockRNNModel, model="GRU", hidden_dim=64, **_NORMALISED),
     "rnn-lstm": _theirs(_rnn, cell="LSTM", **_NORMALISED),
     "rnn-gru": _theirs(_rnn, cell="GRU", **_NORMALISED),
     "dlinear": _theirs(DLinearModel),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 pytest.importorskip("darts", reason="the benchmark needs the extra 'darts'")
 pytest.importorskip("sktime", reason="the benchmark needs the extra 'sktime'")
@@ -20,7 +21,7 @@ from sktime.forecasting.naive import NaiveForecaster
 
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.benchmark import compare, make_task, read_csv
-from rimer_forecaster.benchmark.contenders import ALWAYS, NAMES, Budget, make_contender
+from rimer_forecaster.benchmark.contenders import ALWAYS, NAMES, Budget, Darts, make_contender
 from rimer_forecaster.benchmark.scores import Scores
 
 QUICK: dict[str, Any] = {"epochs": 1, "isolated": False, "progress": False}
@@ -148,7 +149,7 @@ def test_every_name_forecasts_the_same_windows(name: str) -> None:
     assert (contender.parameters() > 0) == (name not in ALWAYS[:2])
 
 
-@pytest.mark.parametrize("name", ["rwkv7", "gru", "dlinear", "seasonal naive"])
+@pytest.mark.parametrize("name", ["rwkv7", "blockrnn-gru", "dlinear", "seasonal naive"])
 def test_missing_values_are_left_out_of_errors_and_spoil_no_model(name: str) -> None:
     data = frame(160, columns=2)
     data = data.mask(np.random.default_rng(1).random(data.shape) < 0.1)
@@ -156,7 +157,7 @@ def test_missing_values_are_left_out_of_errors_and_spoil_no_model(name: str) -> 
     assert np.isfinite(found.table[["MSE", "MAE", "MASE", "R2"]]).all(axis=None)
 
 
-@pytest.mark.parametrize("name", ["rwkv7", "gru", "rlinear"])
+@pytest.mark.parametrize("name", ["rwkv7", "blockrnn-gru", "rlinear"])
 def test_no_forecast_looks_ahead(name: str) -> None:
     forecasts = []
     for change in (0.0, 1e3):
@@ -167,6 +168,19 @@ def test_no_forecast_looks_ahead(name: str) -> None:
         contender.fit()
         forecasts.append(contender.forecast(task.origins[task.origins <= 110]))
     np.testing.assert_array_equal(*forecasts)
+
+
+@pytest.mark.parametrize("name", ["rwkv7", "dlinear"])
+def test_a_stride_between_training_windows_leaves_fewer_of_them(name: str) -> None:
+    steps = []
+    for stride in (1, 8):
+        budget = Budget(epochs=1, batch_size=4, train_stride=stride)
+        contender = make_contender(name, make_task(frame(120), 3, look_back=12), budget, 0)
+        assert isinstance(contender, Darts)
+        contender.fit()
+        (file,) = Path(contender.folder.name).glob("model/checkpoints/best*.ckpt")
+        steps.append(torch.load(file, weights_only=False)["global_step"])
+    assert steps == [15, 2]  # 58 windows, 8 windows
 
 
 def test_naive_rows_are_what_they_say() -> None:
