@@ -1,38 +1,61 @@
-"""The standard long-horizon protocol, with naive and linear rows beside the networks.
+"""Standard tasks with naive and linear rows beside the networks.
 
     python examples/standard_protocol.py --data FOLDER [--tasks NAME ...] [--seeds 3] [--output F]
 
 Chronological splits, the scaler fitted on the training part, every test window, every channel,
 none dropped; the mean of the seeds. A task is a data set, a look-back and a horizon:
-ETTh1-96-720 forecasts 720 steps from 96. ETT is split at 12, 16 and 20 months, exchange and
-weather at 70, 80 and 100 %. Weather's sentinel -9999 is a missing value, its duplicate row is
-dropped and its gap is missing; darts' models, which cannot read missing values, get the last one
-before. Every run is kept in the folder `runs` of the output, so that a long protocol resumes where
-it stopped. Writes protocol-NAME.csv, a page and plots for each task.
+
+- ETTh1, ETTm1, exchange_rate and weather, from 96 and 336 steps to 96 and 720. ETT is split at 12,
+  16 and 20 months, the others at 70 and 80 %. Where an hour has several steps, training windows are
+  an hour apart, for all models alike. Weather's sentinel -9999 is a missing value, its duplicate
+  row is dropped and its gap is missing.
+- nn5-112-56: 111 series of daily cash withdrawals with missing values, a component each, 8 weeks
+  ahead; the last 16 weeks test.
+- electricity-BE-168-24 and DE, FR, NP: prices of the next day from midnight, with load and
+  generation forecasts and weekdays as future covariates; the last two weeks test.
+
+Models that cannot read missing values get the last one before; errors leave missing ones out.
+rwkv7, gru, attention and rlinear are RimerModel and its recipe; the others are darts' models, and
+those without future covariates do without. Every model trains for at most --epochs and --seconds.
+Every run is kept in the folder `runs` of the output, so that a long protocol resumes where it
+stopped. Writes protocol-NAME.csv, a page and plots for each task.
 """
 
 from __future__ import annotations
 
 import argparse
+import lzma
+import platform
+import sys
 from pathlib import Path
 
+import darts
 import pandas as pd
 import torch
+from darts import TimeSeries
+from darts.dataprocessing.transformers import Scaler
+from sklearn.preprocessing import StandardScaler
 
+import rimer_forecaster
 from rimer_forecaster.benchmark import Task, compare, make_task
 
-SEASONS = {"ETTh1": 24, "ETTm1": 96, "exchange_rate": 7, "weather": 144}
-SPLITS = {
-    "ETTh1": (8_640, 2_880, 2_880),
-    "ETTm1": (34_560, 11_520, 11_520),
-    "exchange_rate": (0.7, 0.1, 0.2),
-    "weather": (0.7, 0.1, 0.2),
+LONG = {
+    "ETTh1": {"season": 24, "split": (8_640, 2_880, 2_880)},
+    "ETTm1": {"season": 96, "split": (34_560, 11_520, 11_520)},
+    "exchange_rate": {"season": 7, "split": (0.7, 0.1, 0.2)},
+    "weather": {"season": 144, "split": (0.7, 0.1, 0.2)},
 }
-TASKS = [f"{name}-{L}-{H}" for name in SEASONS for L in (96, 336) for H in (96, 720)]
-MODELS = ("rwkv7", "gru", "lstm", "transformer", "dlinear", "nlinear")
+TRAIN_STRIDES = {"ETTm1": 4, "weather": 6}
+MARKETS = ("BE", "DE", "FR", "NP")
+TASKS = (
+    *(f"{name}-{L}-{H}" for name in LONG for L in (96, 336) for H in (96, 720)),
+    "nn5-112-56",
+    *(f"electricity-{market}-168-24" for market in MARKETS),
+)
+MODELS = ("rwkv7", "gru", "attention", "dlinear", "nlinear", "blockrnn-gru")
 
 
-def load(folder: Path, name: str) -> pd.DataFrame:
+def load_long(folder: Path, name: str) -> pd.DataFrame:
     """Read a data set by its dates, with NaN where nothing was measured."""
     frame = pd.read_csv(folder / f"{name}.csv.xz", encoding_errors="replace")
     frame = frame.set_index(pd.to_datetime(frame.pop("date")))
@@ -41,17 +64,41 @@ def load(folder: Path, name: str) -> pd.DataFrame:
     return frame
 
 
+def load_nn5(folder: Path) -> pd.DataFrame:
+    """Read NN5, a column a series; the archive writes missing values as question marks."""
+    path = folder / "nn5_daily_dataset_with_missing_values.tsf.xz"
+    with lzma.open(path, "rt", encoding="cp1252") as file:
+        rows = [line.strip().split(":") for line in file if line.startswith("T")]
+    columns = {
+        name: pd.to_numeric(pd.Series(values.split(",")).replace("?", None))
+        for name, _, values in rows
+    }
+    start = {begin.split()[0] for _, begin, _ in rows}.pop()
+    frame = pd.DataFrame(columns)
+    return frame.set_axis(pd.date_range(start, periods=len(frame), freq="D"))
+
+
+def load_electricity(folder: Path, market: str) -> tuple[pd.Series, TimeSeries]:
+    """Read the prices of a market, and their covariates in units of the first six weeks."""
+    frame = pd.read_csv(folder / "electricity-short-with-ex-vars.csv.xz", parse_dates=["ds"])
+    frame = frame[frame["unique_id"] == market].set_index("ds").drop(columns="unique_id")
+    frame = frame.asfreq("h")
+    price, known = frame.pop("y"), TimeSeries.from_dataframe(frame.astype("float32"))
+    scaler = Scaler(StandardScaler()).fit(known[:1008])
+    return price, scaler.transform(known)
+
+
 def task_of(folder: Path, name: str) -> Task:
     """Return the task of a name such as ETTh1-96-720."""
     data, look_back, horizon = name.rsplit("-", 2)
-    return make_task(
-        load(folder, data),
-        int(horizon),
-        look_back=int(look_back),
-        split=SPLITS[data],
-        season=SEASONS[data],
-        name=name,
-    )
+    shape = {"horizon": int(horizon), "look_back": int(look_back), "name": name}
+    if data == "nn5":
+        return make_task(load_nn5(folder), **shape, split=(567, 112, 112), season=7)
+    if data.startswith("electricity-"):
+        price, known = load_electricity(folder, data.partition("-")[2])
+        split = {"split": (1008, 336, 336), "season": 24, "stride": 24}
+        return make_task(price, **shape, **split, future_covariates=known)
+    return make_task(load_long(folder, data), **shape, **LONG[data])
 
 
 def main() -> None:
@@ -61,21 +108,31 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=TASKS, metavar="NAME")
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="MODEL")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=300.0, help="of training, at most")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("protocol"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    command = " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    machine = (
+        f"{arguments.threads} threads, {platform.machine()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, darts {darts.__version__}, rimer_forecaster "
+        f"{rimer_forecaster.__version__}"
+    )
     for name in arguments.tasks:
         found = compare(
             task_of(arguments.data, name),
             models=arguments.models,
             seeds=arguments.seeds,
             epochs=arguments.epochs,
+            seconds=arguments.seconds,
+            train_stride=TRAIN_STRIDES.get(name.partition("-")[0], 1),
             results=arguments.output / "runs",
         )
         found.save(arguments.output / name)
-        found.table.to_csv(arguments.output / f"protocol-{name}.csv", float_format="%.5g")
+        table = found.table.assign(task=name, machine=machine, command=command)
+        table.to_csv(arguments.output / f"protocol-{name}.csv", float_format="%.5g")
         print(found.to_markdown(), flush=True)
 
 

@@ -67,13 +67,15 @@ class Comparison:
         n, seeds = len(task.series), self.runs["seed"].nunique()
         units = "its own units" if task.series.n_components == 1 else "z-scored units"
         every = "" if budget.train_stride == 1 else f" from every {budget.train_stride}th window"
+        limit = "" if budget.seconds is None else f", at most {budget.seconds:g} s"
         what = (
             f"{n} time points, {task.series.n_components} components; trained on the first "
             f"{task.train_end}, stopped early by the next {task.validation_end - task.train_end}, "
             f"tested on the last {n - task.validation_end} in order of time: {len(task.origins)} "
             f"forecasts of {task.horizon} steps from {task.look_back} each. Errors are in {units}. "
-            f"At most {budget.epochs} epochs of batches of {budget.batch_size}{every}, patience "
-            f"{budget.patience}, {seeds} seed{'s' * (seeds > 1)} (means; std is over seeds)."
+            f"At most {budget.epochs} epochs of batches of {budget.batch_size}{every}{limit}, "
+            f"patience {budget.patience}, {seeds} seed{'s' * (seeds > 1)} (means; std is over "
+            "seeds)."
         )
         versions = (
             f"rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, torch "

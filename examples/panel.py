@@ -1,0 +1,271 @@
+"""Many series under one model: M4 hourly, 414 series, 48 steps ahead, in both libraries.
+
+    python examples/panel.py [--data FOLDER] [--steps 4000] [--seeds 3] [--output FOLDER]
+
+Each network is trained once on all series and forecasts the 48 hours after each. Rows: last value
+and seasonal naive; RimerModel with its linear skip alone, with RWKV-7, and with GRU, LSTM or
+attention layers in the place of RWKV-7, all by the same recipe and the same number of steps;
+RimerForecaster, the same network through sktime; the mean of its seeds' forecasts; and darts'
+LSTM, GRU, Transformer and N-BEATS with the window normalised as in RimerModel, the same loss,
+batches and steps, or as many of them as fit into --seconds. Every series is z-scored by its
+training part. The error is MASE: the mean over series of the mean absolute error over that of
+seasonal naive (24) within the training part, as in the competition. With --validate the last 48
+hours of the training part are forecast instead, and the test part is not read: that is for
+choosing settings. Each run is kept in a folder, so that an interrupted script goes on. Without
+--data on sines with noise. Writes panel.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import darts
+import numpy as np
+import pandas as pd
+import torch
+from darts import TimeSeries
+from darts.models import BlockRNNModel, NBEATSModel, TransformerModel
+from numpy.typing import NDArray
+
+import rimer_forecaster
+from rimer_forecaster import RimerForecaster, RimerModel
+
+LOOK_BACK, HORIZON, SEASON, BATCH = 336, 48, 24, 256
+
+Array = NDArray[np.float32]
+
+
+def load(folder: Path | None) -> tuple[list[Array], Array]:
+    """Return training parts of all series, and what came after, (series, 48)."""
+    if folder is None:
+        rng, t = np.random.default_rng(0), np.arange(500)
+        waves = [
+            100 * i + i * np.sin(2 * np.pi * (t + i) / 24) + rng.normal(0, 0.1 * i, 500)
+            for i in range(1, 13)
+        ]
+        return [w[: 452 - i].astype(np.float32) for i, w in enumerate(waves)], np.stack(
+            [w[452 - i : 500 - i] for i, w in enumerate(waves)]
+        ).astype(np.float32)
+    frames = [pd.read_csv(folder / f"M4-Hourly-{part}.csv.xz") for part in ("train", "test")]
+    train, test = (frame.iloc[:, 1:].to_numpy(dtype=np.float32) for frame in frames)
+    return [row[~np.isnan(row)] for row in train], test
+
+
+def mase(train: list[Array], forecasts: Array, actual: Array) -> float:
+    """Mean over series of the absolute error in units of seasonal naive's in the training part."""
+    naive = np.array([np.abs(row[SEASON:] - row[:-SEASON]).mean() for row in train])
+    return float((np.abs(forecasts - actual).mean(1) / naive).mean())
+
+
+def naive(train: list[Array], season: int) -> Array:
+    """Repeat the last season."""
+    return np.stack([np.resize(row[-season:], HORIZON) for row in train])
+
+
+def lightning(steps: int, seconds: float | None) -> dict[str, Any]:
+    """Arguments of Lightning's trainer."""
+    limit = {} if seconds is None else {"max_time": {"seconds": math.ceil(seconds)}}
+    return {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": False,
+        "max_steps": steps,
+        **limit,
+    }
+
+
+def through_darts(
+    make: Callable[..., Any], train: list[Array], *, steps: int, seconds: float | None, seed: int
+) -> dict[str, Any]:
+    """Train a torch model of darts on all series, and forecast each."""
+    series = [TimeSeries.from_values(row) for row in train]
+    means, deviations = (np.array([f(row) for row in train]) for f in (np.mean, np.std))
+    scaled = [
+        TimeSeries.from_values(((row - m) / s).astype(np.float32))
+        for row, m, s in zip(train, means, deviations, strict=True)
+    ]
+    model = make(
+        input_chunk_length=LOOK_BACK,
+        output_chunk_length=HORIZON,
+        batch_size=BATCH,
+        n_epochs=10_000,
+        random_state=seed,
+        loss_fn=torch.nn.L1Loss(),
+        pl_trainer_kwargs=lightning(steps, seconds),
+    )
+    start = time.perf_counter()
+    model.fit(scaled)
+    fit, done = time.perf_counter() - start, model.trainer.global_step
+    start = time.perf_counter()
+    forecasts = np.stack([f.values()[:, 0] for f in model.predict(HORIZON, scaled)])
+    predict = time.perf_counter() - start
+    assert len(series) == len(forecasts)
+    weights = sum(weight.numel() for weight in model.model.parameters() if weight.requires_grad)
+    return {
+        "forecasts": forecasts * deviations[:, None] + means[:, None],
+        "fit, s": fit,
+        "predict, s": predict,
+        "parameters": weights,
+        "steps": done,
+    }
+
+
+def through_sktime(
+    layers: str, width: int, train: list[Array], *, steps: int, seconds: float | None, seed: int
+) -> dict[str, Any]:
+    """Train RimerForecaster on all series, and forecast each."""
+    y = pd.concat(
+        {f"H{i:03}": pd.DataFrame({"y": row.astype(float)}) for i, row in enumerate(train)},
+        names=["series", "hour"],
+    )
+    forecaster = RimerForecaster(
+        LOOK_BACK,
+        layers=layers,
+        width=width,
+        quantiles=(0.5,),
+        batch_size=BATCH,
+        n_epochs=10_000,
+        random_state=seed,
+        trainer_kwargs=lightning(steps, seconds),
+    )
+    start = time.perf_counter()
+    forecaster.fit(y, fh=range(1, HORIZON + 1))
+    fit = time.perf_counter() - start
+    start = time.perf_counter()
+    forecasts = forecaster.predict().to_numpy().reshape(len(train), HORIZON)
+    predict = time.perf_counter() - start
+    weights = sum(weight.numel() for weight in forecaster.network_.parameters())
+    return {
+        "forecasts": forecasts,
+        "fit, s": fit,
+        "predict, s": predict,
+        "parameters": weights,
+        "steps": steps,
+    }
+
+
+def rimer(layers: str | None, width: int) -> Callable[..., RimerModel]:
+    """RimerModel with these layers."""
+    return lambda **arguments: RimerModel(layers=layers, width=width, **arguments)
+
+
+def theirs(make: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """One of darts' own models, with an optimiser like ours."""
+    return lambda **arguments: make(
+        use_reversible_instance_norm=True,
+        optimizer_cls=torch.optim.AdamW,
+        optimizer_kwargs={"lr": 1e-3},
+        **options,
+        **arguments,
+    )
+
+
+def models(layers: str, width: int) -> dict[str, Callable[..., dict[str, Any]]]:
+    """Return every network by its name; `layers` are those of RWKV-7."""
+    depth = layers.replace("rwkv7", "")
+    peers = [f"{name}{depth}" for name in ("gru", "lstm", "attention")]
+    ours = {"rlinear": None} | {name: name for name in (layers, *peers)}
+    made = {
+        "BlockRNNModel LSTM": theirs(BlockRNNModel, model="LSTM", hidden_dim=64),
+        "BlockRNNModel GRU": theirs(BlockRNNModel, model="GRU", hidden_dim=64),
+        "TransformerModel": theirs(TransformerModel),
+        "NBEATSModel": theirs(NBEATSModel),
+    }
+
+    def by_darts(make: Callable[..., Any], timed: bool) -> Callable[..., dict[str, Any]]:
+        return lambda train, *, seconds, **given: through_darts(
+            make, train, seconds=seconds if timed else None, **given
+        )
+
+    return {
+        **{name: by_darts(rimer(own, width), timed=False) for name, own in ours.items()},
+        f"RimerForecaster {layers}": lambda train, *, seconds, **given: through_sktime(
+            layers, width, train, seconds=None, **given
+        ),
+        **{name: by_darts(make, timed=True) for name, make in made.items()},
+    }
+
+
+def main() -> None:
+    """Train and test every model."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, help="folder with M4-Hourly-train.csv.xz and -test")
+    parser.add_argument("--layers", default="rwkv7", help="of RWKV-7, such as rwkv7*2")
+    parser.add_argument("--width", type=int, default=32, help="of all layers")
+    parser.add_argument("--models", nargs="+", help="rows, all by default")
+    parser.add_argument("--steps", type=int, default=4_000)
+    parser.add_argument("--seconds", type=float, default=600.0, help="for each model of darts")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--output", type=Path, default=Path())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=UserWarning)
+
+    train, actual = load(arguments.data)
+    if arguments.validate:
+        actual = np.stack([row[-HORIZON:] for row in train])
+        train = [row[:-HORIZON] for row in train]
+    rows: list[dict[str, Any]] = [
+        {"model": name, "MASE": mase(train, naive(train, season), actual)}
+        for name, season in (("last value", 1), ("seasonal naive", SEASON))
+    ]
+    runs = arguments.output / "panel-runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    for name, run in models(arguments.layers, arguments.width).items():
+        if arguments.models and name not in arguments.models:
+            continue
+        forecasts = []
+        for seed in range(arguments.seeds):
+            part = "validation" if arguments.validate else "test"
+            place = (
+                f"{part}-{name}-{arguments.width}-{arguments.steps}-{arguments.seconds:g}-{seed}"
+            )
+            path = runs / f"{place.replace('*', 'x')}.json"
+            if not path.exists():
+                result = run(train, steps=arguments.steps, seconds=arguments.seconds, seed=seed)
+                result["forecasts"] = result["forecasts"].tolist()
+                path.write_text(json.dumps(result), encoding="utf-8")
+            result = json.loads(path.read_text(encoding="utf-8"))
+            forecasts.append(np.array(result.pop("forecasts")))
+            row = {"model": name, "seed": seed, "MASE": mase(train, forecasts[-1], actual)}
+            rows.append(row | result)
+            print(rows[-1], flush=True)
+        if arguments.seeds > 1:
+            mean = {
+                "model": f"{name}, mean of {arguments.seeds} forecasts",
+                "MASE": mase(train, np.mean(forecasts, 0), actual),
+                "fit, s": sum(row["fit, s"] for row in rows if row["model"] == name),
+            }
+            rows.append(mean)
+    table = pd.DataFrame(rows)
+    table.attrs = {}
+    versions = (
+        f"{arguments.threads} threads, torch {torch.__version__}, darts {darts.__version__}, "
+        f"rimer_forecaster {rimer_forecaster.__version__}, Python {platform.python_version()}, "
+        f"{platform.machine()}"
+    )
+    table["machine"] = versions
+    table.to_csv(arguments.output / "panel.csv", index=False, float_format="%.5g")
+    seeds = table.groupby("model", sort=False)
+    shown = seeds[["MASE", "fit, s", "predict, s", "parameters", "steps"]].mean()
+    shown.insert(1, "MASE std", seeds["MASE"].std())
+    print(shown.to_string(float_format=lambda x: f"{x:.4g}"))
+    print(versions)
+
+
+if __name__ == "__main__":
+    main()
