@@ -89,7 +89,6 @@ def through_darts(
     make: Callable[..., Any], train: list[Array], *, steps: int, seconds: float | None, seed: int
 ) -> dict[str, Any]:
     """Train a torch model of darts on all series, and forecast each."""
-    series = [TimeSeries.from_values(row) for row in train]
     means, deviations = (np.array([f(row) for row in train]) for f in (np.mean, np.std))
     scaled = [
         TimeSeries.from_values(((row - m) / s).astype(np.float32))
@@ -110,7 +109,6 @@ def through_darts(
     start = time.perf_counter()
     forecasts = np.stack([f.values()[:, 0] for f in model.predict(HORIZON, scaled)])
     predict = time.perf_counter() - start
-    assert len(series) == len(forecasts)
     weights = sum(weight.numel() for weight in model.model.parameters() if weight.requires_grad)
     return {
         "forecasts": forecasts * deviations[:, None] + means[:, None],
@@ -252,7 +250,6 @@ def main() -> None:
             }
             rows.append(mean)
     table = pd.DataFrame(rows)
-    table.attrs = {}
     versions = (
         f"{arguments.threads} threads, torch {torch.__version__}, darts {darts.__version__}, "
         f"rimer_forecaster {rimer_forecaster.__version__}, Python {platform.python_version()}, "

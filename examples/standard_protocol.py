@@ -42,7 +42,7 @@ from rimer_forecaster.benchmark import Task, compare, make_task
 LONG = {
     "ETTh1": {"season": 24, "split": (8_640, 2_880, 2_880)},
     "ETTm1": {"season": 96, "split": (34_560, 11_520, 11_520)},
-    "exchange_rate": {"season": 7, "split": (0.7, 0.1, 0.2)},
+    "exchange_rate": {"season": 7, "split": (5_311, 760, 1_517)},
     "weather": {"season": 144, "split": (0.7, 0.1, 0.2)},
 }
 TRAIN_STRIDES = {"ETTm1": 4, "weather": 6}

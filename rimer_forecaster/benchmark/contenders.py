@@ -286,8 +286,9 @@ _TABLE: dict[str, Callable[..., Contender]] = {
     "blockrnn-gru": _theirs(BlockRNNModel, model="GRU", hidden_dim=64, **_NORMALISED),
     "rnn-lstm": _theirs(_rnn, cell="LSTM", **_NORMALISED),
     "rnn-gru": _theirs(_rnn, cell="GRU", **_NORMALISED),
-    "dlinear": _theirs(DLinearModel),
-    "nlinear": _theirs(NLinearModel),
+    # As published: one linear map for all channels. With darts' default each reads all others.
+    "dlinear": _theirs(DLinearModel, shared_weights=True),
+    "nlinear": _theirs(NLinearModel, shared_weights=True),
     "tide": _theirs(TiDEModel, **_NORMALISED),
     "tsmixer": _theirs(TSMixerModel, **_NORMALISED),
 }
