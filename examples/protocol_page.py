@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -53,20 +54,20 @@ def to_markdown(table: pd.DataFrame) -> str:
                 shown = f"{value:.3f}" if value < 10 else f"{value:.4g}"
                 parts.append(f"**{shown}**" if value == own[error].min() else shown)
             cells.append(" / ".join(parts))
-        lines.append(f"| {task} | " + " | ".join(cells) + " |")
+        lines.append(f"| [{task}](benchmarks/protocol-{task}.csv) | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def plot(table: pd.DataFrame) -> Figure:
     """Draw mean absolute errors over that of rlinear."""
     tasks = sorted(set(table["task"]))
-    figure, axis = plt.subplots(figsize=(9, 0.42 * len(tasks) + 1.6), layout="constrained")
-    for name, (mark, colour) in MARKS.items():
+    figure, axis = plt.subplots(figsize=(9, 0.6 * len(tasks) + 1.6), layout="constrained")
+    for number, (name, (mark, colour)) in enumerate(MARKS.items()):
         place, ratios = [], []
         for row, task in enumerate(tasks):
             own = table[table["task"] == task].set_index("model")
             if name in own.index:
-                place.append(row)
+                place.append(row + 0.08 * (number - len(MARKS) / 2))  # none hides another
                 ratios.append(own.loc[name, "MAE"] / own.loc["rlinear", "MAE"])
         if not place:
             continue
@@ -79,7 +80,8 @@ def plot(table: pd.DataFrame) -> Figure:
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_yticks(range(len(tasks)), tasks)
-    axis.invert_yaxis()
+    axis.set_ylim(len(tasks) - 0.4, -0.6)
+    axis.hlines(np.arange(1, len(tasks)) - 0.5, *axis.get_xlim(), color="0.85", lw=0.8)
     axis.grid(axis="x", color="0.9")
     axis.set_xlabel(
         "mean absolute error on the test part, in units of the linear skip's (less is better)"

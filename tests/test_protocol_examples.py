@@ -101,8 +101,10 @@ def test_the_page_marks_the_lowest_error_of_each_task(
         pd.DataFrame(rows).to_csv(tmp_path / f"protocol-{task}.csv", index=False)
     table = page.read(tmp_path)
     _, _, first, second = page.to_markdown(table).splitlines()
-    assert first == "| a-1-1 | 0.200 / **0.300** | **0.100** / **0.300** | 0.200 / **0.300** |"
-    assert second == "| b-1-1 | **0.100** / **0.300** | 0.200 / **0.300** | 0.200 / **0.300** |"
+    low, high = "**0.100** / **0.300**", "0.200 / **0.300**"
+    link = "| [{0}](benchmarks/protocol-{0}.csv) |"
+    assert first == f"{link.format('a-1-1')} {high} | {low} | {high} |"
+    assert second == f"{link.format('b-1-1')} {low} | {high} | {high} |"
     (axis,) = page.plot(table).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a-1-1", "b-1-1"]
 
