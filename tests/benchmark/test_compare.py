@@ -170,17 +170,26 @@ def test_no_forecast_looks_ahead(name: str) -> None:
     np.testing.assert_array_equal(*forecasts)
 
 
+def steps_of(name: str, budget: Budget) -> int:
+    """Train, and read from the best checkpoint how many steps it had."""
+    contender = make_contender(name, make_task(frame(120), 3, look_back=12), budget, 0)
+    assert isinstance(contender, Darts)
+    contender.fit()
+    (file,) = Path(contender.folder.name).glob("model/checkpoints/best*.ckpt")
+    steps: int = torch.load(file, weights_only=False)["global_step"]
+    return steps
+
+
 @pytest.mark.parametrize("name", ["rwkv7", "dlinear"])
 def test_a_stride_between_training_windows_leaves_fewer_of_them(name: str) -> None:
-    steps = []
-    for stride in (1, 8):
-        budget = Budget(epochs=1, batch_size=4, train_stride=stride)
-        contender = make_contender(name, make_task(frame(120), 3, look_back=12), budget, 0)
-        assert isinstance(contender, Darts)
-        contender.fit()
-        (file,) = Path(contender.folder.name).glob("model/checkpoints/best*.ckpt")
-        steps.append(torch.load(file, weights_only=False)["global_step"])
+    steps = [steps_of(name, Budget(epochs=1, batch_size=4, train_stride=n)) for n in (1, 8)]
     assert steps == [15, 2]  # 58 windows, 8 windows
+
+
+@pytest.mark.parametrize("name", ["rwkv7", "dlinear"])
+def test_training_stops_when_its_seconds_are_over(name: str) -> None:
+    budget = {"epochs": 1_000, "batch_size": 1, "patience": 1_000}
+    assert steps_of(name, Budget(**budget, seconds=0.1)) < 1_000  # of 58,000, or 5 minutes
 
 
 def test_naive_rows_are_what_they_say() -> None:
