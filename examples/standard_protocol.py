@@ -16,7 +16,8 @@ none dropped; the mean of the seeds. A task is a data set, a look-back and a hor
 
 Models that cannot read missing values get the last one before; errors leave missing ones out.
 rwkv7, gru, attention and rlinear are RimerModel and its recipe; the others are darts' models, and
-those without future covariates do without. Every model trains for at most --epochs and --seconds.
+those without future covariates do without. Every model of a task trains for as many epochs at most
+(6, or 30 where an epoch has few batches), and --seconds.
 Every run is kept in the folder `runs` of the output, so that a long protocol resumes where it
 stopped. Writes protocol-NAME.csv, a page and plots for each task.
 """
@@ -46,6 +47,9 @@ LONG = {
     "weather": {"season": 144, "split": (0.7, 0.1, 0.2)},
 }
 TRAIN_STRIDES = {"ETTm1": 4, "weather": 6}
+LONG_BUDGET = {"epochs": 6, "patience": 3}
+SHORT_BUDGET = {"epochs": 30, "patience": 6}
+"""Of nn5 and electricity, where an epoch has a tenth of the batches."""
 MARKETS = ("BE", "DE", "FR", "NP")
 TASKS = (
     *(f"{name}-{L}-{H}" for name in LONG for L in (96, 336) for H in (96, 720)),
@@ -108,7 +112,6 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=TASKS, metavar="NAME")
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="MODEL")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=300.0, help="of training, at most")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("protocol"))
@@ -125,7 +128,7 @@ def main() -> None:
             task_of(arguments.data, name),
             models=arguments.models,
             seeds=arguments.seeds,
-            epochs=arguments.epochs,
+            **(LONG_BUDGET if name.partition("-")[0] in LONG else SHORT_BUDGET),
             seconds=arguments.seconds,
             train_stride=TRAIN_STRIDES.get(name.partition("-")[0], 1),
             results=arguments.output / "runs",
