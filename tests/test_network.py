@@ -414,7 +414,7 @@ def test_default_patch_length(look_back: int, patch: int) -> None:
         ({"patch_length": 0}, "patch_length=0 must be a whole number"),
         ({"patch_length": 50}, "patch_length=50 is longer than input_chunk_length=40"),
         ({"dropout": 1.0}, r"dropout=1\.0 must be a probability in \[0, 1\)"),
-        ({"layers": "lstm"}, "unknown layer 'lstm'"),
+        ({"layers": "mamba"}, "unknown layer 'mamba'"),
         ({"outputs": []}, r"outputs=\[\] must be 'location' and 'scale' only, or else"),
         ({"outputs": [0.5, "scale"]}, r"outputs=\[0\.5, 'scale'\] must be"),
         ({"outputs": ["mean"]}, r"outputs=\['mean'\] must be"),
