@@ -2,11 +2,11 @@
 
     python examples/streaming.py [--data FOLDER] [--output FOLDER]
 
-A stream carries its state over the whole history; a window starts afresh. RimerModel is trained as
-always, on windows. Then the whole series is streamed, and every step of the test part is forecast
-both ways. A patch of the network ends every 16 or 24 steps; between two ends a stream is forecast
-from one that overlaps with the last, which is why the table has a row for each phase. Without
---data the series is weekly CO2 at Mauna Loa from statsmodels; with it ETTh1, from
+A stream carries its state over the whole history; a window starts afresh. RimerModel is trained on
+windows, with streaming=True. Then the whole series is streamed, and every step of the test part is
+forecast both ways. A patch of the network ends every 16 or 24 steps; between two ends a stream is
+forecast from one that overlaps with the last, which is why the table has a row for each phase.
+Without --data the series is weekly CO2 at Mauna Loa from statsmodels; with it ETTh1, from
 FOLDER/ETTh1.csv.xz, split by its standard protocol. Writes streaming.csv and streaming.md.
 """
 
@@ -84,6 +84,7 @@ def main() -> None:
             horizon,
             layers=arguments.layers,
             n_epochs=arguments.epochs,
+            streaming=True,
             random_state=seed,
             pl_trainer_kwargs={
                 "accelerator": "cpu",

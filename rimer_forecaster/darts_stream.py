@@ -49,7 +49,8 @@ class RimerStream:
     >>> from rimer_forecaster import RimerModel
     >>> series = TimeSeries.from_values(np.sin(np.arange(300, dtype=np.float32) / 4))
     >>> silent = {"enable_progress_bar": False, "enable_model_summary": False}
-    >>> model = RimerModel(input_chunk_length=48, n_epochs=1, pl_trainer_kwargs=silent)
+    >>> settings = {"n_epochs": 1, "streaming": True, "pl_trainer_kwargs": silent}
+    >>> model = RimerModel(input_chunk_length=48, **settings)
     >>> stream = model.fit(series[:200]).stream(series[:200])
     >>> for t in range(200, 210):
     ...     forecast = stream.predict(24)

@@ -79,6 +79,9 @@ class RimerNetwork(nn.Module):
     initial_state
         What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
         ``"static"``, a learned one plus a linear map of the static covariates.
+    streaming
+        Whether training prepares for streams: unfinished patches, and states that were carried from
+        far. It serves streamed forecasts, and costs windowed ones: see docs/streaming.md.
     least_scale
         Smallest standard deviation that a window is divided by, in the units of the series. Above
         zero, the forecast of a constant window can be another value: for counts, say.
@@ -117,6 +120,7 @@ class RimerNetwork(nn.Module):
         patch_length: int | None = None,
         dropout: float = 0.1,
         initial_state: str = "zero",
+        streaming: bool = False,
         least_scale: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -153,6 +157,7 @@ class RimerNetwork(nn.Module):
             "patch_length": int(patch_length),
             "dropout": float(dropout),
             "initial_state": initial_state,
+            "streaming": bool(streaming),
             "least_scale": float(least_scale),
         }
         """What the constructor was given, as plain values: JSON can hold them."""
@@ -182,6 +187,7 @@ class RimerNetwork(nn.Module):
                     static_covariates=static_covariates,
                     outputs=H * Q,
                     initial_state=initial_state,
+                    streaming=streaming,
                 )
         # Once: to walk through all modules at every step of training would cost 1 % of it.
         self._mixers = [module for module in self.modules() if isinstance(module, Mixer)]

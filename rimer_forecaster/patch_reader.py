@@ -36,12 +36,13 @@ class PatchReader(RandomModule):
     """Patches to tokens, layers over them, and a head on the last one.
 
     Between two ends of patches a stream is forecast from a token of its last P steps, which
-    overlaps with the last finished patch. Most passes in training end like that, and half start
-    most windows from what a history of other ones left, as all of a stream does.
+    overlaps with the last finished patch. Where training prepares for streams, most passes end like
+    that, and half start most windows from what a history of other ones left, as all of a stream
+    does.
 
     Parameters
     ----------
-    layers, width, head_size, patch_length, dropout, initial_state
+    layers, width, head_size, patch_length, dropout, initial_state, streaming
         As in `RimerNetwork`.
     covariates, static_covariates
         Number of components.
@@ -61,9 +62,10 @@ class PatchReader(RandomModule):
         static_covariates: int,
         outputs: int,
         initial_state: str = "zero",
+        streaming: bool = False,
     ) -> None:
         super().__init__()
-        self.patch_length = patch_length
+        self.patch_length, self.streaming = patch_length, streaming
         # The second half weighs the marks of missing values.
         self.embed_target = nn.Linear(2 * patch_length, width)
         self.embed_covariates = (
@@ -131,7 +133,7 @@ class PatchReader(RandomModule):
         state = None
         if self.initial_state is not None:
             state = self._start(tokens.shape[0] * C, _of_rows(static_covariates, tokens.shape))
-        if self.training and self._draw() < _SHARE_CARRIED:
+        if self.training and self.streaming and self._draw() < _SHARE_CARRIED:
             whole, whole_mask = tokens.detach(), mask
             if newer:
                 with torch.no_grad():
@@ -297,7 +299,8 @@ class PatchReader(RandomModule):
 
     def _draw_newer(self) -> int:
         """Steps since the last patch but one ended that are not a whole patch."""
-        if not self.training or self._draw() >= _SHARE_OVERLAPPING:
+        prepares = self.training and self.streaming
+        if not prepares or self._draw() >= _SHARE_OVERLAPPING:
             return 0
         return int(self._draw() * self.patch_length)
 

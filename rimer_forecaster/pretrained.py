@@ -18,6 +18,9 @@ __all__ = ["Pretrained"]
 _SHOWN_AS = {"outputs": "quantiles"}
 """Arguments of the network that the forecaster calls otherwise."""
 
+_OF_TRAINING = ("dropout", "streaming")
+"""Arguments that change no forecast of the same weights."""
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -43,10 +46,10 @@ class Pretrained:
         Raises
         ------
         ValueError
-            If another argument than the dropout differs.
+            If an argument differs that is not of training alone, as dropout and streaming are.
         """
         for name, value in self.network.arguments.items():
-            if own.arguments[name] != value and name != "dropout":
+            if own.arguments[name] != value and name not in _OF_TRAINING:
                 shown = _SHOWN_AS.get(name, name)
                 raise ValueError(
                     f"the pretrained weights are of a network with {shown}={value!r}, but this "

@@ -109,9 +109,9 @@ class RimerForecaster(BaseForecaster):
         What RWKV-7 layers start from: nothing, or one learned state for all series.
     streaming : bool
         Whether to forecast from a state that is carried over the whole history, and not from the
-        last `input_chunk_length` time points. ``update`` then costs the same however long history
-        and look-back are. After an ``update`` that trains, or that goes back in time, the state
-        begins anew from the time points that are remembered.
+        last `input_chunk_length` time points; training prepares for it. ``update`` then costs the
+        same however long history and look-back are. After an ``update`` that trains, or that goes
+        back in time, the state begins anew from the time points that are remembered.
     quantiles : sequence of float
         Probabilities to train on, 0.5 among them: the point forecast is the median. Others are
         interpolated, and extrapolated, on the scale of a normal distribution.
@@ -300,6 +300,7 @@ class RimerForecaster(BaseForecaster):
             patch_length=patch_length,
             dropout=self.dropout,
             initial_state=self.initial_state,
+            streaming=self.streaming,
             generator=generator,
         )
         lr = self.learning_rate

@@ -53,7 +53,7 @@ def test_every_likelihood_of_darts_trains_with_gaps_and_forecasts(likelihood: ty
     values = draws_for(likelihood)
     values[np.random.default_rng(1).random(len(values)) < 0.1] = np.nan
     series = TimeSeries.from_values(values)
-    model = RimerModel(**TINY, likelihood=likelihood()).fit(series)
+    model = RimerModel(**TINY, streaming=True, likelihood=likelihood()).fit(series)
     samples = model.predict(8, num_samples=20).all_values()
     assert samples.shape == (8, 3, 20)
     assert np.isfinite(samples).all()
@@ -238,7 +238,7 @@ def test_quantiles_never_cross_beyond_the_chunk_either() -> None:
 def test_a_stream_of_counts_is_forecast_by_its_mean_which_is_positive() -> None:
     values = np.random.default_rng(0).poisson(0.3, (200, 1)).astype(np.float32)
     series = TimeSeries.from_values(values)
-    model = RimerModel(**TINY, likelihood=PoissonLikelihood()).fit(series)
+    model = RimerModel(**TINY, streaming=True, likelihood=PoissonLikelihood()).fit(series)
     stream = model.stream(series)
     rates = stream.predict(6, predict_likelihood_parameters=True).values()
     assert (rates > 0).all()

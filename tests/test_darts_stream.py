@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def fitted(train: Any, *, covariates: dict[str, Any] | None = None, **arguments:
         n_epochs=1,
         random_state=0,
         pl_trainer_kwargs={"enable_progress_bar": False, "accelerator": "cpu"},
-        **{"width": 8, "head_size": 4, **arguments},
+        **{"width": 8, "head_size": 4, "streaming": True, **arguments},
     )
     return model.fit(train, **(covariates or {}))
 
@@ -226,3 +227,13 @@ def test_a_model_that_cannot_stream_says_so() -> None:
     encoders = {"cyclic": {"future": ["hour"]}}
     with pytest.raises(ValueError, match="add_encoders is not for streams"):
         fitted(full, add_encoders=encoders).stream(full)
+
+
+def test_a_model_that_was_not_trained_for_streams_warns() -> None:
+    full = series()
+    with pytest.warns(UserWarning, match=r"was not trained for streams.* streaming=True"):
+        fitted(full, streaming=False).stream(full)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*trained for streams")
+        fitted(full).stream(full)
+        fitted(full, streaming=False, layers=None).stream(full)  # nothing to prepare

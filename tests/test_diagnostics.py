@@ -502,7 +502,7 @@ def test_a_model_reports_what_its_stream_reads(statics: bool) -> None:
     if statics:
         full = full.with_static_covariates(pd.DataFrame({"level": [1.0]}))
     known = {"past_covariates": past, "future_covariates": future}
-    model = fitted(full[:100], covariates=known, patch_length=P, layers="rwkv7*2")
+    model = fitted(full[:100], covariates=known, patch_length=P, layers="rwkv7*2", streaming=True)
     report = model.diagnostics(full, **known)
     assert report.state_norms.index.tolist() == list(range(P, 151, P))
     state = dict(leaves(model.stream(full, **known).state["reader"]))
