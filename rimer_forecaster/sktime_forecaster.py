@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
@@ -307,6 +308,7 @@ class RimerForecaster(BaseForecaster):
         if prior is not None:
             prior.give_weights(network)
             lr *= _TRAINING_ON
+            self._warn_of_unprepared(prior.network)
         if self.n_epochs == 0:
             network.eval()
         else:
@@ -655,6 +657,17 @@ class RimerForecaster(BaseForecaster):
         return quantiles.masked_fill(nothing[..., None], float("nan"))
 
     # --- checks -------------------------------------------------------------------------------
+
+    def _warn_of_unprepared(self, trained: RimerNetwork) -> None:
+        """Warn of streams from weights whose training did not prepare for them."""
+        prepared = trained.arguments.get("streaming") or self.n_epochs != 0
+        if self.streaming and self.layers is not None and not prepared:
+            warnings.warn(
+                "the pretrained weights were not trained for streams, whose forecasts may be much "
+                "worse than those from windows. Train them with streaming=True.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _check_parameters(self, prior: Pretrained | None) -> None:
         """Check what the network does not check itself."""

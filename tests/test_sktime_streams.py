@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from copy import deepcopy
 from typing import Any
 
@@ -222,3 +223,16 @@ def test_update_predict_equals_reading_everything_from_scratch(carried: bool) ->
         expected = scratch.fit(y[:cutoff], fh=[1, 2, 3]).predict()
         actual = moving[cutoff].dropna()
         np.testing.assert_allclose(actual.to_numpy(), expected.to_numpy(), rtol=0, atol=1e-5)
+
+
+def test_weights_that_were_not_trained_for_streams_warn() -> None:
+    y = wave()
+    for prepared in (False, True):
+        weights = RimerForecaster(**TINY, streaming=prepared).pretrain(panel({"a": 90, "b": 80}))
+        kept = weights.pretrained_
+        streamed = RimerForecaster(**{**TINY, "n_epochs": 0}, streaming=True, pretrained=kept)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            streamed.fit(y, fh=[1, 2])
+        said = [str(one.message) for one in caught]
+        assert any("were not trained for streams" in one for one in said) != prepared
