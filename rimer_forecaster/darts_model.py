@@ -85,7 +85,8 @@ class RimerModel(FilesModel):
         ``"static"``, a learned one plus a linear map of the static covariates.
     streaming
         Whether training prepares for `stream`. Without it streamed forecasts are worse than those
-        of ``predict`` (by 9 to 17 % on ETTh1); with it those of ``predict`` are a little worse.
+        of ``predict`` (by 9 to 17 % on ETTh1). With it those of ``predict`` are worse on a panel
+        and as good or better on single series: see docs/streaming.md.
     use_static_covariates
         As in darts' other models.
     n_epochs
