@@ -21,23 +21,23 @@ import argparse
 import json
 import logging
 import math
-import platform
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import darts
 import numpy as np
 import pandas as pd
 import torch
+from ablations import SILENT
 from darts import TimeSeries
 from darts.models import BlockRNNModel, NBEATSModel, TransformerModel
 from numpy.typing import NDArray
 
-import rimer_forecaster
 from rimer_forecaster import RimerForecaster, RimerModel
+from rimer_forecaster.benchmark import versions
 
 LOOK_BACK, HORIZON, SEASON, BATCH = 336, 48, 24, 256
 
@@ -71,22 +71,19 @@ def naive(train: list[Array], season: int) -> Array:
     return np.stack([np.resize(row[-season:], HORIZON) for row in train])
 
 
-def lightning(steps: int, seconds: float | None) -> dict[str, Any]:
+def lightning(steps: int, seconds: float | None = None) -> dict[str, Any]:
     """Arguments of Lightning's trainer."""
     limit = {} if seconds is None else {"max_time": {"seconds": math.ceil(seconds)}}
-    return {
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_model_summary": False,
-        "enable_progress_bar": False,
-        "max_steps": steps,
-        **limit,
-    }
+    return {**SILENT, "max_steps": steps, **limit}
 
 
 def through_darts(
-    make: Callable[..., Any], train: list[Array], *, steps: int, seconds: float | None, seed: int
+    make: Callable[..., Any],
+    train: list[Array],
+    *,
+    steps: int,
+    seed: int,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """Train a torch model of darts on all series, and forecast each."""
     means, deviations = (np.array([f(row) for row in train]) for f in (np.mean, np.std))
@@ -120,7 +117,7 @@ def through_darts(
 
 
 def through_sktime(
-    layers: str, width: int, train: list[Array], *, steps: int, seconds: float | None, seed: int
+    layers: str, width: int, train: list[Array], *, steps: int, seed: int
 ) -> dict[str, Any]:
     """Train RimerForecaster on all series, and forecast each."""
     y = pd.concat(
@@ -135,7 +132,7 @@ def through_sktime(
         batch_size=BATCH,
         n_epochs=10_000,
         random_state=seed,
-        trainer_kwargs=lightning(steps, seconds),
+        trainer_kwargs=lightning(steps),
     )
     start = time.perf_counter()
     forecaster.fit(y, fh=range(1, HORIZON + 1))
@@ -153,45 +150,32 @@ def through_sktime(
     }
 
 
-def rimer(layers: str | None, width: int) -> Callable[..., RimerModel]:
-    """RimerModel with these layers."""
-    return lambda **arguments: RimerModel(layers=layers, width=width, **arguments)
-
-
-def theirs(make: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """One of darts' own models, with an optimiser like ours."""
-    return lambda **arguments: make(
-        use_reversible_instance_norm=True,
-        optimizer_cls=torch.optim.AdamW,
-        optimizer_kwargs={"lr": 1e-3},
-        **options,
-        **arguments,
-    )
-
-
-def models(layers: str, width: int) -> dict[str, Callable[..., dict[str, Any]]]:
-    """Return every network by its name; `layers` are those of RWKV-7."""
+def models(layers: str, width: int, seconds: float) -> dict[str, Callable[..., dict[str, Any]]]:
+    """Return every network by its name; `layers` are those of RWKV-7, `seconds` for darts' own."""
     depth = layers.replace("rwkv7", "")
     peers = [f"{name}{depth}" for name in ("gru", "lstm", "attention")]
     ours = {"rlinear": None} | {name: name for name in (layers, *peers)}
-    made = {
-        "BlockRNNModel LSTM": theirs(BlockRNNModel, model="LSTM", hidden_dim=64),
-        "BlockRNNModel GRU": theirs(BlockRNNModel, model="GRU", hidden_dim=64),
-        "TransformerModel": theirs(TransformerModel),
-        "NBEATSModel": theirs(NBEATSModel),
+    theirs = {
+        "BlockRNNModel LSTM": partial(BlockRNNModel, model="LSTM", hidden_dim=64),
+        "BlockRNNModel GRU": partial(BlockRNNModel, model="GRU", hidden_dim=64),
+        "TransformerModel": TransformerModel,
+        "NBEATSModel": NBEATSModel,
     }
-
-    def by_darts(make: Callable[..., Any], timed: bool) -> Callable[..., dict[str, Any]]:
-        return lambda train, *, seconds, **given: through_darts(
-            make, train, seconds=seconds if timed else None, **given
-        )
-
+    like_ours = {
+        "use_reversible_instance_norm": True,
+        "optimizer_cls": torch.optim.AdamW,
+        "optimizer_kwargs": {"lr": 1e-3},
+    }
     return {
-        **{name: by_darts(rimer(own, width), timed=False) for name, own in ours.items()},
-        f"RimerForecaster {layers}": lambda train, *, seconds, **given: through_sktime(
-            layers, width, train, seconds=None, **given
-        ),
-        **{name: by_darts(make, timed=True) for name, make in made.items()},
+        **{
+            name: partial(through_darts, partial(RimerModel, layers=own, width=width))
+            for name, own in ours.items()
+        },
+        f"RimerForecaster {layers}": partial(through_sktime, layers, width),
+        **{
+            name: partial(through_darts, partial(make, **like_ours), seconds=seconds)
+            for name, make in theirs.items()
+        },
     }
 
 
@@ -223,7 +207,7 @@ def main() -> None:
     ]
     runs = arguments.output / "panel-runs"
     runs.mkdir(parents=True, exist_ok=True)
-    for name, run in models(arguments.layers, arguments.width).items():
+    for name, run in models(arguments.layers, arguments.width, arguments.seconds).items():
         if arguments.models and name not in arguments.models:
             continue
         forecasts = []
@@ -234,7 +218,7 @@ def main() -> None:
             )
             path = runs / f"{place.replace('*', 'x')}.json"
             if not path.exists():
-                result = run(train, steps=arguments.steps, seconds=arguments.seconds, seed=seed)
+                result = run(train, steps=arguments.steps, seed=seed)
                 result["forecasts"] = result["forecasts"].tolist()
                 path.write_text(json.dumps(result), encoding="utf-8")
             result = json.loads(path.read_text(encoding="utf-8"))
@@ -250,18 +234,13 @@ def main() -> None:
             }
             rows.append(mean)
     table = pd.DataFrame(rows)
-    versions = (
-        f"{arguments.threads} threads, torch {torch.__version__}, darts {darts.__version__}, "
-        f"rimer_forecaster {rimer_forecaster.__version__}, Python {platform.python_version()}, "
-        f"{platform.machine()}"
-    )
-    table["machine"] = versions
+    table["machine"] = versions()
     table.to_csv(arguments.output / "panel.csv", index=False, float_format="%.5g")
     seeds = table.groupby("model", sort=False)
     shown = seeds[["MASE", "fit, s", "predict, s", "parameters", "steps"]].mean()
     shown.insert(1, "MASE std", seeds["MASE"].std())
     print(shown.to_string(float_format=lambda x: f"{x:.4g}"))
-    print(versions)
+    print(versions())
 
 
 if __name__ == "__main__":

@@ -26,19 +26,15 @@ from __future__ import annotations
 
 import argparse
 import lzma
-import platform
-import sys
 from pathlib import Path
 
-import darts
 import pandas as pd
 import torch
 from darts import TimeSeries
 from darts.dataprocessing.transformers import Scaler
 from sklearn.preprocessing import StandardScaler
 
-import rimer_forecaster
-from rimer_forecaster.benchmark import Task, compare, make_task
+from rimer_forecaster.benchmark import Task, compare, make_task, versions
 
 LONG = {
     "ETTh1": {"season": 24, "split": (8_640, 2_880, 2_880)},
@@ -117,12 +113,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("protocol"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    command = " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
-    machine = (
-        f"{arguments.threads} threads, {platform.machine()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, darts {darts.__version__}, rimer_forecaster "
-        f"{rimer_forecaster.__version__}"
-    )
     for name in arguments.tasks:
         found = compare(
             task_of(arguments.data, name),
@@ -134,7 +124,12 @@ def main() -> None:
             results=arguments.output / "runs",
         )
         found.save(arguments.output / name)
-        table = found.table.assign(task=name, machine=machine, command=command)
+        command = (
+            f"python examples/standard_protocol.py --data FOLDER --tasks {name} --models "
+            f"{' '.join(arguments.models)} --seeds {arguments.seeds} --seconds "
+            f"{arguments.seconds:g} --threads {arguments.threads}"
+        )
+        table = found.table.assign(task=name, machine=versions(), command=command)
         table.to_csv(arguments.output / f"protocol-{name}.csv", float_format="%.5g")
         print(found.to_markdown(), flush=True)
 

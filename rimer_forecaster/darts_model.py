@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -39,7 +38,7 @@ from .diagnostics import Diagnostics, diagnose
 from .layers.dropout import Dropout
 from .missing_values import marks_of_observed
 from .network import RimerNetwork
-from .network_arguments import check_finite_forecast, check_network_arguments
+from .network_arguments import check_finite_forecast, check_network_arguments, warn_of_unprepared
 from .recipe import (
     LEARNING_RATE,
     WEIGHT_DECAY,
@@ -237,13 +236,7 @@ class RimerModel(FilesModel):
             If the model was not made with ``streaming=True``: its training did not prepare for it.
         """
         self._check_streams()
-        if self._network_params["layers"] is not None and not self._network_params.get("streaming"):
-            warnings.warn(
-                "this model was not trained for streams, whose forecasts may be much worse than "
-                "those of predict. Make it with streaming=True.",
-                UserWarning,
-                stacklevel=2,
-            )
+        warn_of_unprepared("this model was", self._network_params)
         return RimerStream.begin(self, series, past_covariates, future_covariates)
 
     def load_stream(self, path: str | PathLike[str]) -> RimerStream:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -11,11 +12,13 @@ from torch import Tensor
 from .layers import check_layers
 
 __all__ = [
+    "check_finite_forecast",
     "check_input",
     "check_network_arguments",
     "check_not_infinite",
     "check_outputs",
     "check_sizes",
+    "warn_of_unprepared",
 ]
 
 
@@ -110,6 +113,25 @@ def check_finite_forecast(forecast: Tensor) -> None:
             "the forecast is not finite. The input is finite, so a sampled likelihood parameter or "
             "the feedback of earlier forecasts overflowed; forecast fewer steps, and look for "
             "covariates that are large or far from those trained on."
+        )
+
+
+def warn_of_unprepared(what: str, arguments: Mapping[str, Any]) -> None:
+    """Warn the caller's caller of streams from weights whose training did not prepare for them.
+
+    Parameters
+    ----------
+    what
+        Subject of the sentence and its verb, "this model was", say.
+    arguments
+        Of the network that was trained; those of an older file say nothing of streams.
+    """
+    if arguments["layers"] is not None and not arguments.get("streaming"):
+        warnings.warn(
+            f"{what} not trained for streams, whose forecasts may be much worse than those from "
+            "windows. Train with streaming=True.",
+            UserWarning,
+            stacklevel=3,
         )
 
 

@@ -133,7 +133,7 @@ class PatchReader(RandomModule):
         state = None
         if self.initial_state is not None:
             state = self._start(tokens.shape[0] * C, _of_rows(static_covariates, tokens.shape))
-        if self.training and self.streaming and self._draw() < _SHARE_CARRIED:
+        if self._prepares(_SHARE_CARRIED):
             whole, whole_mask = tokens.detach(), mask
             if newer:
                 with torch.no_grad():
@@ -299,10 +299,13 @@ class PatchReader(RandomModule):
 
     def _draw_newer(self) -> int:
         """Steps since the last patch but one ended that are not a whole patch."""
-        prepares = self.training and self.streaming
-        if not prepares or self._draw() >= _SHARE_OVERLAPPING:
+        if not self._prepares(_SHARE_OVERLAPPING):
             return 0
         return int(self._draw() * self.patch_length)
+
+    def _prepares(self, share: float) -> bool:
+        """Draw whether this pass of training prepares for streams; a share of them do."""
+        return self.training and self.streaming and self._draw() < share
 
     def _start(self, rows: int, static: Tensor | None) -> State:
         """State before the first token; static covariates are (rows, n)."""

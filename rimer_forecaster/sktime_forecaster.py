@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .network import RimerNetwork
-from .network_arguments import check_finite_forecast, check_sizes
+from .network_arguments import check_finite_forecast, check_sizes, warn_of_unprepared
 from .pretrained import Pretrained
 from .quantile_curve import interpolated
 from .recipe import LEARNING_RATE, WEIGHT_DECAY
@@ -308,7 +307,8 @@ class RimerForecaster(BaseForecaster):
         if prior is not None:
             prior.give_weights(network)
             lr *= _TRAINING_ON
-            self._warn_of_unprepared(prior.network)
+            if self.streaming and self.n_epochs == 0:
+                warn_of_unprepared("the pretrained weights were", prior.network.arguments)
         if self.n_epochs == 0:
             network.eval()
         else:
@@ -657,17 +657,6 @@ class RimerForecaster(BaseForecaster):
         return quantiles.masked_fill(nothing[..., None], float("nan"))
 
     # --- checks -------------------------------------------------------------------------------
-
-    def _warn_of_unprepared(self, trained: RimerNetwork) -> None:
-        """Warn of streams from weights whose training did not prepare for them."""
-        prepared = trained.arguments.get("streaming") or self.n_epochs != 0
-        if self.streaming and self.layers is not None and not prepared:
-            warnings.warn(
-                "the pretrained weights were not trained for streams, whose forecasts may be much "
-                "worse than those from windows. Train them with streaming=True.",
-                UserWarning,
-                stacklevel=2,
-            )
 
     def _check_parameters(self, prior: Pretrained | None) -> None:
         """Check what the network does not check itself."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # networks this small only wait for each other's threads
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -11,3 +18,12 @@ os.environ["TRITON_INTERPRET"] = "1"  # GPU kernels run on the CPU; read when tr
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def example() -> Iterator[Callable[[str], ModuleType]]:
+    """Import a script of examples/ by its name."""
+    folder = str(Path(__file__).parents[1] / "examples")
+    sys.path.insert(0, folder)
+    yield importlib.import_module
+    sys.path.remove(folder)

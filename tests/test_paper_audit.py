@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,14 +12,10 @@ import pytest
 
 pytest.importorskip("statsmodels", reason="the example reads CO2 from statsmodels")
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
 
 @pytest.fixture(scope="module")
-def audit() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(EXAMPLES))
-    yield importlib.import_module("paper_audit")
-    sys.path.remove(str(EXAMPLES))
+def audit(example: Callable[[str], ModuleType]) -> ModuleType:
+    return example("paper_audit")
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import lzma
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,15 +14,6 @@ import pytest
 
 pytest.importorskip("sktime", reason="the benchmark needs the extra 'sktime'")
 pytest.importorskip("darts", reason="the benchmark needs the extra 'darts'")
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-@pytest.fixture(scope="module")
-def example() -> Iterator[Callable[[str], ModuleType]]:
-    sys.path.insert(0, str(EXAMPLES))
-    yield importlib.import_module
-    sys.path.remove(str(EXAMPLES))
 
 
 def test_sentinels_duplicates_and_gaps_of_weather_are_missing_values(

@@ -27,7 +27,7 @@ from .task import Task, make_task
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "versions"]
 
 DEFAULT = ("rwkv7", "blockrnn-gru", "transformer", "dlinear")
 
@@ -77,17 +77,12 @@ class Comparison:
             f"patience {budget.patience}, {seeds} seed{'s' * (seeds > 1)} (means; std is over "
             "seeds)."
         )
-        versions = (
-            f"rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, torch "
-            f"{torch.__version__}, Python {platform.python_version()}; {torch.get_num_threads()} "
-            f"threads of {os.cpu_count()} {platform.machine()} cores."
-        )
         remarks = "".join(f"\n- {remark}" for remark in self.remarks)
         columns = list(self.table.columns)
         lines = ["| model | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
         for name, row in self.table.iterrows():
             lines.append(f"| {name} | " + " | ".join(_shown(c, row[c]) for c in columns) + " |")
-        return f"# {task.name}\n\n{what}\n\n" + "\n".join(lines) + f"\n{remarks}\n\n{versions}\n"
+        return f"# {task.name}\n\n{what}\n\n" + "\n".join(lines) + f"\n{remarks}\n\n{versions()}.\n"
 
     def plot_forecasts(self) -> Figure:
         """Draw some forecasts of the test part over what came, first component."""
@@ -214,6 +209,15 @@ def compare(
     for run in tqdm(runs, disable=not progress, unit="run"):
         found.append(stored(run, folder, isolated=isolated))
     return _gathered(series, budget, runs, found)
+
+
+def versions() -> str:
+    """Say what figures of this process are measured with: versions and machine."""
+    return (
+        f"rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, torch "
+        f"{torch.__version__}, Python {platform.python_version()}; {torch.get_num_threads()} "
+        f"threads of {os.cpu_count()} {platform.machine()} cores"
+    )
 
 
 def _gathered(

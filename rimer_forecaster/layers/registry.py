@@ -61,21 +61,15 @@ def _rwkv7(
 
 
 def _attention(site: _Site, *, window: int | None = None) -> Block:
-    return Block(
-        Attention(site.width, head_size=site.head_size, window=window),
-        FeedForward(site.width),
-        width=site.width,
-        dropout=site.dropout,
-    )
+    return _with_feed_forward(Attention(site.width, head_size=site.head_size, window=window), site)
 
 
 def _recurrent(cell: Literal["gru", "lstm"], site: _Site) -> Block:
-    return Block(
-        Recurrent(site.width, cell=cell),
-        FeedForward(site.width),
-        width=site.width,
-        dropout=site.dropout,
-    )
+    return _with_feed_forward(Recurrent(site.width, cell=cell), site)
+
+
+def _with_feed_forward(mixer: Mixer, site: _Site) -> Block:
+    return Block(mixer, FeedForward(site.width), width=site.width, dropout=site.dropout)
 
 
 def _equilibrium(site: _Site, inner: Sequence[LayerCall], **options: Any) -> Equilibrium:
