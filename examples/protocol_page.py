@@ -20,6 +20,7 @@ from matplotlib.ticker import NullFormatter
 
 MARKS = {
     "rwkv7": ("o", "#D55E00"),
+    "rwkv7, streaming=True": ("p", "#D55E00"),
     "gru": ("s", "#0072B2"),
     "attention": ("^", "#009E73"),
     "blockrnn-gru": ("D", "#56B4E9"),

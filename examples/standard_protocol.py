@@ -15,9 +15,10 @@ none dropped; the mean of the seeds. A task is a data set, a look-back and a hor
   generation forecasts and weekdays as future covariates; the last two weeks test.
 
 Models that cannot read missing values get the last one before; errors leave missing ones out.
-rwkv7, gru, attention and rlinear are RimerModel and its recipe; the others are darts' models, and
-those without future covariates do without. Every model of a task trains for as many epochs at most
-(6, or 30 where an epoch has few batches), and --seconds.
+rwkv7, gru, attention and rlinear are RimerModel and its recipe, "rwkv7, streaming=True" says what
+the preparation for streams does to it; the others are darts' models, and those without future
+covariates do without. Every model of a task trains for as many epochs at most (6, or 30 where an
+epoch has few batches), and --seconds.
 Every run is kept in the folder `runs` of the output, so that a long protocol resumes where it
 stopped. Writes protocol-NAME.csv, a page and plots for each task.
 """
@@ -26,6 +27,9 @@ from __future__ import annotations
 
 import argparse
 import lzma
+import shlex
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -34,7 +38,7 @@ from darts import TimeSeries
 from darts.dataprocessing.transformers import Scaler
 from sklearn.preprocessing import StandardScaler
 
-from rimer_forecaster.benchmark import Task, compare, make_task, versions
+from rimer_forecaster.benchmark import Comparison, Task, compare, make_task, versions
 
 LONG = {
     "ETTh1": {"season": 24, "split": (8_640, 2_880, 2_880)},
@@ -52,7 +56,9 @@ TASKS = (
     "nn5-112-56",
     *(f"electricity-{market}-168-24" for market in MARKETS),
 )
-MODELS = ("rwkv7", "gru", "attention", "dlinear", "nlinear", "blockrnn-gru")
+STREAMING = "rwkv7, streaming=True"
+VARIANTS = {STREAMING: {"layers": "rwkv7", "streaming": True}}
+MODELS = ("rwkv7", STREAMING, "gru", "attention", "dlinear", "nlinear", "blockrnn-gru")
 
 
 def load_long(folder: Path, name: str) -> pd.DataFrame:
@@ -101,6 +107,14 @@ def task_of(folder: Path, name: str) -> Task:
     return make_task(load_long(folder, data), **shape, **LONG[data])
 
 
+def write_table(found: Comparison, path: Path) -> None:
+    """Write the table of a comparison, with the command that was run and what it ran on."""
+    words = ["FOLDER" if before == "--data" else word for before, word in pairwise(sys.argv)]
+    command = shlex.join(["python", f"examples/{Path(sys.argv[0]).name}", *words])
+    table = found.table.assign(task=found.task.name, machine=versions(), command=command)
+    table.to_csv(path, float_format="%.5g")
+
+
 def main() -> None:
     """Run every task and write its table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -116,7 +130,7 @@ def main() -> None:
     for name in arguments.tasks:
         found = compare(
             task_of(arguments.data, name),
-            models=arguments.models,
+            models={name: VARIANTS.get(name, name) for name in arguments.models},
             seeds=arguments.seeds,
             **(LONG_BUDGET if name.partition("-")[0] in LONG else SHORT_BUDGET),
             seconds=arguments.seconds,
@@ -124,13 +138,7 @@ def main() -> None:
             results=arguments.output / "runs",
         )
         found.save(arguments.output / name)
-        command = (
-            f"python examples/standard_protocol.py --data FOLDER --tasks {name} --models "
-            f"{' '.join(arguments.models)} --seeds {arguments.seeds} --seconds "
-            f"{arguments.seconds:g} --threads {arguments.threads}"
-        )
-        table = found.table.assign(task=name, machine=versions(), command=command)
-        table.to_csv(arguments.output / f"protocol-{name}.csv", float_format="%.5g")
+        write_table(found, arguments.output / f"protocol-{name}.csv")
         print(found.to_markdown(), flush=True)
 
 

@@ -193,8 +193,8 @@ class RimerNetwork(nn.Module):
         self._mixers = [module for module in self.modules() if isinstance(module, Mixer)]
         # As in the training of linear models, which is what these are.
         self.learning_rates = {"skip.weight": 10.0, "offset": 10.0}
-        if self.lag_filter is not None:
-            self.learning_rates["lag_filter.weight"] = 10.0
+        if self.lag_filter is not None:  # it sums over many more inputs, all of which move at once
+            self.learning_rates["lag_filter.weight"] = 3.0
         self.to_empty(device=torch.get_default_device())
         is_location = torch.tensor([output != "scale" for output in self.outputs])
         self.register_buffer("is_location", is_location, persistent=False)

@@ -15,12 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 from darts import TimeSeries
-from sktime.forecasting.base import BaseForecaster
 from tqdm.auto import tqdm
 
 import rimer_forecaster
 
-from .contenders import ALWAYS, Budget, check_model, z_scored
+from .contenders import ALWAYS, Budget, Model, check_model, z_scored
 from .runs import Run, stored
 from .task import Task, make_task
 
@@ -122,7 +121,7 @@ def compare(
     series: TimeSeries | pd.DataFrame | pd.Series | Task,
     horizon: int | None = None,
     *,
-    models: Sequence[str] | Mapping[str, str | BaseForecaster] = DEFAULT,
+    models: Sequence[str] | Mapping[str, Model] = DEFAULT,
     seeds: int = 1,
     epochs: int = 10,
     seconds: float | None = None,
@@ -149,7 +148,8 @@ def compare(
         Steps to forecast; none if `series` is a task.
     models
         Names (`rimer_forecaster.benchmark.contenders.NAMES`), layer strings such as ``"rwkv7*2"``,
-        or a mapping of labels to these and to forecasters of sktime.
+        or a mapping of labels to these, to arguments of `RimerModel`
+        (``{"wide": {"layers": "rwkv7*2", "width": 64}}``) and to forecasters of sktime.
     seeds
         Number of seeds; naive rows have none.
     epochs, seconds, batch_size, train_stride, patience, quantiles
@@ -187,7 +187,7 @@ def compare(
         series = make_task(series, horizon, **task)
     named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
     for model in named.values():
-        check_model(model)
+        check_model(model, series)
     named |= {name: name for name in reversed(ALWAYS) if name not in named}
     budget = Budget(
         epochs=epochs,
@@ -261,5 +261,5 @@ def _shown(column: str, value: float) -> str:
         return ""
     if column == "parameters":
         return f"{value:,.0f}"
-    coarse = column in ("fit, s", "predict, ms", "peak memory, MiB")
+    coarse = column.startswith(("fit", "predict", "peak"))
     return f"{value:.3g}" if coarse else f"{value:.4f}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -35,7 +35,7 @@ from ..darts_model import RimerModel
 from ..layers import check_layers
 from .task import Task
 
-__all__ = ["ALWAYS", "NAMES", "Budget", "Contender", "make_contender"]
+__all__ = ["ALWAYS", "NAMES", "OPTIONS", "Budget", "Contender", "Model", "make_contender"]
 
 Array = NDArray[np.float64]
 
@@ -261,8 +261,8 @@ class Sktime:
         self.end = end
 
 
-def _rimer(layers: str | None) -> Callable[..., Contender]:
-    return partial(Darts, make=partial(RimerModel, layers=layers), theirs=False)
+def _rimer(**options: Any) -> Callable[..., Contender]:
+    return partial(Darts, make=partial(RimerModel, **options), theirs=False)
 
 
 def _theirs(make: Callable[..., TorchForecastingModel], **options: Any) -> Callable[..., Contender]:
@@ -279,8 +279,8 @@ _NORMALISED = {"use_reversible_instance_norm": True}
 """As Rimer does; without it these models fail where the level moves."""
 
 _TABLE: dict[str, Callable[..., Contender]] = {
-    "rlinear": _rimer(None),
-    "timer": _rimer(TIMER),
+    "rlinear": _rimer(layers=None),
+    "timer": _rimer(layers=TIMER),
     "transformer": _theirs(TransformerModel, **_NORMALISED),
     "blockrnn-lstm": _theirs(BlockRNNModel, model="LSTM", hidden_dim=64, **_NORMALISED),
     "blockrnn-gru": _theirs(BlockRNNModel, model="GRU", hidden_dim=64, **_NORMALISED),
@@ -296,30 +296,48 @@ _TABLE: dict[str, Callable[..., Contender]] = {
 NAMES = ("last value", "seasonal naive", *_TABLE)
 """Names that stand for models; anything else is read as a layer string."""
 
+OPTIONS = (
+    "layers",
+    "width",
+    "head_size",
+    "patch_length",
+    "dropout",
+    "initial_state",
+    "streaming",
+)
+"""Arguments of `RimerModel` that a comparison does not set itself."""
 
-def make_contender(model: str | BaseForecaster, task: Task, budget: Budget, seed: int) -> Contender:
-    """Return a model by name, by layer string, or around a forecaster of sktime.
+Model = str | Mapping[str, Any] | BaseForecaster
+"""A name or layer string, `OPTIONS` of `RimerModel`, or a forecaster of sktime."""
 
-    Raises
-    ------
-    ValueError
-        If the name is neither a known one nor a layer string.
-    """
+
+def make_contender(model: Model, task: Task, budget: Budget, seed: int) -> Contender:
+    """Return a model that `check_model` has nothing against."""
     if isinstance(model, BaseForecaster):
         return Sktime(task, budget, seed, forecaster=model)
+    if isinstance(model, Mapping):
+        return _rimer(**model)(task, budget, seed)
     if model == "last value":
         return Naive(task, budget, seed, season=1)
     if model == "seasonal naive":
         return Naive(task, budget, seed, season=task.season)
     if model in _TABLE:
         return _TABLE[model](task, budget, seed)
-    check_model(model)
-    return _rimer(model)(task, budget, seed)
+    return _rimer(layers=model)(task, budget, seed)
 
 
-def check_model(model: str | BaseForecaster) -> None:
-    """Raise the ValueError of `make_contender` before anything is trained."""
+def check_model(model: Model, task: Task) -> None:
+    """Raise a ValueError for what no model is made of, before anything is trained."""
     if isinstance(model, BaseForecaster) or model in NAMES:
+        return
+    if isinstance(model, Mapping):
+        unknown = sorted(set(model) - set(OPTIONS))
+        if unknown:
+            raise ValueError(
+                f"{unknown} is not what a comparison leaves to a RimerModel, which is "
+                f"{', '.join(OPTIONS)}; what is the same for all are arguments of compare()."
+            )
+        RimerModel(task.look_back, task.horizon, **model)
         return
     try:
         check_layers(model, width=32, head_size=16)

@@ -24,7 +24,7 @@ import torch
 
 import rimer_forecaster
 
-from .contenders import Budget, make_contender, z_scored
+from .contenders import Budget, Model, make_contender, z_scored
 from .scores import Scores
 from .task import Task
 
@@ -40,7 +40,7 @@ class Run:
     """What is measured; the rest of the comparison is the same for all."""
 
     label: str
-    model: Any
+    model: Model
     task: Task
     budget: Budget
     seed: int
@@ -133,6 +133,9 @@ def measure(run: Run) -> dict[str, Any]:
         "fit, s": fit_seconds,
         "predict, ms": median(times),
         "peak memory, MiB": None if before is None or after is None else after - before,
+        "peak GPU memory, MiB": (
+            torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+        ),
         "parameters": contender.parameters(),
         "mape_remark": scores.mape_remark(),
         "by_step": scores.by_step().tolist(),

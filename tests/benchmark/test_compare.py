@@ -19,7 +19,7 @@ from darts import TimeSeries
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from sktime.forecasting.naive import NaiveForecaster
 
-from rimer_forecaster import RimerForecaster
+from rimer_forecaster import RimerForecaster, RimerModel
 from rimer_forecaster.benchmark import compare, make_task, read_csv
 from rimer_forecaster.benchmark.contenders import ALWAYS, NAMES, Budget, Darts, make_contender
 from rimer_forecaster.benchmark.scores import Scores
@@ -221,6 +221,31 @@ def test_forecasters_of_sktime_are_updated_or_fitted_again() -> None:
 def test_an_unknown_model_is_named_before_anything_is_trained() -> None:
     with pytest.raises(ValueError, match=r"'lstn' is neither a model .* nor a layer string"):
         compare(frame(), 6, models=["lstn"], **QUICK)
+
+
+def test_arguments_of_rimer_model_make_a_model() -> None:
+    sizes = {"layers": "gru", "width": 16, "patch_length": 4}
+    found = compare(frame(120), 3, look_back=12, models={"a": sizes, "b": "gru"}, **QUICK)
+    expected = RimerModel(12, 3, **sizes, n_epochs=1, pl_trainer_kwargs={"accelerator": "cpu"})
+    expected.fit(TimeSeries.from_dataframe(frame(60).astype(np.float32)))
+    weights = sum(one.numel() for one in expected.model.parameters())
+    assert found.table.loc["a", "parameters"] == weights
+    assert found.table.loc["b", "parameters"] != weights
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_epochs": 3}, r"\['n_epochs'\] is not what .* width, .* arguments of compare"),
+        ({"layers": "lstn"}, "unknown layer 'lstn'"),
+        ({"patch_length": 25}, "patch_length=25 is longer than input_chunk_length=24"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_is_trained(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(frame(), 6, look_back=24, models={"wrong": options}, **QUICK)
 
 
 # --- compare ----------------------------------------------------------------------------------
