@@ -35,8 +35,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from darts import TimeSeries
-from darts.dataprocessing.transformers import Scaler
-from sklearn.preprocessing import StandardScaler
 
 from rimer_forecaster.benchmark import Comparison, Task, compare, make_task, versions
 
@@ -85,13 +83,12 @@ def load_nn5(folder: Path) -> pd.DataFrame:
 
 
 def load_electricity(folder: Path, market: str) -> tuple[pd.Series, TimeSeries]:
-    """Read the prices of a market, and their covariates in units of the first six weeks."""
+    """Read the prices of a market and their covariates."""
     frame = pd.read_csv(folder / "electricity-short-with-ex-vars.csv.xz", parse_dates=["ds"])
     frame = frame[frame["unique_id"] == market].set_index("ds").drop(columns="unique_id")
     frame = frame.asfreq("h")
-    price, known = frame.pop("y"), TimeSeries.from_dataframe(frame.astype("float32"))
-    scaler = Scaler(StandardScaler()).fit(known[:1008])
-    return price, scaler.transform(known)
+    price = frame.pop("y")
+    return price, TimeSeries.from_dataframe(frame.astype("float32"))
 
 
 def task_of(folder: Path, name: str) -> Task:

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 import rimer_forecaster
 
-from .contenders import ALWAYS, Budget, Model, check_model, z_scored
+from .contenders import ALWAYS, Budget, Model, check_model
 from .runs import Run, stored
 from .task import Task, make_task
 
@@ -87,7 +87,7 @@ class Comparison:
         """Draw some forecasts of the test part over what came, first component."""
         from . import plots
 
-        values = z_scored(self.task).values(copy=False)[:, 0]
+        values = self.task.z_scored().values(copy=False)[:, 0]
         return plots.forecasts(self.task, values, self.shown)
 
     def plot_errors_by_step(self) -> Figure:

@@ -10,12 +10,11 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
-from darts import TimeSeries
 from darts.models import (
     BlockRNNModel,
     DLinearModel,
@@ -94,7 +93,7 @@ class Naive:
     """Repeats the last value, or the last season."""
 
     def __init__(self, task: Task, budget: Budget, seed: int, *, season: int) -> None:
-        self.values = z_scored(task).values(copy=False).astype(float)
+        self.values = task.z_scored().values(copy=False).astype(float)
         self.filled = pd.DataFrame(self.values).ffill().to_numpy()
         steps = np.arange(1, task.horizon + 1)
         self.back = steps - season * np.ceil(steps / season).astype(int)
@@ -124,7 +123,7 @@ class Darts:
         theirs: bool = True,
     ) -> None:
         self.task, self.budget = task, budget
-        self.series, self.covariates = z_scored(task), task.future_covariates
+        self.series, self.covariates = task.z_scored(), task.z_scored_covariates()
         if theirs:  # they cannot read missing values
             filled = pd.DataFrame(self.series.values(copy=False)).ffill().bfill()
             self.series = self.series.with_values(filled.to_numpy())
@@ -212,11 +211,10 @@ class Sktime:
         self, task: Task, budget: Budget, seed: int, *, forecaster: BaseForecaster
     ) -> None:
         self.task, self.quantiles = task, budget.quantiles
-        self.frame = z_scored(task).to_dataframe().astype(float)
+        self.frame = task.z_scored().to_dataframe().astype(float)
         self.forecaster = forecaster.clone()
-        self.known = None
-        if task.future_covariates is not None:
-            self.known = task.future_covariates.to_dataframe().loc[self.frame.index]
+        known = task.z_scored_covariates()
+        self.known = None if known is None else known.to_dataframe().loc[self.frame.index]
         if "random_state" in forecaster.get_params():
             self.forecaster.set_params(random_state=seed)
         self.end = 0
@@ -307,7 +305,7 @@ OPTIONS = (
 )
 """Arguments of `RimerModel` that a comparison does not set itself."""
 
-Model = str | Mapping[str, Any] | BaseForecaster
+Model: TypeAlias = str | Mapping[str, Any] | BaseForecaster
 """A name or layer string, `OPTIONS` of `RimerModel`, or a forecaster of sktime."""
 
 
@@ -345,14 +343,6 @@ def check_model(model: Model, task: Task) -> None:
         raise ValueError(
             f"{model!r} is neither a model ({', '.join(NAMES)}) nor a layer string: {error}"
         ) from error
-
-
-def z_scored(task: Task) -> TimeSeries:
-    """Return the target in units of its training part."""
-    mean, deviation = task.scale()
-    return task.series.with_values(
-        ((task.series.all_values() - mean[:, None]) / deviation[:, None]).astype(np.float32)
-    )
 
 
 def _clock(seconds: float) -> dict[str, float]:

@@ -24,7 +24,7 @@ import torch
 
 import rimer_forecaster
 
-from .contenders import Budget, Model, make_contender, z_scored
+from .contenders import Budget, Model, make_contender
 from .scores import Scores
 from .task import Task
 
@@ -100,7 +100,7 @@ def measure(run: Run) -> dict[str, Any]:
     fit_seconds = time.perf_counter() - start
 
     mean, deviation = task.scale()
-    values = z_scored(task).values(copy=False).astype(float)
+    values = task.z_scored().values(copy=False).astype(float)
     train = values[: task.train_end]
     naive = np.nanmean(np.abs(train[task.season :] - train[: -task.season]), axis=0)
     origins, steps = task.origins, np.arange(task.horizon)

@@ -61,9 +61,18 @@ class Task:
 
     def scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of each component in the training part, (C,)."""
-        train = self.series.values(copy=False)[: self.train_end].astype(np.float64)
-        deviation = np.nanstd(train, axis=0)
-        return np.nanmean(train, axis=0), np.where(deviation > 0, deviation, 1.0)
+        return _scale(self.series[: self.train_end])
+
+    def z_scored(self) -> TimeSeries:
+        """Return the target in units of its training part."""
+        return _z_scored(self.series, *self.scale())
+
+    def z_scored_covariates(self) -> TimeSeries | None:
+        """Return the future covariates in units of their training part."""
+        if self.future_covariates is None:
+            return None
+        train = self.future_covariates.slice_intersect(self.series[: self.train_end])
+        return _z_scored(self.future_covariates, *_scale(train))
 
     def remarks(self) -> list[str]:
         """Say where test targets can be found in what the models are given."""
@@ -115,7 +124,8 @@ def make_task(
     look_back
         Steps that a forecast is made from; four horizons by default, at least two seasons.
     future_covariates
-        Known ahead, over the time points of the series.
+        Known ahead, over the time points of the series. Models get them z-scored by the training
+        part, as they do the series.
     split
         Shares of training, validation and test part; or their numbers of steps.
     season
@@ -197,6 +207,19 @@ def read_csv(path: str | Path, time_col: str | None = None) -> TimeSeries:
     times = frame.pop(time_col)
     index = pd.Index(times) if pd.api.types.is_integer_dtype(times) else pd.to_datetime(times)
     return _as_series(frame.select_dtypes("number").set_axis(pd.Index(index)))
+
+
+def _scale(train: TimeSeries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    values = train.values(copy=False).astype(np.float64)
+    deviation = np.nanstd(values, axis=0)
+    return np.nanmean(values, axis=0), np.where(deviation > 0, deviation, 1.0)
+
+
+def _z_scored(
+    series: TimeSeries, mean: NDArray[np.float64], deviation: NDArray[np.float64]
+) -> TimeSeries:
+    values = (series.all_values() - mean[:, None]) / deviation[:, None]
+    return series.with_values(values).astype(np.float32)
 
 
 def _as_series(data: TimeSeries | pd.DataFrame | pd.Series) -> TimeSeries:

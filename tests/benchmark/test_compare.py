@@ -157,6 +157,17 @@ def test_missing_values_are_left_out_of_errors_and_spoil_no_model(name: str) -> 
     assert np.isfinite(found.table[["MSE", "MAE", "MASE", "R2"]]).all(axis=None)
 
 
+@pytest.mark.parametrize("name", ["rwkv7", "tide"])
+def test_units_of_covariates_do_not_matter(name: str) -> None:
+    known, forecasts = TimeSeries.from_dataframe(frame(120, seed=1)), []
+    for covariates in (known, known * 1e3 + 7e3):
+        task = make_task(frame(120), 3, look_back=12, future_covariates=covariates)
+        contender = make_contender(name, task, Budget(epochs=1), 0)
+        contender.fit()
+        forecasts.append(contender.forecast(task.origins))
+    np.testing.assert_allclose(*forecasts, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["rwkv7", "blockrnn-gru", "rlinear"])
 def test_no_forecast_looks_ahead(name: str) -> None:
     forecasts = []
