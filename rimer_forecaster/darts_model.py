@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
@@ -43,6 +44,7 @@ from .recipe import (
     LEARNING_RATE,
     WEIGHT_DECAY,
     check_trained,
+    default_callbacks,
     default_epochs,
     default_optimisation,
     keep_ratios,
@@ -471,6 +473,10 @@ class _RimerModule(ResumableModule):
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Return darts' loss of a batch, and what the layers want added."""
         return super().training_step(*args, **kwargs) + self.network.penalty()
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Return what else the recipe consists of."""
+        return default_callbacks(self.trainer) if self.uses_recipe else []
 
     def configure_optimizers(self) -> Any:
         """Return the package's recipe, or what darts makes of its own arguments."""

@@ -28,7 +28,7 @@ from torch.utils.data import (
 )
 
 from .network import RimerNetwork
-from .recipe import check_trained, default_epochs, default_optimisation
+from .recipe import check_trained, default_callbacks, default_epochs, default_optimisation
 
 __all__ = ["TrainingModule", "Windows", "forecast", "quantile_loss", "train"]
 
@@ -159,6 +159,10 @@ class TrainingModule(pl.LightningModule):
         forecast = self.network(batch.target[:, :L], future_covariates=batch.covariates)
         return quantile_loss(forecast, batch.target[:, L:], self.quantiles)
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Return what else the recipe consists of."""
+        return default_callbacks(self.trainer)
+
     def configure_optimizers(self) -> Any:
         """Return the package's recipe."""
         return default_optimisation(
@@ -176,7 +180,8 @@ class _KeepBest(pl.Callback):
         self.lowest = math.inf
         self.weights: dict[str, Tensor] | None = None
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
+    # Not on_validation_end, before which Lightning puts the weights of the last step back.
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
         loss = float(trainer.callback_metrics["val_loss"])
         if loss < self.lowest and not trainer.sanity_checking:
             self.lowest = loss

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+pytest.importorskip("pytorch_lightning", reason="the recipe is one for Lightning")
+
+import pytorch_lightning as pl
+
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.recipe import default_epochs, default_optimisation
+
+Weights = dict[str, torch.Tensor]
 
 
 @pytest.mark.parametrize(
@@ -64,3 +75,89 @@ def test_further_arguments_reach_the_optimiser() -> None:
     parts = default_optimisation(net, total_steps=1, lr=1.0, weight_decay=0.3, betas=(0.5, 0.6))
     assert parts["optimizer"].defaults["betas"] == (0.5, 0.6)
     assert {group["weight_decay"] for group in parts["optimizer"].param_groups} == {0.0, 0.3}
+
+
+# --- averaged weights ---------------------------------------------------------------------------
+
+
+class Recorder(pl.Callback):
+    """Hands on the weights after every step, and those that are validated with their loss."""
+
+    def __init__(self, steps: list[Weights], validated: list[tuple[int, Weights, float]]) -> None:
+        # Methods of a built-in are not copied when a trainer copies its callbacks.
+        self.step, self.validate, self.count = steps.append, validated.append, 0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        self.count += 1
+        self.step(copied(pl_module.network))
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if not trainer.sanity_checking:
+            loss = float(trainer.callback_metrics["val_loss"])
+            self.validate((self.count, copied(pl_module.network), loss))
+
+
+def copied(network: torch.nn.Module) -> Weights:
+    return {name: x.detach().clone() for name, x in network.named_parameters()}
+
+
+def averaged(steps: list[Weights]) -> Weights:
+    """The averages by hand: each step's weights, and less of those before."""
+    average = steps[0]
+    for n, weights in enumerate(steps[1:], 1):
+        kept = min(0.995, (1 + n) / (10 + n))
+        average = {name: kept * x + (1 - kept) * weights[name] for name, x in average.items()}
+    return average
+
+
+def values(n: int) -> np.ndarray:
+    return np.sin(np.arange(n) / 3) + 0.3 * np.random.default_rng(0).normal(size=n)
+
+
+def in_darts(recorder: Recorder, *, validate: bool) -> RimerNetwork:
+    darts = pytest.importorskip("darts", reason="the door needs the extra 'darts'")
+    from rimer_forecaster import RimerModel
+
+    series = darts.TimeSeries.from_values(values(160))  # float64
+    trainer = {"accelerator": "cpu", "callbacks": [recorder], "enable_progress_bar": False}
+    model = RimerModel(16, 4, batch_size=8, n_epochs=4, random_state=0, pl_trainer_kwargs=trainer)
+    model.fit(series[:120], val_series=series[100:] if validate else None)
+    return model.model.network
+
+
+def in_sktime(recorder: Recorder, *, validate: bool) -> RimerNetwork:
+    pytest.importorskip("sktime", reason="the door needs the extra 'sktime'")
+    from rimer_forecaster import RimerForecaster
+
+    forecaster = RimerForecaster(
+        16,
+        4,
+        batch_size=8,
+        n_epochs=4,
+        random_state=0,
+        validation_fraction=0.3 if validate else None,
+        trainer_kwargs={"accelerator": "cpu", "callbacks": [recorder]},
+    )
+    return forecaster.fit(pd.Series(values(160)), fh=[1, 2, 3, 4]).network_
+
+
+@pytest.mark.parametrize("train", [in_darts, in_sktime])
+def test_training_leaves_averaged_weights(train: Callable[..., RimerNetwork]) -> None:
+    steps: list[Weights] = []
+    left = copied(train(Recorder(steps, []), validate=False))
+    assert len(steps) > 40
+    torch.testing.assert_close(left, averaged(steps))
+    assert not torch.equal(left["skip.weight"], steps[-1]["skip.weight"])
+
+
+@pytest.mark.parametrize("train", [in_darts, in_sktime])
+def test_averaged_weights_are_validated(train: Callable[..., RimerNetwork]) -> None:
+    steps: list[Weights] = []
+    validated: list[tuple[int, Weights, float]] = []
+    left = copied(train(Recorder(steps, validated), validate=True))
+    assert len(validated) == 4
+    for count, weights, _ in validated:
+        torch.testing.assert_close(weights, averaged(steps[:count]))
+    if train is in_sktime:  # which keeps the best weights of its own accord
+        best = min(validated, key=lambda one: one[2])
+        torch.testing.assert_close(left, best[1])
