@@ -77,7 +77,15 @@ class Budget:
 
 
 class Contender(Protocol):
-    """What a model has to do; values are z-scored by the training part."""
+    """What a model has to do; values are z-scored by the training part.
+
+    Attributes
+    ----------
+    validation_loss
+        Lowest one while it was fitted; None where nothing is validated.
+    """
+
+    validation_loss: float | None
 
     def fit(self) -> None:
         """Train on the training part, with the validation part to stop early."""
@@ -91,6 +99,8 @@ class Contender(Protocol):
 
 class Naive:
     """Repeats the last value, or the last season."""
+
+    validation_loss = None
 
     def __init__(self, task: Task, budget: Budget, seed: int, *, season: int) -> None:
         self.values = task.z_scored().values(copy=False).astype(float)
@@ -112,6 +122,8 @@ class Naive:
 
 class Darts:
     """A torch model of darts."""
+
+    validation_loss: float | None = None
 
     def __init__(
         self,
@@ -168,6 +180,7 @@ class Darts:
             stride=self.budget.train_stride,
             **known,
         )
+        self.validation_loss = float(self.model.trainer.early_stopping_callback.best_score)
         kind = type(self.model)
         best = kind.load_from_checkpoint("model", self.folder.name, best=True)
         best.trainer_params = self.model.trainer_params
@@ -206,6 +219,8 @@ class Sktime:
     One with a network keeps its weights, and is updated for every forecast. Any other is fitted
     again for each, as its users do.
     """
+
+    validation_loss = None
 
     def __init__(
         self, task: Task, budget: Budget, seed: int, *, forecaster: BaseForecaster

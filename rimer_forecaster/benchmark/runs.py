@@ -130,6 +130,7 @@ def measure(run: Run) -> dict[str, Any]:
     after = _peak_memory()
     return {
         **scores.table(),
+        "validation loss": contender.validation_loss,
         "fit, s": fit_seconds,
         "predict, ms": median(times),
         "peak memory, MiB": None if before is None or after is None else after - before,

@@ -181,6 +181,19 @@ def test_no_forecast_looks_ahead(name: str) -> None:
     np.testing.assert_array_equal(*forecasts)
 
 
+@pytest.mark.parametrize("name", ["rwkv7", "dlinear"])
+def test_the_validation_loss_is_that_of_the_validation_part_by_the_weights_that_are_used(
+    name: str,
+) -> None:
+    task = make_task(frame(160, columns=2), 3, look_back=12)
+    contender = make_contender(name, task, Budget(epochs=3), 0)
+    contender.fit()
+    origins = np.arange(task.train_end, task.validation_end - 2)
+    actual = task.z_scored().values()[origins[:, None] + np.arange(3)]
+    error = np.abs(contender.forecast(origins)[..., 0] - actual).mean()
+    assert contender.validation_loss == pytest.approx(error, rel=1e-4)
+
+
 def steps_of(name: str, budget: Budget) -> int:
     """Train, and read from the best checkpoint how many steps it had."""
     contender = make_contender(name, make_task(frame(120), 3, look_back=12), budget, 0)
@@ -282,7 +295,8 @@ def test_a_comparison_has_its_rows_its_columns_and_its_files(tmp_path: Path) -> 
         "last value",
     ]
     assert found.runs.groupby("model")["seed"].count()["ours"] == 2
-    assert {"MSE std", "WQL", "coverage", "parameters", "fit, s"} <= set(found.table.columns)
+    expected = {"MSE std", "WQL", "coverage", "validation loss", "parameters", "fit, s"}
+    assert expected <= set(found.table.columns)
     best = found.runs.set_index("model").loc["ours", "MAE"]
     assert found.table.loc["ours", "MAE"] == pytest.approx(best.mean())
     assert found.by_step.shape == (6, 5)
