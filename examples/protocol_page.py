@@ -2,9 +2,10 @@
 
     python examples/protocol_page.py FOLDER [--output FOLDER]
 
-FOLDER holds protocol-NAME.csv of every task. Writes protocol.md, errors of each task and model with
-the lowest in bold, and protocol.png: each model's mean absolute error in units of that of the
-linear skip alone (rlinear), so that what lies to the right of 1 does worse than a linear map.
+FOLDER holds protocol-NAME.csv of every task. Writes protocol.md, errors of each task and model on
+the test part and mean absolute errors on the validation part, with the lowest in bold; and
+protocol.png: each model's mean absolute error in units of that of the linear skip alone (rlinear),
+so that what lies to the right of 1 does worse than a linear map.
 """
 
 from __future__ import annotations
@@ -39,24 +40,25 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """Return MSE / MAE, a row a task and a column a model; the lowest of each in bold."""
+def to_markdown(table: pd.DataFrame, errors: tuple[str, ...]) -> str:
+    """Return some errors, a row a task and a column a model; the lowest of each in bold."""
+    table = table.dropna(subset=errors)
     models = [name for name in ("rlinear", *MARKS) if name in set(table["model"])]
     lines = ["| task | " + " | ".join(models) + " |", "| --- |" + " ---: |" * len(models)]
     for task, rows in table.groupby("task"):
         own = rows.set_index("model")
-        cells = []
-        for name in models:
-            parts = []
-            for error in ("MSE", "MAE"):
-                if name not in own.index:
-                    continue
-                value = own.loc[name, error]
-                shown = f"{value:.3f}" if value < 10 else f"{value:.4g}"
-                parts.append(f"**{shown}**" if value == own[error].min() else shown)
-            cells.append(" / ".join(parts))
+        cells = [
+            " / ".join(_shown(own[error], name) for error in errors) if name in own.index else ""
+            for name in models
+        ]
         lines.append(f"| [{task}](benchmarks/protocol-{task}.csv) | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(errors: pd.Series, name: str) -> str:
+    value = errors[name]
+    shown = f"{value:.3f}" if value < 10 else f"{value:.4g}"
+    return f"**{shown}**" if value == errors.min() else shown
 
 
 def plot(table: pd.DataFrame) -> Figure:
@@ -98,7 +100,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path())
     arguments = parser.parse_args()
     table = read(arguments.folder)
-    (arguments.output / "protocol.md").write_text(to_markdown(table), encoding="utf-8")
+    tables = [to_markdown(table, errors) for errors in (("MSE", "MAE"), ("validation loss",))]
+    (arguments.output / "protocol.md").write_text("\n".join(tables), encoding="utf-8")
     plot(table).savefig(arguments.output / "protocol.png", dpi=120)
 
 
