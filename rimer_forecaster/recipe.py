@@ -12,7 +12,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -82,7 +81,7 @@ def default_callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
     return [AveragedWeights()] if trainer.state.fn == TrainerFn.FITTING else []
 
 
-class AveragedWeights(WeightAveraging):
+class AveragedWeights(pl.callbacks.WeightAveraging):
     """Validates, saves and leaves the average of the weights of the last two hundred steps or so.
 
     Where a validation part stops the training while the learning rate is still high, the averages'
