@@ -100,7 +100,7 @@ class Contender(Protocol):
 class Naive:
     """Repeats the last value, or the last season."""
 
-    validation_loss = None
+    validation_loss: float | None = None
 
     def __init__(self, task: Task, budget: Budget, seed: int, *, season: int) -> None:
         self.values = task.z_scored().values(copy=False).astype(float)
@@ -220,7 +220,7 @@ class Sktime:
     again for each, as its users do.
     """
 
-    validation_loss = None
+    validation_loss: float | None = None
 
     def __init__(
         self, task: Task, budget: Budget, seed: int, *, forecaster: BaseForecaster
