@@ -165,7 +165,7 @@ def _in_own_process(run: Run) -> dict[str, Any]:
         order.write_bytes(pickle.dumps((run, torch.get_num_threads())))
         command = [sys.executable, "-m", f"{__package__}.runs", str(order), str(result)]
         done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
+        if done.returncode or not result.exists():  # Lightning ends quietly when terminated
             raise RuntimeError(f"{run.label}, seed {run.seed}, failed:\n{done.stderr[-4000:]}")
         measured: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return measured

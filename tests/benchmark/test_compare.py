@@ -327,6 +327,15 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path, monkeypatch: pytest.M
     assert len(measured) == 4, "other data are other runs"
 
 
+def test_a_run_that_ends_without_a_result_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rimer_forecaster.benchmark import runs
+
+    ended = subprocess.CompletedProcess([], 0, "", "terminated")  # as Lightning does at SIGTERM
+    monkeypatch.setattr(runs.subprocess, "run", lambda *_, **__: ended)
+    with pytest.raises(RuntimeError, match=r"dlinear, seed 0, failed:\nterminated"):
+        compare(frame(), 6, models=["dlinear"], epochs=1, progress=False)
+
+
 def test_the_command_line(tmp_path: Path) -> None:
     """In processes of their own, which is where peaks of memory come from."""
     frame(150, columns=2).to_csv(tmp_path / "days.csv")
