@@ -89,6 +89,8 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
     weights. In the first 2,000 steps the averages are of the last tenth of the steps.
     """
 
+    _latest_update_step: int
+
     def __init__(self) -> None:
         super().__init__(use_buffers=False)
         self._lists: tuple[list[Tensor], list[Tensor]] = [], []
