@@ -85,9 +85,9 @@ def load_co2() -> Task:
     return Task("weekly CO2", train, test, look_back, horizon=26, season=52)
 
 
-def load_etth1(folder: Path, look_back: int = 96) -> Task:
-    """ETTh1, in hours: four days to four days, or from a longer look-back."""
-    test_begins, test_ends = 11_520, 14_400
+def load_etth1(folder: Path) -> Task:
+    """ETTh1, in hours: four days to four days."""
+    look_back, test_begins, test_ends = 96, 11_520, 14_400
     frame = pd.read_csv(folder / "ETTh1.csv.xz", parse_dates=["date"])
     series = TimeSeries.from_dataframe(frame, time_col="date").astype(np.float32)
     train, test = z_score(series[:8640], series[test_begins - look_back : test_ends])

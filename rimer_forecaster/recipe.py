@@ -21,7 +21,6 @@ from .network import RimerNetwork
 __all__ = [
     "LEARNING_RATE",
     "WEIGHT_DECAY",
-    "AveragedWeights",
     "check_trained",
     "default_callbacks",
     "default_epochs",
@@ -32,11 +31,11 @@ __all__ = [
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
 
-AVERAGING = 0.995
-"""Share of the average that a step leaves as it was; less in the first steps of a training."""
-
 _STEPS = 2000
 _FEWEST_EPOCHS, _MOST_EPOCHS = 5, 100
+
+_AVERAGING = 0.995
+"""Share of the average that a step leaves as it was; less in the first steps of a training."""
 
 
 def default_epochs(windows: int, batch_size: int) -> int:
@@ -109,7 +108,7 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
             return  # gradients were accumulated
         self._latest_update_step = trainer.global_step
         n = trainer.global_step - 1
-        kept = min(AVERAGING, (1 + n) / (10 + n)) if n else 0.0
+        kept = min(_AVERAGING, (1 + n) / (10 + n)) if n else 0.0
         assert self._average_model is not None
         get_ema_multi_avg_fn(kept)(*self._lists, self._average_model.n_averaged)
 
