@@ -45,6 +45,7 @@ from torch import Tensor, nn
 
 import rimer_forecaster
 from rimer_forecaster import RimerModel, RimerNetwork
+from rimer_forecaster.benchmark import peak_memory
 from rimer_forecaster.layers import leaves
 
 try:
@@ -120,14 +121,6 @@ def time_steps(module: nn.Module, look_back: int, batch: int, repeats: int) -> t
     return train_ms, median_ms(forecast, repeats)
 
 
-def peak_mib() -> float | None:
-    """Peak resident memory of this process until now."""
-    if resource is None:
-        return None
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
 def measure_case(name: str, look_back: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """One row of the table; to be run in a fresh process."""
     torch.set_num_threads(arguments.threads)
@@ -136,9 +129,9 @@ def measure_case(name: str, look_back: int, arguments: argparse.Namespace) -> di
         limit = int(arguments.max_memory * 2**30)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     module = build(name, look_back)
-    before = peak_mib()
+    before = peak_memory()
     train_ms, forecast_ms = time_steps(module, look_back, arguments.batch, arguments.repeats)
-    after = peak_mib()
+    after = peak_memory()
     return {
         "train, ms": train_ms,
         "forecast, ms": forecast_ms,

@@ -1,6 +1,7 @@
 """Comparisons of forecasting models on one series, with the same windows and budget for all."""
 
 from .comparison import Comparison, compare, versions
+from .runs import peak_memory
 from .task import Task, make_task, read_csv
 
-__all__ = ["Comparison", "Task", "compare", "make_task", "read_csv", "versions"]
+__all__ = ["Comparison", "Task", "compare", "make_task", "peak_memory", "read_csv", "versions"]

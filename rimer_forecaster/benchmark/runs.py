@@ -28,7 +28,7 @@ from .contenders import Budget, Model, make_contender
 from .scores import Scores
 from .task import Task
 
-__all__ = ["Run", "measure", "shown_places", "stored"]
+__all__ = ["Run", "measure", "peak_memory", "shown_places", "stored"]
 
 _VALUES_AT_ONCE = 5_000_000
 _SHOWN = 3
@@ -93,7 +93,7 @@ def stored(run: Run, folder: Path | None, *, isolated: bool = True) -> dict[str,
 
 def measure(run: Run) -> dict[str, Any]:
     """Fit, forecast and score; plain values, which JSON can hold."""
-    task, before = run.task, _peak_memory()
+    task, before = run.task, peak_memory()
     contender = make_contender(run.model, task, run.budget, run.seed)
     start = time.perf_counter()
     contender.fit()
@@ -127,7 +127,7 @@ def measure(run: Run) -> dict[str, Any]:
         start = time.perf_counter()
         contender.forecast(origins[-1:])
         times.append(1e3 * (time.perf_counter() - start))
-    after = _peak_memory()
+    after = peak_memory()
     return {
         **scores.table(),
         "validation loss": contender.validation_loss,
@@ -149,8 +149,8 @@ def shown_places(task: Task) -> list[int]:
     return sorted({int(i) for i in np.linspace(0, len(task.origins) - 1, _SHOWN)})
 
 
-def _peak_memory() -> float | None:
-    """Peak of the process so far, MiB; None where the system does not tell."""
+def peak_memory() -> float | None:
+    """Return the peak resident memory of this process, MiB; None where the system is silent."""
     try:
         import resource
     except ImportError:  # Windows
