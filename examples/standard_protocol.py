@@ -15,8 +15,9 @@ none dropped; the mean of the seeds. A task is a data set, a look-back and a hor
   generation forecasts and weekdays as future covariates; the last two weeks test.
 
 Models that cannot read missing values get the last one before; errors leave missing ones out.
-rwkv7, gru, attention and rlinear are RimerModel and its recipe, "rwkv7, streaming=True" says what
-the preparation for streams does to it; the others are darts' models, and those without future
+rwkv7, gru, attention and rlinear are RimerModel and its recipe; "rwkv7, streaming=True" says what
+the preparation for streams does to it, "rwkv7, layers_rate=0.1" what layers that learn at a tenth
+of the rate; the others are darts' models, and those without future
 covariates do without. Every model of a task trains for as many epochs at most (6, or 30 where an
 epoch has few batches), and --seconds.
 Every run is kept in the folder `runs` of the output, so that a long protocol resumes where it
@@ -54,9 +55,11 @@ TASKS = (
     "nn5-112-56",
     *(f"electricity-{market}-168-24" for market in MARKETS),
 )
-STREAMING = "rwkv7, streaming=True"
-VARIANTS = {STREAMING: {"layers": "rwkv7", "streaming": True}}
-MODELS = ("rwkv7", STREAMING, "gru", "attention", "dlinear", "nlinear", "blockrnn-gru")
+VARIANTS = {
+    "rwkv7, streaming=True": {"layers": "rwkv7", "streaming": True},
+    "rwkv7, layers_rate=0.1": {"layers": "rwkv7", "layers_rate": 0.1},
+}
+MODELS = ("rwkv7", *VARIANTS, "gru", "attention", "dlinear", "nlinear", "blockrnn-gru")
 
 
 def load_long(folder: Path, name: str) -> pd.DataFrame:

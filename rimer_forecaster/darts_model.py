@@ -81,6 +81,9 @@ class RimerModel(FilesModel):
         Steps per token. By default 16, or 24 beyond a look-back of 128; a quarter of short windows.
     dropout
         Probability of zeroing an element of what a layer adds, 0.1 by default.
+    layers_rate
+        Learning rate of all but the linear skips, in units of what it would be: 1 by default. About
+        0.1 where series are short or noisy and a linear map does well: see docs/benchmarks.md.
     initial_state
         What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
         ``"static"``, a learned one plus a linear map of the static covariates.
@@ -135,6 +138,7 @@ class RimerModel(FilesModel):
         head_size: int = 16,
         patch_length: int | None = None,
         dropout: float = 0.1,
+        layers_rate: float = 1.0,
         initial_state: str = "zero",
         streaming: bool = False,
         use_static_covariates: bool = True,
@@ -147,6 +151,7 @@ class RimerModel(FilesModel):
             "head_size": head_size,
             "patch_length": patch_length,
             "dropout": dropout,
+            "layers_rate": layers_rate,
             "initial_state": initial_state,
         }
         self._min_input_chunk_length, input_chunk_length = (

@@ -76,6 +76,8 @@ class RimerNetwork(nn.Module):
         Steps per token, at most L; None takes `default_patch_length`.
     dropout
         Probability of zeroing an element of what a layer adds, in [0, 1).
+    layers_rate
+        Learning rate of all but the linear skips, in units of what it would be; above 0.
     initial_state
         What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
         ``"static"``, a learned one plus a linear map of the static covariates.
@@ -119,6 +121,7 @@ class RimerNetwork(nn.Module):
         head_size: int = 16,
         patch_length: int | None = None,
         dropout: float = 0.1,
+        layers_rate: float = 1.0,
         initial_state: str = "zero",
         streaming: bool = False,
         least_scale: float = 0.0,
@@ -133,6 +136,7 @@ class RimerNetwork(nn.Module):
             head_size=head_size,
             patch_length=patch_length,
             dropout=dropout,
+            layers_rate=layers_rate,
             initial_state=initial_state,
         )
         check_outputs(outputs)
@@ -156,6 +160,7 @@ class RimerNetwork(nn.Module):
             "head_size": int(head_size),
             "patch_length": int(patch_length),
             "dropout": float(dropout),
+            "layers_rate": float(layers_rate),
             "initial_state": initial_state,
             "streaming": bool(streaming),
             "least_scale": float(least_scale),
@@ -647,23 +652,27 @@ class RimerNetwork(nn.Module):
     def parameter_groups(self, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return the groups of parameters that an optimiser treats alike.
 
-        Each module names its parameters that learn faster than others, in ``learning_rates``. Only
-        matrices decay.
+        Each module names its parameters that learn faster than others, in ``learning_rates``; all
+        that is no linear skip learns at ``layers_rate`` times that. Only matrices decay.
 
         Parameters
         ----------
         lr, weight_decay
             Learning rate where no module says otherwise, and weight decay of the matrices.
         """
-        faster = {
+        factors = {
             id(module.get_parameter(name)): factor
             for module in self.modules()
             for name, factor in getattr(module, "learning_rates", {}).items()
         }
+        if self.reader is not None:
+            for parameter in self.reader.parameters():
+                factor = factors.get(id(parameter), 1.0)
+                factors[id(parameter)] = factor * self.arguments["layers_rate"]
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for parameter in self.parameters():
             if parameter.requires_grad:
-                key = faster.get(id(parameter), 1.0), parameter.ndim >= 2
+                key = factors.get(id(parameter), 1.0), parameter.ndim >= 2
                 groups.setdefault(key, []).append(parameter)
         return [
             {

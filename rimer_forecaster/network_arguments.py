@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral
@@ -31,6 +32,7 @@ def check_network_arguments(
     head_size: Any,
     patch_length: Any,
     dropout: Any,
+    layers_rate: Any,
     initial_state: Any,
 ) -> None:
     """Raise the ValueError that `RimerNetwork` documents, before anything is built."""
@@ -50,6 +52,11 @@ def check_network_arguments(
             )
     if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         raise ValueError(f"dropout={dropout!r} must be a probability in [0, 1).")
+    if not isinstance(layers_rate, (int, float)) or not 0 < layers_rate < math.inf:
+        raise ValueError(
+            f"layers_rate={layers_rate!r} must be above 0 and finite: it multiplies the learning "
+            "rate of the layers. For none at all use layers=None."
+        )
     if initial_state not in ("zero", "learned", "static"):
         raise ValueError(
             f"initial_state={initial_state!r} must be 'zero', 'learned', or 'static' for one made "

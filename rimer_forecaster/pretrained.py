@@ -18,7 +18,7 @@ __all__ = ["Pretrained"]
 _SHOWN_AS = {"outputs": "quantiles"}
 """Arguments of the network that the forecaster calls otherwise."""
 
-_OF_TRAINING = ("dropout", "streaming")
+_OF_TRAINING = ("dropout", "layers_rate", "streaming")
 """Arguments that change no forecast of the same weights."""
 
 
@@ -46,7 +46,7 @@ class Pretrained:
         Raises
         ------
         ValueError
-            If an argument differs that is not of training alone, as dropout and streaming are.
+            If an argument differs that is not of training alone, as dropout is.
         """
         for name, value in self.network.arguments.items():
             if own.arguments[name] != value and name not in _OF_TRAINING:

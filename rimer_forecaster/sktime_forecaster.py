@@ -105,6 +105,9 @@ class RimerForecaster(BaseForecaster):
         windows.
     dropout : float
         Probability of zeroing an element of what a layer adds, in [0, 1).
+    layers_rate : float
+        Learning rate of all but the linear skips, in units of what it would be. About 0.1 where
+        series are short or noisy and a linear map does well: see docs/benchmarks.md.
     initial_state : {"zero", "learned"}
         What RWKV-7 layers start from: nothing, or one learned state for all series.
     streaming : bool
@@ -206,6 +209,7 @@ class RimerForecaster(BaseForecaster):
         head_size: int = 16,
         patch_length: int | None = None,
         dropout: float = 0.1,
+        layers_rate: float = 1.0,
         initial_state: str = "zero",
         streaming: bool = False,
         quantiles: Sequence[float] = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975),
@@ -225,6 +229,7 @@ class RimerForecaster(BaseForecaster):
         self.head_size = head_size
         self.patch_length = patch_length
         self.dropout = dropout
+        self.layers_rate = layers_rate
         self.initial_state = initial_state
         self.streaming = streaming
         self.quantiles = quantiles
@@ -299,6 +304,7 @@ class RimerForecaster(BaseForecaster):
             head_size=self.head_size,
             patch_length=patch_length,
             dropout=self.dropout,
+            layers_rate=self.layers_rate,
             initial_state=self.initial_state,
             streaming=self.streaming,
             generator=generator,

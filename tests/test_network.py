@@ -387,6 +387,18 @@ def test_linear_parts_and_decay_biases_learn_faster_and_only_matrices_decay() ->
         assert settings[id(parameter)] == (rate, decay), name
 
 
+def test_the_rate_of_the_layers_leaves_the_linear_skips_alone() -> None:
+    rates = []
+    for layers_rate in (1.0, 0.1):
+        net = network(layers="rwkv7*2", layers_rate=layers_rate, **ALL_COVARIATES)
+        groups = net.parameter_groups(lr=1.0, weight_decay=0.5)
+        of = {id(p): group["lr"] for group in groups for p in group["params"]}
+        rates.append({name: of[id(p)] for name, p in net.named_parameters()})
+    for name, rate in rates[1].items():
+        factor = 0.1 if name.startswith("reader.") else 1.0
+        assert rate == pytest.approx(factor * rates[0][name]), name
+
+
 def test_frozen_parameters_are_not_trained() -> None:
     net = network()
     net.requires_grad_(False)
@@ -414,6 +426,8 @@ def test_default_patch_length(look_back: int, patch: int) -> None:
         ({"patch_length": 0}, "patch_length=0 must be a whole number"),
         ({"patch_length": 50}, "patch_length=50 is longer than input_chunk_length=40"),
         ({"dropout": 1.0}, r"dropout=1\.0 must be a probability in \[0, 1\)"),
+        ({"layers_rate": 0.0}, r"layers_rate=0\.0 must be above 0 and finite.*layers=None"),
+        ({"layers_rate": float("nan")}, "layers_rate=nan must be above 0"),
         ({"layers": "mamba"}, "unknown layer 'mamba'"),
         ({"outputs": []}, r"outputs=\[\] must be 'location' and 'scale' only, or else"),
         ({"outputs": [0.5, "scale"]}, r"outputs=\[0\.5, 'scale'\] must be"),

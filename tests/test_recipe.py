@@ -161,3 +161,46 @@ def test_averaged_weights_are_validated(train: Callable[..., RimerNetwork]) -> N
     if train is in_sktime:  # which keeps the best weights of its own accord
         best = min(validated, key=lambda one: one[2])
         torch.testing.assert_close(left, best[1])
+
+
+# --- the rate of the layers -------------------------------------------------------------------
+
+
+class RatesRecorder(pl.Callback):
+    """Hands on the learning rates of the skip and of the head at the start of training."""
+
+    def __init__(self, rates: dict[str, float]) -> None:
+        self.put = rates.update  # a method of a built-in is not copied with the callback
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        network = pl_module.network
+        parts = {"skip": network.skip.weight, "head": network.reader.head.weight}
+        for group in trainer.optimizers[0].param_groups:
+            for name, part in parts.items():
+                if any(one is part for one in group["params"]):
+                    self.put({name: group["initial_lr"]})
+
+
+def slow_in_darts(trainer: dict[str, Any]) -> None:
+    darts = pytest.importorskip("darts", reason="the door needs the extra 'darts'")
+    from rimer_forecaster import RimerModel
+
+    series = darts.TimeSeries.from_values(values(60))
+    RimerModel(16, 4, layers_rate=0.25, pl_trainer_kwargs=trainer).fit(series)
+
+
+def slow_in_sktime(trainer: dict[str, Any]) -> None:
+    pytest.importorskip("sktime", reason="the door needs the extra 'sktime'")
+    from rimer_forecaster import RimerForecaster
+
+    forecaster = RimerForecaster(16, 4, layers_rate=0.25, trainer_kwargs=trainer)
+    forecaster.fit(pd.Series(values(60)), fh=[1])
+
+
+@pytest.mark.parametrize("train", [slow_in_darts, slow_in_sktime])
+def test_layers_learn_at_their_own_rate_in_both_doors(
+    train: Callable[[dict[str, Any]], None],
+) -> None:
+    rates: dict[str, float] = {}
+    train({"accelerator": "cpu", "max_steps": 1, "callbacks": [RatesRecorder(rates)]})
+    assert rates == pytest.approx({"skip": 1e-2, "head": 0.25e-3})

@@ -315,6 +315,7 @@ OPTIONS = (
     "head_size",
     "patch_length",
     "dropout",
+    "layers_rate",
     "initial_state",
     "streaming",
 )
