@@ -14,7 +14,6 @@ import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -22,7 +21,7 @@ from matplotlib.ticker import NullFormatter
 MARKS = {
     "rwkv7": ("o", "#D55E00"),
     "rwkv7, streaming=True": ("p", "#D55E00"),
-    "rwkv7, layers_rate=0.1": ("h", "#D55E00"),
+    "rwkv7, layers_rate=0.1": ("v", "#D55E00"),
     "gru": ("s", "#0072B2"),
     "attention": ("^", "#009E73"),
     "blockrnn-gru": ("D", "#56B4E9"),
@@ -65,7 +64,7 @@ def _shown(errors: pd.Series, name: str) -> str:
 def plot(table: pd.DataFrame) -> Figure:
     """Draw mean absolute errors over that of rlinear."""
     tasks = sorted(set(table["task"]))
-    figure, axis = plt.subplots(figsize=(9, 0.6 * len(tasks) + 1.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9, 0.75 * len(tasks) + 1.8), layout="constrained")
     for number, (name, (mark, colour)) in enumerate(MARKS.items()):
         place, ratios = [], []
         for row, task in enumerate(tasks):
@@ -85,12 +84,13 @@ def plot(table: pd.DataFrame) -> Figure:
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_yticks(range(len(tasks)), tasks)
     axis.set_ylim(len(tasks) - 0.4, -0.6)
-    axis.hlines(np.arange(1, len(tasks)) - 0.5, *axis.get_xlim(), color="0.85", lw=0.8)
+    for row in range(1, len(tasks)):
+        axis.axhline(row - 0.5, color="0.85", lw=0.8)
     axis.grid(axis="x", color="0.9")
     axis.set_xlabel(
         "mean absolute error on the test part, in units of the linear skip's (less is better)"
     )
-    axis.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    figure.legend(ncols=4, loc="outside upper center", frameon=False)
     return figure
 
 
