@@ -90,7 +90,7 @@ class RimerModel(FilesModel):
     streaming
         Whether training prepares for `stream`. Without it streamed forecasts are worse than those
         of ``predict`` (by 9 to 17 % on ETTh1). With it those of ``predict`` are worse on a panel
-        and as good or better on single series: see docs/streaming.md.
+        and as good or better on most single series: see docs/streaming.md.
     use_static_covariates
         As in darts' other models.
     n_epochs
