@@ -82,8 +82,8 @@ class RimerModel(FilesModel):
     dropout
         Probability of zeroing an element of what a layer adds, 0.1 by default.
     layers_rate
-        Learning rate of all but the linear skips, in units of what it would be: 1 by default. About
-        0.1 where series are short or noisy and a linear map does well: see docs/benchmarks.md.
+        Factor of the learning rates of all but the linear skips, 1 by default. Try 0.1 where series
+        are short or noisy and a linear map does well: see docs/benchmarks.md.
     initial_state
         What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
         ``"static"``, a learned one plus a linear map of the static covariates.

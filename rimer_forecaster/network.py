@@ -77,7 +77,7 @@ class RimerNetwork(nn.Module):
     dropout
         Probability of zeroing an element of what a layer adds, in [0, 1).
     layers_rate
-        Learning rate of all but the linear skips, in units of what it would be; above 0.
+        Factor of the learning rates of all but the linear skips, above 0.
     initial_state
         What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
         ``"static"``, a learned one plus a linear map of the static covariates.
@@ -665,15 +665,13 @@ class RimerNetwork(nn.Module):
             for module in self.modules()
             for name, factor in getattr(module, "learning_rates", {}).items()
         }
-        if self.reader is not None:
-            for parameter in self.reader.parameters():
-                factor = factors.get(id(parameter), 1.0)
-                factors[id(parameter)] = factor * self.arguments["layers_rate"]
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        for parameter in self.parameters():
+        for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                key = factors.get(id(parameter), 1.0), parameter.ndim >= 2
-                groups.setdefault(key, []).append(parameter)
+                factor = factors.get(id(parameter), 1.0)
+                if name.startswith("reader."):
+                    factor *= self.arguments["layers_rate"]
+                groups.setdefault((factor, parameter.ndim >= 2), []).append(parameter)
         return [
             {
                 "params": parameters,

@@ -106,8 +106,8 @@ class RimerForecaster(BaseForecaster):
     dropout : float
         Probability of zeroing an element of what a layer adds, in [0, 1).
     layers_rate : float
-        Learning rate of all but the linear skips, in units of what it would be. About 0.1 where
-        series are short or noisy and a linear map does well: see docs/benchmarks.md.
+        Factor of the learning rates of all but the linear skips. Try 0.1 where series are short or
+        noisy and a linear map does well: see docs/benchmarks.md.
     initial_state : {"zero", "learned"}
         What RWKV-7 layers start from: nothing, or one learned state for all series.
     streaming : bool

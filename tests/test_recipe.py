@@ -114,18 +114,19 @@ def values(n: int) -> np.ndarray:
     return np.sin(np.arange(n) / 3) + 0.3 * np.random.default_rng(0).normal(size=n)
 
 
-def in_darts(recorder: Recorder, *, validate: bool) -> RimerNetwork:
+def in_darts(recorder: pl.Callback, *, validate: bool, **options: Any) -> RimerNetwork:
     darts = pytest.importorskip("darts", reason="the door needs the extra 'darts'")
     from rimer_forecaster import RimerModel
 
     series = darts.TimeSeries.from_values(values(160))  # float64
     trainer = {"accelerator": "cpu", "callbacks": [recorder], "enable_progress_bar": False}
-    model = RimerModel(16, 4, batch_size=8, n_epochs=4, random_state=0, pl_trainer_kwargs=trainer)
+    options |= {"batch_size": 8, "n_epochs": 4, "random_state": 0, "pl_trainer_kwargs": trainer}
+    model = RimerModel(16, 4, **options)
     model.fit(series[:120], val_series=series[100:] if validate else None)
     return model.model.network
 
 
-def in_sktime(recorder: Recorder, *, validate: bool) -> RimerNetwork:
+def in_sktime(recorder: pl.Callback, *, validate: bool, **options: Any) -> RimerNetwork:
     pytest.importorskip("sktime", reason="the door needs the extra 'sktime'")
     from rimer_forecaster import RimerForecaster
 
@@ -137,6 +138,7 @@ def in_sktime(recorder: Recorder, *, validate: bool) -> RimerNetwork:
         random_state=0,
         validation_fraction=0.3 if validate else None,
         trainer_kwargs={"accelerator": "cpu", "callbacks": [recorder]},
+        **options,
     )
     return forecaster.fit(pd.Series(values(160)), fh=[1, 2, 3, 4]).network_
 
@@ -181,26 +183,8 @@ class RatesRecorder(pl.Callback):
                     self.put({name: group["initial_lr"]})
 
 
-def slow_in_darts(trainer: dict[str, Any]) -> None:
-    darts = pytest.importorskip("darts", reason="the door needs the extra 'darts'")
-    from rimer_forecaster import RimerModel
-
-    series = darts.TimeSeries.from_values(values(60))
-    RimerModel(16, 4, layers_rate=0.25, pl_trainer_kwargs=trainer).fit(series)
-
-
-def slow_in_sktime(trainer: dict[str, Any]) -> None:
-    pytest.importorskip("sktime", reason="the door needs the extra 'sktime'")
-    from rimer_forecaster import RimerForecaster
-
-    forecaster = RimerForecaster(16, 4, layers_rate=0.25, trainer_kwargs=trainer)
-    forecaster.fit(pd.Series(values(60)), fh=[1])
-
-
-@pytest.mark.parametrize("train", [slow_in_darts, slow_in_sktime])
-def test_layers_learn_at_their_own_rate_in_both_doors(
-    train: Callable[[dict[str, Any]], None],
-) -> None:
+@pytest.mark.parametrize("train", [in_darts, in_sktime])
+def test_layers_learn_at_their_own_rate_in_both_doors(train: Callable[..., RimerNetwork]) -> None:
     rates: dict[str, float] = {}
-    train({"accelerator": "cpu", "max_steps": 1, "callbacks": [RatesRecorder(rates)]})
+    train(RatesRecorder(rates), validate=False, layers_rate=0.25)
     assert rates == pytest.approx({"skip": 1e-2, "head": 0.25e-3})
