@@ -20,7 +20,7 @@ from darts.models.forecasting.torch_forecasting_model import (
 from darts.utils.data.torch_datasets.utils import _train_sample_from_shapes
 
 from .saved_files import check_saved_file
-from .weights import load_network, read_description, save_weights
+from .weights import OF_TRAINING, load_network, read_description, save_weights
 
 __all__ = ["FilesModel"]
 
@@ -72,7 +72,8 @@ class FilesModel(MixedCovariatesTorchModel):
         Raises
         ------
         ValueError
-            If a file is damaged, or its model had other arguments.
+            If a file is damaged, or its model had other arguments than those of training alone, as
+            ``dropout`` and ``layers_rate`` are.
         """
         name, folder = model_name or self.model_name, _folder(work_dir)
         if file_name is None:
@@ -142,7 +143,8 @@ class FilesModel(MixedCovariatesTorchModel):
         Raises
         ------
         ValueError
-            If a file is damaged, or its model had other arguments.
+            If a file is damaged, or its model had other arguments than those of training alone, as
+            ``dropout`` and ``layers_rate`` are.
         """
         if not str(path).endswith(".safetensors"):
             super().load_weights(path, *args, **kwargs)
@@ -179,6 +181,10 @@ class FilesModel(MixedCovariatesTorchModel):
         self._fit_called = True
         self._update_covariates_use()
 
+    @property
+    def _ckpt_skipped_params(self) -> list[str]:
+        return [*super()._ckpt_skipped_params, *OF_TRAINING]
+
     def _arguments_beside_shapes(self) -> dict[str, Any]:
         """Return what a forecast depends on and no shape of a weight shows."""
         likelihood = self._model_params.get("likelihood")
@@ -192,7 +198,7 @@ class FilesModel(MixedCovariatesTorchModel):
     @staticmethod
     def _check_arguments(path: str, saved: dict[str, Any], own: dict[str, Any]) -> None:
         for name, value in saved.items():
-            if own[name] != value:
+            if own[name] != value and name not in OF_TRAINING:
                 shown = "likelihood, which says what the network's outputs are,"
                 raise ValueError(
                     f"the weights in {path!r} are of a model with {name}={value!r}, but this one "

@@ -11,15 +11,12 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from .network import RimerNetwork
-from .weights import load_network, read_description, save_weights
+from .weights import OF_TRAINING, load_network, read_description, save_weights
 
 __all__ = ["Pretrained"]
 
 _SHOWN_AS = {"outputs": "quantiles"}
 """Arguments of the network that the forecaster calls otherwise."""
-
-_OF_TRAINING = ("dropout", "layers_rate", "streaming")
-"""Arguments that change no forecast of the same weights."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Pretrained:
             If an argument differs that is not of training alone, as dropout is.
         """
         for name, value in self.network.arguments.items():
-            if own.arguments[name] != value and name not in _OF_TRAINING:
+            if own.arguments[name] != value and name not in OF_TRAINING:
                 shown = _SHOWN_AS.get(name, name)
                 raise ValueError(
                     f"the pretrained weights are of a network with {shown}={value!r}, but this "

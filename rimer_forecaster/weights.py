@@ -14,7 +14,10 @@ from safetensors.torch import save_file
 from .network import RimerNetwork
 from .stream_state import fingerprint
 
-__all__ = ["load_network", "read_description", "save_weights"]
+__all__ = ["OF_TRAINING", "load_network", "read_description", "save_weights"]
+
+OF_TRAINING = ("dropout", "layers_rate", "streaming")
+"""Arguments that change no forecast of the same weights, and may differ where they are loaded."""
 
 
 def save_weights(

@@ -416,7 +416,6 @@ def test_weights_of_a_model_with_every_covariate_and_encoders(tmp_path: pathlib.
         ({"width": 8}, "width=4"),
         ({"head_size": 2}, "head_size=4"),
         ({"patch_length": 2}, "patch_length=3"),
-        ({"dropout": 0.2}, r"dropout=0\.1"),
         ({"initial_state": "learned"}, "initial_state='zero'"),
         ({"likelihood": None}, "likelihood='QuantileRegression'"),
         ({"likelihood": QuantileRegression([0.2, 0.5, 0.8])}, r"outputs=\[0.1.*see likelihood"),
@@ -435,6 +434,23 @@ def test_the_argument_that_differs_is_named(
     with pytest.raises(ValueError, match=rf"w\.safetensors' are of a model with {named}"):
         other.load_weights(path)
     assert other.model is None
+
+
+@pytest.mark.parametrize("source", ["model.pt", "w.safetensors", "checkpoint"])
+def test_arguments_of_training_alone_may_differ(
+    source: str, original: tuple[RimerModel, pathlib.Path], folder: pathlib.Path
+) -> None:
+    """So that what others learnt is trained on more slowly, for one."""
+    changed = {"dropout": 0.2, "layers_rate": 0.25, "streaming": True}
+    model = RimerModel(**{**TINY, **changed})
+    if source == "checkpoint":
+        model.load_weights_from_checkpoint("m", work_dir=str(folder), best=False)
+    else:
+        original[0].save_weights(folder / "w.safetensors")
+        model.load_weights(str(folder / source))
+    assert_equal(weights(model), weights(original[0]))
+    own = model.model.network.arguments
+    assert {name: own[name] for name in changed} == changed
 
 
 def test_weights_that_cannot_be_loaded_are_named(tmp_path: pathlib.Path) -> None:
