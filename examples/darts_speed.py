@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one case of each kind, once")
     parser.add_argument("--output", type=Path, default=Path())
     arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     darts_log = logging.getLogger("darts.models.forecasting.torch_forecasting_model")

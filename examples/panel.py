@@ -207,16 +207,15 @@ def main() -> None:
     ]
     runs = arguments.output / "panel-runs"
     runs.mkdir(parents=True, exist_ok=True)
+    part = "validation" if arguments.validate else "test"
+    part = part if arguments.data else f"sines-{part}"
     for name, run in models(arguments.layers, arguments.width, arguments.seconds).items():
         if arguments.models and name not in arguments.models:
             continue
         forecasts = []
         for seed in range(arguments.seeds):
-            part = "validation" if arguments.validate else "test"
-            place = (
-                f"{part}-{name}-{arguments.width}-{arguments.steps}-{arguments.seconds:g}-{seed}"
-            )
-            path = runs / f"{place.replace('*', 'x')}.json"
+            settings = (arguments.width, arguments.steps, arguments.seconds, seed)
+            path = runs / f"{part}-{name}-{'-'.join(map(str, settings))}.json".replace("*", "x")
             if not path.exists():
                 result = run(train, steps=arguments.steps, seed=seed)
                 result["forecasts"] = result["forecasts"].tolist()

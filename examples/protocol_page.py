@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of protocol-NAME.csv")
     parser.add_argument("--output", type=Path, default=Path())
     arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
     table = read(arguments.folder)
     tables = [to_markdown(table, errors) for errors in (("MSE", "MAE"), ("validation loss",))]
     (arguments.output / "protocol.md").write_text("\n".join(tables), encoding="utf-8")

@@ -474,8 +474,9 @@ class RimerNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If the state is that of another model, a stream has observed nothing yet, the
-            covariates do not fit, or a forecast overflows before it is fed back.
+            If the state is that of another model, a component has observed nothing in the last
+            ``input_chunk_length`` steps, the covariates do not fit, or a forecast overflows before
+            it is fed back.
         """
         H = self.output_chunk_length
         steps = H if steps is None else steps
@@ -484,9 +485,13 @@ class RimerNetwork(nn.Module):
         check_not_infinite("future_covariates", future_covariates)
         B, _, C = state["target"].shape if "target" in state else (1, 1, 1)
         self._check_state(state, B, C)
-        if not bool(state["begun"].all()):
+        silent = ~state["observed"].any(1)  # (B, C)
+        if bool(silent.any()):
+            stream, component = silent.nonzero()[0].tolist()
             raise ValueError(
-                "a stream has observed nothing yet: there is nothing to forecast from."
+                f"component {component} of stream {stream} has observed nothing in the last "
+                f"{self.input_chunk_length} steps (input_chunk_length), from which the level of a "
+                "forecast comes. Wait for a value, or forecast the others alone."
             )
         if steps > H and self.past_covariates:
             raise ValueError(

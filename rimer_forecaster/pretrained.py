@@ -43,10 +43,11 @@ class Pretrained:
         Raises
         ------
         ValueError
-            If an argument differs that is not of training alone, as dropout is.
+            If an argument differs that is not of training alone, as dropout is. Weights that were
+            not prepared for streams may be streamed: the forecaster warns.
         """
         for name, value in self.network.arguments.items():
-            if own.arguments[name] != value and name not in OF_TRAINING:
+            if own.arguments[name] != value and name not in (*OF_TRAINING, "streaming"):
                 shown = _SHOWN_AS.get(name, name)
                 raise ValueError(
                     f"the pretrained weights are of a network with {shown}={value!r}, but this "

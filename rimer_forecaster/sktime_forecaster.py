@@ -121,7 +121,7 @@ class RimerForecaster(BaseForecaster):
     n_epochs : int, optional
         Passes over the training windows. By default as many as make about 2,000 optimiser steps,
         between 5 and 100. ``update`` makes one pass over the new windows at a tenth of the
-        learning rate. With pretrained weights, 0 forecasts by them as they are.
+        learning rate. With pretrained weights, 0 forecasts by them as they are, after updates too.
     batch_size : int
         Windows per optimiser step.
     learning_rate, weight_decay : float
@@ -294,6 +294,9 @@ class RimerForecaster(BaseForecaster):
             horizon = ahead if ahead >= 1 else 24
         self._check_parameters(prior)
         series, covariates, scaling = self._prepare(y, X, prior)
+        streaming = self.streaming  # what the weights are prepared for
+        if prior is not None and self.n_epochs == 0:
+            streaming = prior.network.arguments["streaming"]
         network = RimerNetwork(
             self.input_chunk_length,
             horizon,
@@ -306,7 +309,7 @@ class RimerForecaster(BaseForecaster):
             dropout=self.dropout,
             layers_rate=self.layers_rate,
             initial_state=self.initial_state,
-            streaming=self.streaming,
+            streaming=streaming,
             generator=generator,
         )
         lr = self.learning_rate
@@ -315,7 +318,7 @@ class RimerForecaster(BaseForecaster):
             lr *= _TRAINING_ON
             if self.streaming and self.n_epochs == 0:
                 warn_of_unprepared("the pretrained weights were", prior.network.arguments)
-        if self.n_epochs == 0:
+        if self.n_epochs == 0:  # so that there is a prior: the parameters are checked
             network.eval()
         else:
             self._train(network, generator, series, covariates, scaling, lr=lr)
@@ -476,13 +479,13 @@ class RimerForecaster(BaseForecaster):
                 known_X = joined(past_X, given[key]) if key in given else past_X
                 covariates[key] = rows(known_X, one.index, key, needed=observed.index)
             known = 0 if past is None else int((one.index <= past.index[-1]).sum())
-            if past is not None and np.array_equal(
-                one.iloc[:known], past.iloc[-known:], equal_nan=True
-            ):
-                went_on[key] = known
+            if past is not None and _ends_with(past, one[:known]):
+                before = covariates.get(key)
+                if before is None or _ends_with(past_X, before[:known]):
+                    went_on[key] = known
             if known < len(one) > 1:  # train from the first horizon that reaches into the new
                 first_origins[key] = max(1, known - self.network_.output_chunk_length + 1)
-        if update_params and first_origins:
+        if update_params and first_origins and self.n_epochs != 0:
             self._train(
                 self.network_,
                 self._generator,
@@ -600,8 +603,7 @@ class RimerForecaster(BaseForecaster):
         L = self.input_chunk_length
         past, known = [], []
         for key, (y, covariates) in self._context.items():
-            window = y.iloc[-L:]
-            check_observed(f"y{name_of(key)}", window, remedy="Choose a longer input_chunk_length.")
+            window = self._check_window(key, y)
             lead = L - len(window)
             past.append(_padded(self._scaling.y(key, window), lead, L, fill=float("nan")))
             if self._scaling.of_X is not None:
@@ -621,6 +623,12 @@ class RimerForecaster(BaseForecaster):
         )  # (series, steps, C, Q)
         return dict(zip(self._context, quantiles, strict=True))
 
+    def _check_window(self, key: Key, y: pd.DataFrame) -> pd.DataFrame:
+        """Return the last L rows, in which there must be a value of every column."""
+        window = y.iloc[-self.input_chunk_length :]
+        check_observed(f"y{name_of(key)}", window, remedy="Choose a longer input_chunk_length.")
+        return window
+
     def _read_streams(
         self,
         cutoffs: Mapping[Key, pd.Index],
@@ -630,6 +638,8 @@ class RimerForecaster(BaseForecaster):
     ) -> dict[Key, Tensor]:
         """Forecast each series from the state that it carries, (most, C, Q)."""
         known = None
+        for key, (y, _) in self._context.items():
+            self._check_window(key, y)
         if self._scaling.of_X is not None:
             known = {}
             for key, cutoff in cutoffs.items():
@@ -749,6 +759,10 @@ class RimerForecaster(BaseForecaster):
             {"input_chunk_length": 8, "layers": None, **tiny},
             {"input_chunk_length": 6, "streaming": True, "initial_state": "learned", **tiny},
         ]
+
+
+def _ends_with(frame: pd.DataFrame | None, end: pd.DataFrame) -> bool:
+    return frame is not None and np.array_equal(frame.iloc[-len(end) :], end, equal_nan=True)
 
 
 def _labels(cutoff: pd.Index, steps: NDArray[np.int64]) -> tuple[pd.Index, pd.Index]:

@@ -111,8 +111,8 @@ def cutoff_of(index: pd.Index, freq: Any) -> pd.Index:
 def check_grid(series: Instances) -> None:
     """Raise a ValueError that names the first time point which does not follow on the one before.
 
-    The step of dates is that of the index or the one that pandas infers, and 1 for numbers: sktime
-    counts horizons in them.
+    The step of dates and periods is that of the index or the one that pandas infers, and 1 for
+    numbers: sktime counts horizons in them.
     """
     checked = None
     for key, one in series.items():
@@ -134,8 +134,10 @@ def check_grid(series: Instances) -> None:
                 f"example by asfreq({freq!r}) or resample: time points without a value may stay "
                 "missing, they are masked."
             )
-        ordinals = index.asi8 if isinstance(index, pd.PeriodIndex) else index.to_numpy()
-        odd_ones = np.flatnonzero(np.diff(ordinals) != 1)
+        ordinals, step = index.to_numpy(), 1
+        if isinstance(index, pd.PeriodIndex):
+            ordinals, step = index.asi8, getattr(index.freq, "n", 1)
+        odd_ones = np.flatnonzero(np.diff(ordinals) != step)
         if len(odd_ones):
             odd = int(odd_ones[0])
             raise ValueError(

@@ -16,7 +16,7 @@ from .stream_state import fingerprint
 
 __all__ = ["OF_TRAINING", "load_network", "read_description", "save_weights"]
 
-OF_TRAINING = ("dropout", "layers_rate", "streaming")
+OF_TRAINING = ("dropout", "layers_rate")
 """Arguments that change no forecast of the same weights, and may differ where they are loaded."""
 
 

@@ -417,6 +417,7 @@ def test_weights_of_a_model_with_every_covariate_and_encoders(tmp_path: pathlib.
         ({"head_size": 2}, "head_size=4"),
         ({"patch_length": 2}, "patch_length=3"),
         ({"initial_state": "learned"}, "initial_state='zero'"),
+        ({"streaming": True}, "streaming=False"),
         ({"likelihood": None}, "likelihood='QuantileRegression'"),
         ({"likelihood": QuantileRegression([0.2, 0.5, 0.8])}, r"outputs=\[0.1.*see likelihood"),
         ({"output_chunk_shift": 1}, "output_chunk_shift=0"),
@@ -441,7 +442,7 @@ def test_arguments_of_training_alone_may_differ(
     source: str, original: tuple[RimerModel, pathlib.Path], folder: pathlib.Path
 ) -> None:
     """So that what others learnt is trained on more slowly, for one."""
-    changed = {"dropout": 0.2, "layers_rate": 0.25, "streaming": True}
+    changed = {"dropout": 0.2, "layers_rate": 0.25}
     model = RimerModel(**{**TINY, **changed})
     if source == "checkpoint":
         model.load_weights_from_checkpoint("m", work_dir=str(folder), best=False)

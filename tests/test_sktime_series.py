@@ -40,6 +40,8 @@ INDICES = {
     "hours of UTC": pd.date_range("2020-01-01", periods=120, freq="h", tz="UTC"),
     "periods": pd.period_range("2020-01", periods=120, freq="M"),
     "quarters": pd.period_range("2000Q1", periods=120, freq="Q"),
+    "periods of a quarter of an hour": pd.period_range("2020-01-01", periods=120, freq="15min"),
+    "periods of two days": pd.period_range("2020-01-01", periods=120, freq="2D"),
 }
 
 

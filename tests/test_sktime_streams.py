@@ -82,6 +82,30 @@ def test_a_stream_reads_X_up_to_the_end_of_the_horizon() -> None:
         forecaster.predict(X=X[120:124])
 
 
+def test_rows_of_X_that_are_corrected_are_read_again() -> None:
+    y, X = wave(120), wave(140, columns=2, seed=5)
+    forecaster = RimerForecaster(**TINY, streaming=True).fit(y[:110], X=X[:110], fh=range(1, 7))
+    as_known, corrected = deepcopy(forecaster), deepcopy(forecaster)
+    as_known.update(y[105:112], X=X[105:112], update_params=False)
+    X = X.copy()
+    X.iloc[105:110] += 3
+    corrected.update(y[105:112], X=X[105:112], update_params=False)
+    assert steps_of(as_known) == {(): 112}  # goes on; the other begins anew from what is known
+    difference = as_known.predict(X=X[112:118]) - corrected.predict(X=X[112:118])
+    assert np.abs(difference).to_numpy().max() > 1e-3
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_a_series_that_fell_silent_is_named(carried: bool) -> None:
+    y = panel({"a": 90, "b": 90})
+    forecaster = RimerForecaster(**TINY, streaming=carried).fit(y, fh=[1, 2])
+    later = panel({"a": 114, "b": 114}).groupby(level=0).tail(24)
+    later.loc["b"] = np.nan
+    forecaster.update(later, update_params=False)
+    with pytest.raises(ValueError, match=r"'b'.* has no value in column 'y0' from 2020-03-31"):
+        forecaster.predict()
+
+
 def test_training_on_begins_the_state_anew() -> None:
     y = wave(200)
     forecaster = streaming(y[:120])
@@ -236,3 +260,4 @@ def test_weights_that_were_not_trained_for_streams_warn() -> None:
             streamed.fit(y, fh=[1, 2])
         said = [str(one.message) for one in caught]
         assert any("were not trained for streams" in one for one in said) != prepared
+        assert streamed.network_.arguments["streaming"] == prepared  # as its files will say

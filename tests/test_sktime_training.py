@@ -70,6 +70,14 @@ def test_fit_and_update_train_a_copy(pretrained: RimerForecaster) -> None:
     assert fingerprint(again.network_) == fingerprint(expected.network_)
 
 
+def test_weights_that_are_to_stay_as_they_are_stay_so_in_updates(weights: Pretrained) -> None:
+    y = wave(80, seed=9)
+    forecaster = RimerForecaster(**AS_THEY_ARE, pretrained=weights).fit(y[:60], fh=range(1, 7))
+    forecaster.update(y[60:])
+    assert fingerprint(forecaster.network_) == fingerprint(weights.network)
+    assert forecaster.cutoff[0] == y.index[-1]
+
+
 def test_training_on_is_gentler_than_training() -> None:
     """At a tenth of the learning rate: one step of Adam is as long as its rate."""
     y = wave(40)

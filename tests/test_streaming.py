@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -292,13 +293,29 @@ def test_an_infinite_value_is_named_and_harms_no_state(where: str, value: float)
     assert all(torch.equal(x, before[name]) for name, x in leaves(state))
 
 
+def test_a_stream_that_fell_silent_is_named_until_it_speaks_again() -> None:
+    """Its level is that of the last L steps; without any it would forecast 0."""
+    net = network(layers="rwkv7")
+    state = net.observe(history(40))
+    gap = history(L - 1)
+    gap[1, :, 1] = math.nan
+    state = net.update(state, gap)
+    assert net.forecast(state).isfinite().all()
+    last = history(1)
+    last[1, 0, 1] = math.nan
+    silent = net.update(state, last)
+    with pytest.raises(ValueError, match=f"component 1 of stream 1 .* in the last {L} steps"):
+        net.forecast(silent)
+    assert net.forecast(net.update(silent, history(1))).isfinite().all()
+
+
 def test_what_cannot_be_forecast_is_refused() -> None:
     net = network(**COVARIATES)
     with pytest.raises(ValueError, match=r"static_covariates has 0 components, but .* built for 2"):
         net.observe(history(3), **covariates(3))
     state = net.init_state(3, C, STATIC)
     future = history(H, components=1)
-    with pytest.raises(ValueError, match="a stream has observed nothing"):
+    with pytest.raises(ValueError, match="component 0 of stream 0 has observed nothing"):
         net.forecast(state, future_covariates=future)
     state = net.update(state, history(3), **covariates(3))
     with pytest.raises(ValueError, match="future_covariates has 3 steps, but the network reads 6"):

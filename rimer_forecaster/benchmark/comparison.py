@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 from darts import TimeSeries
+from sktime.forecasting.base import BaseForecaster
 from tqdm.auto import tqdm
 
 import rimer_forecaster
 
+from ..network_arguments import check_sizes
 from .contenders import ALWAYS, Budget, Model, check_model
 from .runs import Run, stored
 from .task import Task, make_task
@@ -104,6 +106,8 @@ class Comparison:
 
     def save(self, folder: str | Path) -> None:
         """Write table.csv, runs.csv, table.md and three plots into a folder."""
+        import matplotlib.pyplot as plt
+
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.table.to_csv(folder / "table.csv", float_format="%.6g")
@@ -115,6 +119,7 @@ class Comparison:
             ("cost", self.plot_cost()),
         ):
             figure.savefig(folder / f"{name}.png", dpi=110)
+            plt.close(figure)
 
 
 def compare(
@@ -168,7 +173,8 @@ def compare(
     Raises
     ------
     ValueError
-        If the time points are out of order, a part is too short, or a model is unknown.
+        If the time points are out of order, a part is too short, or a model is unknown or cannot
+        do what is asked.
 
     Examples
     --------
@@ -181,24 +187,33 @@ def compare(
     >>> list(found.table.index)
     ['rwkv7', 'rlinear', 'seasonal naive', 'last value']
     """
-    if not isinstance(series, Task):
-        if horizon is None:
-            raise ValueError("horizon is missing: give the number of steps to forecast.")
+    if isinstance(series, Task):
+        if horizon is not None or task:
+            given = ["horizon"] * (horizon is not None) + list(task)
+            raise ValueError(f"{given} cannot be given with a task, which has them or needs none.")
+    elif horizon is None:
+        raise ValueError("horizon is missing: give the number of steps to forecast.")
+    else:
         series = make_task(series, horizon, **task)
-    named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
-    for model in named.values():
-        check_model(model, series)
-    named |= {name: name for name in reversed(ALWAYS) if name not in named}
+    check_sizes(
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        train_stride=train_stride,
+        patience=patience,
+    )
     budget = Budget(
         epochs=epochs,
         seconds=seconds,
         batch_size=batch_size,
         train_stride=train_stride,
         patience=patience,
-        quantiles=None if quantiles is None else tuple(quantiles),
+        quantiles=_ascending(quantiles),
     )
-    if budget.quantiles is not None and 0.5 not in budget.quantiles:
-        raise ValueError(f"quantiles={quantiles!r} must hold 0.5: errors are those of the median.")
+    named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
+    for model in named.values():
+        check_model(model, series, budget)
+    named |= {name: name for name in reversed(ALWAYS) if name not in named}
     runs = [
         Run(label, model, series, budget, seed)
         for label, model in named.items()
@@ -209,6 +224,19 @@ def compare(
     for run in tqdm(runs, disable=not progress, unit="run"):
         found.append(stored(run, folder, isolated=isolated))
     return _gathered(series, budget, runs, found)
+
+
+def _ascending(quantiles: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Return probabilities as darts orders them, if it takes them."""
+    if quantiles is None:
+        return None
+    levels = sorted(set(quantiles))
+    if 0.5 not in levels or not np.allclose(np.add(levels, levels[::-1]), 1):
+        raise ValueError(
+            f"quantiles={quantiles!r} must hold 0.5, whose errors are those of the table, and be "
+            "symmetric about it, as darts asks: with 0.1 goes 0.9."
+        )
+    return tuple(levels)
 
 
 def versions() -> str:
@@ -223,7 +251,7 @@ def versions() -> str:
 def _gathered(
     task: Task, budget: Budget, runs: Sequence[Run], found: Sequence[dict[str, Any]]
 ) -> Comparison:
-    hidden = ("mape_remark", "by_step", "shown")
+    hidden = ("mape_remark", "reads_covariates", "by_step", "shown")
     rows = pd.DataFrame(
         [
             {"model": run.label, "seed": run.seed}
@@ -237,10 +265,8 @@ def _gathered(
         table.insert(list(table).index(name) + 1, f"{name} std", grouped[name].std())
     table = table.dropna(axis=1, how="all")
     table["parameters"] = table["parameters"].astype(int)
-    remarks = [*task.remarks()]
-    remark = next((result["mape_remark"] for result in found if result["mape_remark"]), None)
-    if remark:
-        remarks.insert(0, remark)
+    remarks = [result["mape_remark"] for result in found[:1] if result["mape_remark"]]
+    remarks += [*task.remarks(), *_differences(task, runs, found)]
     steps = {
         label: np.mean(
             [r["by_step"] for run, r in zip(runs, found, strict=True) if run.label == label], axis=0
@@ -254,6 +280,27 @@ def _gathered(
         if run.seed == 0
     }
     return Comparison(task, budget, table, rows, tuple(remarks), by_step, shown)
+
+
+def _differences(task: Task, runs: Sequence[Run], found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Say which rows were not made as the others."""
+    own = dict.fromkeys(run.label for run in runs if isinstance(run.model, BaseForecaster))
+    if own:
+        yield (
+            f"{', '.join(own)}: forecasters of sktime keep their own look-back, batches and "
+            "epochs, are fitted to the training part and not stopped early."
+        )
+    blind = dict.fromkeys(
+        run.label for run, result in zip(runs, found, strict=True) if not result["reads_covariates"]
+    )
+    if task.future_covariates is not None and blind:
+        yield f"{', '.join(blind)}: without the future covariates, which they cannot read."
+    recursive = dict.fromkeys(run.label for run in runs if run.model in ("rnn-lstm", "rnn-gru"))
+    if recursive:
+        yield (
+            f"{', '.join(recursive)}: trained and stopped by the error one step ahead over true "
+            "values, which is no validation loss of the forecasts."
+        )
 
 
 def _shown(column: str, value: float) -> str:

@@ -82,10 +82,17 @@ class Contender(Protocol):
     Attributes
     ----------
     validation_loss
-        Lowest one while it was fitted; None where nothing is validated.
+        Lowest one while it was fitted; None where nothing is validated, or another loss than that
+        of the forecasts.
+    reads_covariates
+        Whether future covariates are read where the task has some.
     """
 
     validation_loss: float | None
+
+    @property
+    def reads_covariates(self) -> bool:
+        """See above."""
 
     def fit(self) -> None:
         """Train on the training part, with the validation part to stop early."""
@@ -101,6 +108,7 @@ class Naive:
     """Repeats the last value, or the last season."""
 
     validation_loss: float | None = None
+    reads_covariates = False
 
     def __init__(self, task: Task, budget: Budget, seed: int, *, season: int) -> None:
         self.values = task.z_scored().values(copy=False).astype(float)
@@ -133,8 +141,10 @@ class Darts:
         *,
         make: Callable[..., TorchForecastingModel],
         theirs: bool = True,
+        validates_forecasts: bool = True,
     ) -> None:
         self.task, self.budget = task, budget
+        self.validates_forecasts = validates_forecasts
         self.series, self.covariates = task.z_scored(), task.z_scored_covariates()
         if theirs:  # they cannot read missing values
             filled = pd.DataFrame(self.series.values(copy=False)).ffill().bfill()
@@ -167,12 +177,17 @@ class Darts:
             options["optimizer_kwargs"] = {"lr": budget.learning_rate}
         self.model = make(task.look_back, **options)
 
+    @property
+    def reads_covariates(self) -> bool:
+        """See `Contender`."""
+        return bool(self.model.supports_future_covariates)
+
     def fit(self) -> None:
         """See `Contender`."""
         task = self.task
         validation = self.series[task.train_end - task.look_back : task.validation_end]
         known = {}
-        if self.covariates is not None and self.model.supports_future_covariates:
+        if self.covariates is not None and self.reads_covariates:
             known = {"future_covariates": self.covariates, "val_future_covariates": self.covariates}
         self.model.fit(
             self.series[: task.train_end],
@@ -180,7 +195,8 @@ class Darts:
             stride=self.budget.train_stride,
             **known,
         )
-        self.validation_loss = float(self.model.trainer.early_stopping_callback.best_score)
+        if self.validates_forecasts:
+            self.validation_loss = float(self.model.trainer.early_stopping_callback.best_score)
         kind = type(self.model)
         best = kind.load_from_checkpoint("model", self.folder.name, best=True)
         best.trainer_params = self.model.trainer_params
@@ -191,7 +207,7 @@ class Darts:
         task, quantiles = self.task, self.budget.quantiles
         first, last = int(origins[0]), int(origins[-1])
         known = {}
-        if self.covariates is not None and self.model.supports_future_covariates:
+        if self.covariates is not None and self.reads_covariates:
             known = {"future_covariates": self.covariates}
         forecasts = self.model.historical_forecasts(
             self.series[first - task.look_back : last + task.horizon],
@@ -233,6 +249,11 @@ class Sktime:
         if "random_state" in forecaster.get_params():
             self.forecaster.set_params(random_state=seed)
         self.end = 0
+
+    @property
+    def reads_covariates(self) -> bool:
+        """See `Contender`."""
+        return bool(self.forecaster.get_tag("capability:exogenous"))
 
     def fit(self) -> None:
         """See `Contender`; there is no validation part."""
@@ -278,8 +299,10 @@ def _rimer(**options: Any) -> Callable[..., Contender]:
     return partial(Darts, make=partial(RimerModel, **options), theirs=False)
 
 
-def _theirs(make: Callable[..., TorchForecastingModel], **options: Any) -> Callable[..., Contender]:
-    return partial(Darts, make=partial(make, **options))
+def _theirs(
+    make: Callable[..., TorchForecastingModel], *, validates_forecasts: bool = True, **options: Any
+) -> Callable[..., Contender]:
+    return partial(Darts, make=partial(make, **options), validates_forecasts=validates_forecasts)
 
 
 def _rnn(look_back: int, *, output_chunk_length: int, cell: str, **options: Any) -> RNNModel:
@@ -297,8 +320,9 @@ _TABLE: dict[str, Callable[..., Contender]] = {
     "transformer": _theirs(TransformerModel, **_NORMALISED),
     "blockrnn-lstm": _theirs(BlockRNNModel, model="LSTM", hidden_dim=64, **_NORMALISED),
     "blockrnn-gru": _theirs(BlockRNNModel, model="GRU", hidden_dim=64, **_NORMALISED),
-    "rnn-lstm": _theirs(_rnn, cell="LSTM", **_NORMALISED),
-    "rnn-gru": _theirs(_rnn, cell="GRU", **_NORMALISED),
+    # Trained and validated one step ahead over true values, so by another loss than the others.
+    "rnn-lstm": _theirs(_rnn, cell="LSTM", validates_forecasts=False, **_NORMALISED),
+    "rnn-gru": _theirs(_rnn, cell="GRU", validates_forecasts=False, **_NORMALISED),
     # As published: one linear map for all channels. With darts' default each reads all others.
     "dlinear": _theirs(DLinearModel, shared_weights=True),
     "nlinear": _theirs(NLinearModel, shared_weights=True),
@@ -340,9 +364,26 @@ def make_contender(model: Model, task: Task, budget: Budget, seed: int) -> Conte
     return _rimer(layers=model)(task, budget, seed)
 
 
-def check_model(model: Model, task: Task) -> None:
-    """Raise a ValueError for what no model is made of, before anything is trained."""
-    if isinstance(model, BaseForecaster) or model in NAMES:
+def check_model(model: Model, task: Task, budget: Budget) -> None:
+    """Raise a ValueError for what cannot be made or trained, before anything is."""
+    if isinstance(model, BaseForecaster):
+        if budget.quantiles is not None and not model.get_tag("capability:pred_int"):
+            raise ValueError(
+                f"{type(model).__name__} forecasts no quantiles. Leave it out, or quantiles=."
+            )
+        return
+    if model == "nlinear" and budget.quantiles is not None:
+        raise ValueError(
+            "darts' NLinearModel forecasts no quantiles where it subtracts the last value, which "
+            "is what it is known for. Leave out 'nlinear', or quantiles=."
+        )
+    validation = task.validation_end - task.train_end
+    if model in ("rnn-lstm", "rnn-gru") and validation <= task.horizon:
+        raise ValueError(
+            f"the validation part has {validation} steps, but {model!r} needs at least "
+            f"{task.horizon + 1}: darts' RNNModel reads one more. Give another split."
+        )
+    if model in NAMES:
         return
     if isinstance(model, Mapping):
         unknown = sorted(set(model) - set(OPTIONS))

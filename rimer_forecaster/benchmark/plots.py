@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,7 +18,7 @@ from .task import Task
 __all__ = ["cost", "errors_by_step", "forecasts"]
 
 _LINES = ("-", "--", "-.", ":")
-_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_MARKS = ("o", "s", "^", "D", "v", "P", "X")
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito
 
 
@@ -68,8 +67,19 @@ def forecasts(task: Task, values: np.ndarray, shown: Mapping[str, np.ndarray]) -
 def errors_by_step(by_step: pd.DataFrame) -> Figure:
     """Draw mean absolute errors, z-scored, a line a model."""
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for name, style in zip(by_step, _styles(), strict=False):
-        axis.plot(by_step.index, by_step[name], label=name, **style)
+    often = max(1, len(by_step) // 8)
+    for i, name in enumerate(by_step):
+        axis.plot(
+            by_step.index,
+            by_step[name],
+            label=name,
+            lw=1.4,
+            color=_COLOURS[i % len(_COLOURS)],
+            ls=_LINES[i % len(_LINES)],
+            marker=_MARKS[i % len(_MARKS)],
+            ms=4,
+            markevery=(i % often, often),
+        )
     axis.set_xlabel("step of the horizon")
     axis.set_ylabel("mean absolute error, in deviations of the training part")
     axis.set_ylim(bottom=0)
@@ -109,10 +119,3 @@ def cost(table: pd.DataFrame) -> Figure:
     axis.set_xlabel("seconds of training")
     axis.set_ylabel("mean absolute error")
     return figure
-
-
-def _styles() -> list[dict[str, Any]]:
-    return [
-        {"color": _COLOURS[i % len(_COLOURS)], "ls": _LINES[i % len(_LINES)], "lw": 1.4}
-        for i in range(24)
-    ]

@@ -15,15 +15,22 @@ import tempfile
 import time
 import warnings
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import darts
 import numpy as np
+import sktime
 import torch
+from sktime.base import BaseObject
 
-import rimer_forecaster
+import rimer_forecaster.kernels
 
+from ..diagnostics import mape_remark
+from ..pretrained import Pretrained
+from ..stream_state import fingerprint
 from .contenders import Budget, Model, make_contender
 from .scores import Scores
 from .task import Task
@@ -47,20 +54,21 @@ class Run:
 
     def digest(self) -> str:
         """Name the run by all that its result depends on."""
-        parts = hashlib.sha256()
+        parts = hashlib.sha256(_code())
         task = self.task
         for series in (task.series, task.future_covariates):
             if series is not None:
+                times = (series.start_time(), series.end_time(), series.freq_str)
+                parts.update(repr(times).encode())
                 parts.update(np.ascontiguousarray(series.all_values()).tobytes())
         sizes = (task.train_end, task.validation_end, task.look_back, task.horizon, task.season)
         described = (
-            repr(self.model),
+            _described(self.model),
             sizes,
             task.stride,
             asdict(self.budget),
             self.seed,
-            rimer_forecaster.__version__,
-            torch.__version__,
+            [module.__version__ for module in (torch, darts, sktime)],
         )
         parts.update(repr(described).encode())
         return parts.hexdigest()[:24]
@@ -100,9 +108,7 @@ def measure(run: Run) -> dict[str, Any]:
     fit_seconds = time.perf_counter() - start
 
     mean, deviation = task.scale()
-    values = task.z_scored().values(copy=False).astype(float)
-    train = values[: task.train_end]
-    naive = np.nanmean(np.abs(train[task.season :] - train[: -task.season]), axis=0)
+    values = task.series.values(copy=False).astype(float)
     origins, steps = task.origins, np.arange(task.horizon)
     outputs = len(run.budget.quantiles or (0,))
     at_once = max(1, _VALUES_AT_ONCE // (task.horizon * values.shape[1] * outputs))
@@ -113,7 +119,7 @@ def measure(run: Run) -> dict[str, Any]:
         forecast = contender.forecast(block)
         if scores is None:
             given = run.budget.quantiles if forecast.shape[-1] > 1 else None
-            scores = Scores(mean, deviation, naive, given)
+            scores = Scores(mean, deviation, task.naive_error() / deviation, given)
         scores.add(values[block[:, None] + steps], forecast)
         middle = forecast.shape[-1] // 2
         shown += [
@@ -122,6 +128,8 @@ def measure(run: Run) -> dict[str, Any]:
             if first <= i < first + len(block)
         ]
     assert scores is not None
+    test = values[task.validation_end :]
+    no_mape = mape_remark(test[~np.isnan(test)])
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -130,6 +138,7 @@ def measure(run: Run) -> dict[str, Any]:
     after = peak_memory()
     return {
         **scores.table(),
+        **({"MAPE, %": float("nan")} if no_mape else {}),
         "validation loss": contender.validation_loss,
         "fit, s": fit_seconds,
         "predict, ms": median(times),
@@ -138,7 +147,8 @@ def measure(run: Run) -> dict[str, Any]:
             torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
         ),
         "parameters": contender.parameters(),
-        "mape_remark": scores.mape_remark(),
+        "mape_remark": no_mape,
+        "reads_covariates": contender.reads_covariates,
         "by_step": scores.by_step().tolist(),
         "shown": shown,
     }
@@ -157,6 +167,27 @@ def peak_memory() -> float | None:
         return None
     unit = 1024.0 if sys.platform != "darwin" else 1024.0**2
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+@cache
+def _code() -> bytes:
+    """Digest of this package: another recipe gives other results."""
+    parts = hashlib.sha256()
+    for module in (rimer_forecaster, rimer_forecaster.kernels):
+        for file in sorted(Path(str(module.__file__)).parent.rglob("*.py")):
+            parts.update(file.read_bytes())
+    return parts.digest()
+
+
+def _described(model: Any) -> str:
+    """Text that is the same for equal models, in every process."""
+    if isinstance(model, Pretrained):
+        scaler = None if model.X_scaler is None else (model.X_scaler.mean_, model.X_scaler.scale_)
+        return repr((fingerprint(model.network), model.network.arguments, model.X_columns, scaler))
+    if isinstance(model, BaseObject):
+        named = model.get_params(deep=False)
+        return repr((type(model), {name: _described(value) for name, value in named.items()}))
+    return repr(model)
 
 
 def _in_own_process(run: Run) -> dict[str, Any]:

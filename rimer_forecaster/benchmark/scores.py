@@ -10,18 +10,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..diagnostics import mape_remark
-
 __all__ = ["Scores"]
 
 Array = NDArray[np.float64]
+
+_CONSTANT = 1e-9
+"""Share of the squares that the variation of a constant can have, by rounding."""
 
 
 class Scores:
     """Sums over forecasts, and the errors that they make.
 
     Missing true values are left out. Errors are those of z-scored values unless the task has one
-    component: then MSE, MAE and RMSE are in its own units. MAPE is always in them.
+    component: then MSE, MAE and RMSE are in its own units. MAPE and WQL are always in them. MASE,
+    R2 and WQL are means over the components for which they are defined: MASE divides by the error
+    of seasonal naive in the training part, R2 by the variance of the true values, and WQL, twice
+    the pinball loss, by their mean size.
 
     Parameters
     ----------
@@ -41,11 +45,12 @@ class Scores:
         nothing = np.zeros(1)  # takes the shape of the first block
         self.count = self.absolute = self.squared = nothing  # (H, C)
         self.total = self.total_squared = nothing  # (C,)
-        self.percentage = self.pinball = self.size = self.inside = 0.0
-        self.actual: list[Array] = []
+        self.pinball = self.size = nothing  # (C,)
+        self.percentage = self.inside = 0.0
 
-    def add(self, actual: Array, forecast: Array) -> None:
-        """Add z-scored true values, (B, H, C), and forecasts of them, (B, H, C, Q)."""
+    def add(self, own: Array, forecast: Array) -> None:
+        """Add true values in their own units, (B, H, C), and z-scored forecasts, (B, H, C, Q)."""
+        actual = (own - self.mean) / self.deviation
         point = forecast[..., 0]
         if self.quantiles is not None:
             point = forecast[..., int(np.flatnonzero(self.quantiles == 0.5)[0])]
@@ -57,16 +62,13 @@ class Scores:
         filled = np.where(known, actual, 0.0)
         self.total = self.total + filled.sum((0, 1))
         self.total_squared = self.total_squared + (filled**2).sum((0, 1))
-        own = (actual * self.deviation + self.mean)[known]
-        with np.errstate(divide="ignore"):
-            shares = np.abs((error * self.deviation)[known] / own)
-        self.percentage = self.percentage + shares.sum()
-        self.actual.append(np.unique(own))
+        with np.errstate(divide="ignore", invalid="ignore"):  # without MAPE then, see mape_remark
+            self.percentage = self.percentage + np.abs(error * self.deviation / own)[known].sum()
         if self.quantiles is not None:
             distance = np.where(known[..., None], actual[..., None] - forecast, 0.0)
             losses = np.maximum(self.quantiles * distance, (self.quantiles - 1) * distance)
-            self.pinball = self.pinball + losses.sum((0, 1, 2)).mean()
-            self.size = self.size + np.abs(filled).sum()
+            self.pinball = self.pinball + self.deviation * losses.mean(-1).sum((0, 1))
+            self.size = self.size + np.nansum(np.abs(own), (0, 1))
             low, high = forecast[..., 0], forecast[..., -1]
             self.inside = self.inside + ((low <= actual) & (actual <= high))[known].sum()
 
@@ -74,24 +76,27 @@ class Scores:
         """Return the errors over everything that was added, by their names."""
         n = self.count.sum()
         unit = self.deviation[0] if len(self.deviation) == 1 else 1.0
-        variation = self.total_squared - self.total**2 / self.count.sum(0)
+        variation = self.total_squared - self.total**2 / np.maximum(self.count.sum(0), 1)
+        variation = np.where(variation > _CONSTANT * self.total_squared, variation, 0.0)
         scores = {
             "MSE": unit**2 * self.squared.sum() / n,
             "MAE": unit * self.absolute.sum() / n,
             "RMSE": unit * np.sqrt(self.squared.sum() / n),
-            "MAPE, %": np.nan if self.mape_remark() else 100 * self.percentage / n,
-            "MASE": float((self.absolute.sum(0) / self.count.sum(0) / self.naive_error).mean()),
-            "R2": float((1 - self.squared.sum(0) / variation).mean()),
+            "MAPE, %": 100 * self.percentage / n,
+            "MASE": _mean_ratio(self.absolute.sum(0), self.count.sum(0) * self.naive_error),
+            "R2": 1 - _mean_ratio(self.squared.sum(0), variation),
         }
         if self.quantiles is not None:
-            scores["WQL"] = 2 * self.pinball / self.size
+            scores["WQL"] = 2 * _mean_ratio(self.pinball, self.size)
             scores["coverage"] = self.inside / n
         return {name: float(value) for name, value in scores.items()}
-
-    def mape_remark(self) -> str | None:
-        """Say why there is no MAPE, if there is none."""
-        return mape_remark(np.concatenate(self.actual))
 
     def by_step(self) -> Array:
         """Mean absolute error of each step of the horizon, z-scored, (H,)."""
         return self.absolute.sum(1) / self.count.sum(1)
+
+
+def _mean_ratio(numerators: Array, denominators: Array) -> float:
+    """Mean over components, without those that have nothing to divide by."""
+    defined = denominators > 0
+    return float((numerators[defined] / denominators[defined]).mean()) if defined.any() else np.nan

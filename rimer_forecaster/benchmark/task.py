@@ -5,7 +5,7 @@ Letters: n time points, C components, L look-back, H horizon.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import pandas as pd
 from darts import TimeSeries
 from numpy.typing import NDArray
 
+from ..network_arguments import check_sizes
+
 __all__ = ["Task", "make_task", "read_csv"]
 
 _SEASONS = {"h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1, "min": 60, "s": 60}
@@ -22,6 +24,9 @@ _SEASONS = {"h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1, "min": 60
 
 _SAME = 0.5
 """Share of test targets found elsewhere from which it is said."""
+
+_RUNS = 200
+"""Places of an index at which its step is looked for."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,13 @@ class Task:
         """Mean and standard deviation of each component in the training part, (C,)."""
         return _scale(self.series[: self.train_end])
 
+    def naive_error(self) -> NDArray[np.float64]:
+        """Mean absolute error of seasonal naive in the training part, in own units, (C,)."""
+        train = self.series.values(copy=False)[: self.train_end].astype(np.float64)
+        errors = np.abs(train[self.season :] - train[: -self.season])
+        count = (~np.isnan(errors)).sum(0)
+        return np.where(count > 0, np.nansum(errors, 0) / np.maximum(count, 1), np.nan)
+
     def z_scored(self) -> TimeSeries:
         """Return the target in units of its training part."""
         return _z_scored(self.series, *self.scale())
@@ -75,19 +87,14 @@ class Task:
         return _z_scored(self.future_covariates, *_scale(train))
 
     def remarks(self) -> list[str]:
-        """Say where test targets can be found in what the models are given."""
+        """Say which test targets are in the input of their models, and which are not scored."""
         test = self.series.values(copy=False)[self.validation_end - self.look_back :]
-        names, found = list(self.series.components), []
-        for lag in range(self.horizon, self.look_back + 1):
-            for i, name in enumerate(names):
-                for j, other in enumerate(names):
-                    share = np.mean(test[lag:, i] == test[: len(test) - lag, j])
-                    if share > _SAME:
-                        found.append(
-                            f"{share:.0%} of the test values of {name!r} are those of {other!r} "
-                            f"{lag} steps before, and so in the input of their own forecast: a "
-                            "copy forecasts them."
-                        )
+        names = list(self.series.components)
+        found = [
+            f"{share:.0%} of the test values of {names[i]!r} are those of {names[j]!r} {lag} steps "
+            "before, and so in the input of their own forecast: a copy forecasts them."
+            for i, j, lag, share in _copies(test, self.horizon, self.look_back)
+        ]
         if self.future_covariates is not None:
             known = self.future_covariates.slice_intersect(self.series[self.validation_end :])
             target = self.series.slice_intersect(known).values(copy=False)
@@ -99,7 +106,17 @@ class Task:
                             f"{share:.0%} of the test values of {name!r} are those of the future "
                             f"covariate {other!r} at the same time: the answer is given."
                         )
-        return found[:10]
+        found = found[:10]
+        test = test[self.look_back :]
+        for name, error, column in zip(names, self.naive_error(), test.T, strict=True):
+            if not error > 0:
+                found.append(
+                    f"{name!r} is left out of MASE: seasonal naive makes no error in its training "
+                    "part."
+                )
+            if len(np.unique(column[~np.isnan(column)])) < 2:
+                found.append(f"{name!r} is left out of R2: it does not vary in the test part.")
+        return found
 
 
 def make_task(
@@ -138,14 +155,13 @@ def make_task(
     Raises
     ------
     ValueError
-        If time points are out of order or appear twice, or a part is too short.
+        If time points are out of order or appear twice, a part is too short, or the season is as
+        long as the training part.
     """
     series = _as_series(series).astype(np.float32)
     season = _season(series) if season is None else season
     look_back = max(4 * horizon, 2 * season) if look_back is None else look_back
-    for label, value in (("horizon", horizon), ("look_back", look_back), ("season", season)):
-        if value < 1:
-            raise ValueError(f"{label}={value} must be at least 1 step.")
+    check_sizes(horizon=horizon, look_back=look_back, season=season, stride=stride)
     if len(split) != 3 or min(split) <= 0:
         raise ValueError(f"split={split!r} must be three positive shares or numbers of steps.")
     n, whole = len(series), sum(split)
@@ -169,6 +185,11 @@ def make_task(
                 f"{look_back} and horizon={horizon}. Give a longer series, a shorter look_back or "
                 "horizon, or another split."
             )
+    if season >= sizes[0]:
+        raise ValueError(
+            f"season={season} is not shorter than the training part of {sizes[0]} steps, so that "
+            "seasonal naive has nothing to repeat there. Give another season; 1 is the last value."
+        )
     return Task(
         name,
         series,
@@ -244,19 +265,51 @@ def _as_series(data: TimeSeries | pd.DataFrame | pd.Series) -> TimeSeries:
 
 
 def _freq(index: pd.Index) -> Any:
+    """Return the coarsest step on which all dates lie, whichever of them are absent."""
     if not isinstance(index, pd.DatetimeIndex) or index.freq is not None or len(index) < 3:
         return None
-    inferred = pd.infer_freq(index)
-    if inferred is not None:
-        return inferred
-    return pd.tseries.frequencies.to_offset(pd.Series(index[1:] - index[:-1]).mode()[0])
+    whole = pd.infer_freq(index)
+    if whole is not None:
+        return whole
+    starts = np.unique(np.linspace(0, len(index) - 3, _RUNS).astype(int))
+    runs = {pd.infer_freq(index[i : i + n]) for i in starts for n in (3, 8) if i + n <= len(index)}
+    grids = [pd.date_range(index[0], index[-1], freq=freq) for freq in runs - {None}]
+    fitting = [grid for grid in grids if index.isin(grid).all()]
+    return min(fitting, key=len).freq if fitting else None  # without one, darts says why
+
+
+def _copies(
+    test: NDArray[np.float32], least: int, most: int
+) -> Iterator[tuple[int, int, int, float]]:
+    """Yield components i, j and the first lag at which most of i is j's, and how much.
+
+    Parameters
+    ----------
+    test
+        (steps, C).
+    least, most
+        Lags to look at.
+    """
+    usual = [np.unique(column, return_counts=True)[1].max() for column in test.T]
+    alive = np.array(usual) <= _SAME * len(test)  # a constant is found everywhere
+    rng, seen = np.random.default_rng(0), np.zeros((test.shape[1],) * 2, dtype=bool)
+    for lag in range(least, most + 1):
+        later, earlier = test[lag:], test[: len(test) - lag]
+        some = rng.integers(len(later), size=64)  # before all rows, which take long
+        alike = (later[some][:, :, None] == earlier[some][:, None]).mean(0) > _SAME / 2
+        for i, j in np.argwhere(alike & alive[:, None] & ~seen):
+            share = float(np.mean(later[:, i] == earlier[:, j]))
+            if share > _SAME:
+                seen[i, j] = True
+                yield int(i), int(j), lag, share
 
 
 def _season(series: TimeSeries) -> int:
     if not series.has_datetime_index:
         return 1
-    code = series.freq_str.split("-")[0].lstrip("0123456789")
-    number = max(1, int("0" + "".join(c for c in series.freq_str.split("-")[0] if c.isdigit())))
+    freq = series.freq_str.split("-")[0]
+    freq = "D" if freq == "24h" else freq
+    code, number = freq.lstrip("0123456789"), max(1, int("0" + "".join(filter(str.isdigit, freq))))
     for letters in (code, code.removesuffix("S").removesuffix("E")):
         if letters in _SEASONS:
             period = 1440 if letters == "min" and number > 1 else _SEASONS[letters]

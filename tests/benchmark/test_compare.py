@@ -20,8 +20,9 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from sktime.forecasting.naive import NaiveForecaster
 
 from rimer_forecaster import RimerForecaster, RimerModel
-from rimer_forecaster.benchmark import compare, make_task, read_csv
+from rimer_forecaster.benchmark import Task, compare, make_task, read_csv
 from rimer_forecaster.benchmark.contenders import ALWAYS, NAMES, Budget, Darts, make_contender
+from rimer_forecaster.benchmark.runs import Run
 from rimer_forecaster.benchmark.scores import Scores
 
 QUICK: dict[str, Any] = {"epochs": 1, "isolated": False, "progress": False}
@@ -76,6 +77,37 @@ def test_test_targets_in_their_own_input_are_said() -> None:
     task = make_task(series, 6, look_back=24, future_covariates=series)
     assert any("are those of the future covariate 'y0'" in one for one in task.remarks())
     assert not make_task(frame(columns=3), 6, look_back=24).remarks()
+    mostly_zero = frame()
+    mostly_zero["rain"] = np.random.default_rng(0).choice([0.0, 1.0, 2.0], 240, p=[0.8, 0.1, 0.1])
+    assert not make_task(mostly_zero, 6, look_back=24).remarks()
+
+
+@pytest.mark.parametrize(
+    ("index", "absent", "season"),
+    [
+        (pd.date_range("2020-01-01", periods=240, freq="D"), [50], 7),
+        (pd.bdate_range("2020-01-01", periods=240), [50, 51, 130], 5),
+        (pd.date_range("2005-01-01", periods=240, freq="MS"), [100], 12),
+        (pd.date_range("2005-01-31", periods=240, freq="ME"), [100, 101], 12),
+        (pd.date_range("2020-01-01", periods=240, freq="h"), [3, 7, 11, 200], 24),
+        (pd.date_range("2020-01-05", periods=240, freq="W"), [17], 52),
+    ],
+)
+def test_absent_time_points_change_neither_step_nor_season(
+    index: pd.DatetimeIndex, absent: list[int], season: int
+) -> None:
+    whole = frame().set_axis(index)
+    task = make_task(whole.drop(index[absent]), 4, look_back=8)
+    assert task.season == season
+    assert (task.series.time_index == index).all()
+    assert np.flatnonzero(np.isnan(task.series.values()[:, 0])).tolist() == absent
+
+
+def test_a_season_without_a_past_is_refused() -> None:
+    weeks = frame(60).set_axis(pd.date_range("2020-01-05", periods=60, freq="W"))
+    with pytest.raises(ValueError, match="season=52 is not shorter than the training part of 36"):
+        make_task(weeks, 4, look_back=8)
+    assert make_task(weeks, 4, look_back=8, season=1).season == 1
 
 
 # --- errors -----------------------------------------------------------------------------------
@@ -86,9 +118,9 @@ def test_errors_are_those_of_scikit_learn_however_they_are_added_up() -> None:
     actual, forecast = rng.normal(size=(30, 5, 3)), rng.normal(size=(30, 5, 3, 1))
     actual[3, 2, 1] = np.nan
     mean, deviation, naive = np.array([90.0, 80, 70]), np.array([1.0, 2, 3]), np.array([0.5, 1, 2])
-    scores = Scores(mean, deviation, naive, None)
+    scores, own = Scores(mean, deviation, naive, None), actual * deviation + mean
     for block in (slice(0, 7), slice(7, 30)):
-        scores.add(actual[block], forecast[block])
+        scores.add(own[block], forecast[block])
     table, known = scores.table(), ~np.isnan(actual)
     a, f = actual[known], forecast[..., 0][known]
     assert table["MSE"] == pytest.approx(mean_squared_error(a, f))
@@ -102,9 +134,8 @@ def test_errors_are_those_of_scikit_learn_however_they_are_added_up() -> None:
     assert table["R2"] == pytest.approx(np.mean([r2 for r2, _ in by_component]))
     expected = np.mean([mae for _, mae in by_component] / naive)
     assert table["MASE"] == pytest.approx(expected)
-    own = (actual * deviation + mean)[known]
     assert table["MAPE, %"] == pytest.approx(
-        100 * np.mean(np.abs((f - a) * np.broadcast_to(deviation, actual.shape)[known] / own))
+        100 * np.mean(np.abs((forecast[..., 0] - actual) * deviation / own)[known])
     )
     np.testing.assert_allclose(
         scores.by_step(), [np.nanmean(np.abs(actual - forecast[..., 0])[:, h]) for h in range(5)]
@@ -120,17 +151,47 @@ def test_mape_is_withheld_near_zero() -> None:
 
 
 def test_quantiles_of_a_normal_distribution_cover_what_they_should() -> None:
+    """The weighted quantile loss is that of values in their own units, each component by itself."""
     rng = np.random.default_rng(0)
-    actual, levels = rng.normal(size=(4000, 2, 1)), (0.1, 0.5, 0.9)
-    forecast = np.broadcast_to([-1.2816, 0.0, 1.2816], (4000, 2, 1, 3))
-    scores = Scores(np.zeros(1), np.ones(1), np.ones(1), levels)
-    scores.add(actual, forecast)
+    actual, levels = rng.normal(size=(4000, 2, 2)), (0.1, 0.5, 0.9)
+    forecast = np.broadcast_to([-1.2816, 0.0, 1.2816], (4000, 2, 2, 3))
+    mean, deviation = np.array([10.0, -300.0]), np.array([2.0, 50.0])
+    scores, own = Scores(mean, deviation, np.ones(2), levels), actual * deviation + mean
+    scores.add(own, forecast)
     assert scores.table()["coverage"] == pytest.approx(0.8, abs=0.01)
-    losses = [
-        np.maximum(q * (actual - x), (q - 1) * (actual - x)).mean()
-        for q, x in zip(levels, forecast[0, 0, 0], strict=True)
-    ]
-    assert scores.table()["WQL"] == pytest.approx(2 * np.mean(losses) / np.abs(actual).mean())
+    expected = []
+    for c in range(2):
+        distances = [own[..., c] - (deviation[c] * x + mean[c]) for x in forecast[0, 0, 0]]
+        losses = [np.maximum(q * d, (q - 1) * d) for q, d in zip(levels, distances, strict=True)]
+        expected.append(2 * np.mean(losses) / np.abs(own[..., c]).mean())
+    assert scores.table()["WQL"] == pytest.approx(np.mean(expected))
+
+
+def test_a_dead_component_is_left_out_of_what_it_would_spoil_and_named() -> None:
+    data = frame(200, columns=2)
+    alive = compare(data[["y0"]], 3, look_back=12, models=[], **QUICK)
+    data["y1"] = 5.0
+    found = compare(data, 3, look_back=12, models=[], **QUICK)
+    for measure in ("MASE", "R2"):
+        pd.testing.assert_series_equal(found.table[measure], alive.table[measure], rtol=1e-3)
+    assert "'y1' is left out of MASE: seasonal naive makes no error" in " ".join(found.remarks)
+    assert "'y1' is left out of R2: it does not vary in the test part" in " ".join(found.remarks)
+
+
+def test_shares_of_true_zeros_are_those_of_the_test_part() -> None:
+    counts = pd.DataFrame({"n": np.random.default_rng(0).poisson(1.0, 240)}, index=frame().index)
+    (remark, *_) = compare(counts, 6, look_back=24, models=[], **QUICK).remarks
+    zeros = (counts["n"][192:] == 0).mean()
+    assert f"of which {100 * zeros:.3g} % are exactly zero" in remark
+
+
+@pytest.mark.parametrize("order", [(0.5, 0.1, 0.9), (0.9, 0.5, 0.1, 0.5)])
+def test_the_order_of_quantiles_does_not_matter(order: tuple[float, ...]) -> None:
+    def table(quantiles: tuple[float, ...]) -> pd.DataFrame:
+        found = compare(frame(), 6, look_back=24, models=["rwkv7"], quantiles=quantiles, **QUICK)
+        return found.table[["MSE", "WQL", "coverage"]]
+
+    pd.testing.assert_frame_equal(table(order), table((0.1, 0.5, 0.9)))
 
 
 # --- models -----------------------------------------------------------------------------------
@@ -242,6 +303,49 @@ def test_forecasters_of_sktime_are_updated_or_fitted_again() -> None:
     np.testing.assert_allclose(last, z[: task.origins[-1]].mean(), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stride": 0}, "stride=0 must be a whole number of at least 1"),
+        ({"epochs": 0}, "epochs=0 must be"),
+        ({"seeds": 0}, "seeds=0 must be"),
+        ({"quantiles": (0.1, 0.9)}, "must hold 0.5"),
+        ({"quantiles": (0.1, 0.5)}, "be symmetric about it"),
+        ({"models": ["nlinear"], "quantiles": (0.1, 0.5, 0.9)}, "NLinearModel forecasts no quant"),
+        ({"models": ["rnn-gru"], "split": (180, 6, 54)}, "'rnn-gru' needs at least 7"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_trained(
+    options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rimer_forecaster.benchmark import runs
+
+    monkeypatch.setattr(runs, "measure", lambda _: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=message):
+        compare(frame(), 6, **{"look_back": 24, **QUICK, **options})
+
+
+def test_a_task_takes_no_further_arguments() -> None:
+    task = make_task(frame(), 6, look_back=24)
+    with pytest.raises(ValueError, match=r"\['epoch'\] cannot be given with a task"):
+        compare(task, epoch=99, **QUICK)
+    with pytest.raises(ValueError, match=r"\['horizon'\] cannot be given with a task"):
+        compare(task, 30, **QUICK)
+
+
+def test_rows_that_are_not_made_as_the_others_are_named() -> None:
+    task = make_task(
+        frame(160), 3, look_back=12, future_covariates=TimeSeries.from_dataframe(frame(160, seed=1))
+    )
+    models = {"ours": "rwkv7", "lstm": "rnn-lstm", "linear": "dlinear", "mean": NaiveForecaster()}
+    found = compare(task, models=models, **QUICK)
+    remarks = " ".join(found.remarks)
+    assert "mean: forecasters of sktime keep their own look-back" in remarks
+    assert "linear, mean, seasonal naive, last value: without the future covariates" in remarks
+    assert "lstm: trained and stopped by the error one step ahead" in remarks
+    assert np.isnan(found.table.loc["lstm", "validation loss"])
+
+
 def test_an_unknown_model_is_named_before_anything_is_trained() -> None:
     with pytest.raises(ValueError, match=r"'lstn' is neither a model .* nor a layer string"):
         compare(frame(), 6, models=["lstn"], **QUICK)
@@ -325,6 +429,29 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path, monkeypatch: pytest.M
     pd.testing.assert_series_equal(again.table.loc["dlinear"], first.table.loc["dlinear"])
     compare(frame(seed=1), 6, models=[], **settings)
     assert len(measured) == 4, "other data are other runs"
+
+
+def test_a_result_belongs_to_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rimer_forecaster.benchmark import runs
+
+    def digest(task: Task, model: Any = "rwkv7") -> str:
+        return Run("model", model, task, Budget(), 0).digest()
+
+    task = make_task(frame(), 6, look_back=24)
+    shops = pd.concat({"a": frame(), "b": frame(seed=1)}, names=["shop"])
+    weights = [
+        RimerForecaster(24, n_epochs=1, random_state=seed, output_chunk_length=6).pretrain(shops)
+        for seed in (0, 0, 1)
+    ]
+    same, again, other = (
+        digest(task, RimerForecaster(24, n_epochs=0, pretrained=one.pretrained_)) for one in weights
+    )
+    assert same == again != other
+    later = make_task(frame().shift(freq="D"), 6, look_back=24)
+    assert digest(task) == digest(make_task(frame(), 6, look_back=24)) != digest(later)
+    before = digest(task)
+    monkeypatch.setattr(runs, "_code", lambda: b"another recipe")
+    assert digest(task) != before
 
 
 def test_a_run_that_ends_without_a_result_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
