@@ -14,26 +14,24 @@ from __future__ import annotations
 
 import argparse
 import logging
-import platform
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import darts
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
-import torch
 from darts import TimeSeries
 from darts.dataprocessing.transformers import Scaler
 from darts.models import NaiveSeasonal
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.utils.missing_values import fill_missing_values
+from records import write_table
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 from sklearn.preprocessing import StandardScaler
 
-import rimer_forecaster
 from rimer_forecaster import RimerModel
+from rimer_forecaster.benchmark import versions
 from rimer_forecaster.layers import Equilibrium
 
 LAYERS = [
@@ -177,9 +175,7 @@ def main() -> None:
     task = load_etth1(arguments.data) if arguments.data else load_co2()
     print(
         f"{task.name}: {len(task.train)} steps to train on, {len(task.test) - task.look_back} to "
-        f"test on, {task.look_back} to {task.horizon}; on {torch.get_num_threads()} threads of a "
-        f"{platform.machine()} CPU with rimer_forecaster {rimer_forecaster.__version__}, darts "
-        f"{darts.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+        f"test on, {task.look_back} to {task.horizon}; {versions()}"
     )
     runs = []
     for name, season in {"last value": 1, "seasonal naive": task.season}.items():
@@ -195,7 +191,7 @@ def main() -> None:
                 f"fitted in {one['fit, s']:.1f} s{solver}",
                 flush=True,
             )
-            summarise(runs).to_csv(path, index=False)  # a long run may end early
+            write_table(summarise(runs), path, float_format=None)  # a long run may end early
     formats = {"fit, s": "{:.1f}".format, "passes": "{:.1f}".format}
     table = summarise(runs).to_string(
         index=False, formatters=formats, float_format="{:.5f}".format, na_rep=""

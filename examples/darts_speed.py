@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import platform
 import subprocess
 import sys
 import time
@@ -21,7 +20,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import darts
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
@@ -30,8 +28,9 @@ from ablations import SILENT
 from darts import TimeSeries
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from long_lookback import HORIZON, MODELS
+from records import write_table
 
-import rimer_forecaster
+from rimer_forecaster.benchmark import versions
 
 RIMER = "RimerModel"
 LSTM, GRU, TRANSFORMER = "LSTM (BlockRNNModel)", "GRU (BlockRNNModel)", "TransformerModel"
@@ -188,13 +187,9 @@ def main() -> None:
     tables.append(imports(rounds))
     table = pd.concat(tables)
     path = arguments.output / "darts_speed.csv"
-    table.to_csv(path, index=False, float_format="%.4g")
+    write_table(table, path, float_format="%.4g")
     print(tables[-1].to_string(index=False))
-    print(
-        f"\n{arguments.threads} threads of a {platform.machine()} CPU with rimer_forecaster "
-        f"{rimer_forecaster.__version__}, darts {darts.__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}.\nwrote {path}"
-    )
+    print(f"\n{versions()}.\nwrote {path}")
 
 
 if __name__ == "__main__":

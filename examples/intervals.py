@@ -13,17 +13,16 @@ part, and widths are in those units. Writes intervals.csv.
 from __future__ import annotations
 
 import argparse
-import platform
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import sktime
 import torch
 from ablations import Task, load_co2, load_etth1
+from records import write_table
 
-import rimer_forecaster
 from rimer_forecaster import RimerForecaster
+from rimer_forecaster.benchmark import versions
 
 COVERAGES = (0.8, 0.95)
 LEVELS = [0.5 * (1 - c) for c in COVERAGES] + [0.5 * (1 + c) for c in COVERAGES]
@@ -109,13 +108,9 @@ def main() -> None:
     table = pd.DataFrame(rows).groupby(keys).agg(["mean", "std"])
     table.columns = [name if which == "mean" else f"{name} std" for name, which in table.columns]
     path = arguments.output / "intervals.csv"
-    table.to_csv(path, float_format="%.4f")
+    write_table(table, path, index=True, float_format="%.4f")
     print(f"\n{task.name}, test part\n{table.to_string(float_format='%.3f', na_rep='')}")
-    print(
-        f"\n{arguments.seeds} seeds, {arguments.threads} threads of a {platform.machine()} CPU "
-        f"with rimer_forecaster {rimer_forecaster.__version__}, sktime {sktime.__version__}, torch "
-        f"{torch.__version__}, Python {platform.python_version()}.\nwrote {path}"
-    )
+    print(f"\n{arguments.seeds} seeds; {versions()}.\nwrote {path}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import signal
 import subprocess
 import sys
@@ -30,7 +29,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import darts
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -41,11 +39,11 @@ from darts.models import BlockRNNModel, TransformerModel
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput
 from matplotlib.figure import Figure
+from records import write_table
 from torch import Tensor, nn
 
-import rimer_forecaster
 from rimer_forecaster import RimerModel, RimerNetwork
-from rimer_forecaster.benchmark import peak_memory
+from rimer_forecaster.benchmark import peak_memory, versions
 from rimer_forecaster.layers import leaves
 
 try:
@@ -292,23 +290,19 @@ def main() -> None:
         return
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
-    print(
-        f"{arguments.threads} threads of a {platform.machine()} CPU, {arguments.batch} windows of "
-        f"one component, float32; rimer_forecaster {rimer_forecaster.__version__}, darts "
-        f"{darts.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    )
+    torch.set_num_threads(arguments.threads)
+    print(f"{arguments.batch} windows of one component, float32; {versions()}")
     if arguments.stream:
-        torch.set_num_threads(arguments.threads)
         table = measure_stream(arguments.batch)
         print("\n" + table.to_string(index=False, float_format="{:.3f}".format))
-        table.to_csv(output / "long_lookback_stream.csv", index=False)
+        write_table(table, output / "long_lookback_stream.csv", float_format=None)
         print(f"\nwrote {output / 'long_lookback_stream.csv'}")
         return
     table = measure_growth(arguments)
     formatted = {"index": False, "float_format": "{:.1f}".format, "na_rep": ""}
     print("\n" + table.to_string(**formatted))
     print("\n" + slopes(table).to_string(index=False, float_format="{:.2f}".format, na_rep=""))
-    table.to_csv(output / "long_lookback.csv", index=False)
+    write_table(table, output / "long_lookback.csv", float_format=None)
     plot(table).savefig(output / "long_lookback.png", dpi=110)
     print(f"\nwrote {output / 'long_lookback.csv'} and {output / 'long_lookback.png'}")
 

@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import argparse
 import logging
-import platform
 from pathlib import Path
 
-import darts
 import numpy as np
 import pandas as pd
 import torch
 from ablations import SILENT, load_co2, load_etth1, score
 from darts import TimeSeries
 from darts.models import NaiveSeasonal
+from records import write_table
 
-import rimer_forecaster
 from rimer_forecaster import RimerModel
+from rimer_forecaster.benchmark import versions
 
 SHARES = (0.0, 0.1, 0.3)
 
@@ -85,13 +84,9 @@ def main() -> None:
     table = pd.DataFrame(rows).groupby(["model", "missing"])[["MSE", "MAE"]].agg(["mean", "std"])
     table.columns = [name if which == "mean" else f"{name} std" for name, which in table.columns]
     path = arguments.output / "missing_values.csv"
-    table.to_csv(path, float_format="%.5g")
+    write_table(table, path, index=True)
     print(f"\n{table.round(4).to_string()}")
-    print(
-        f"\n{arguments.seeds} seeds, {arguments.threads} threads of a {platform.machine()} CPU "
-        f"with rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, torch "
-        f"{torch.__version__}, Python {platform.python_version()}.\nwrote {path}"
-    )
+    print(f"\n{arguments.seeds} seeds; {versions()}.\nwrote {path}")
 
 
 if __name__ == "__main__":

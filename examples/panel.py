@@ -35,6 +35,7 @@ from ablations import SILENT
 from darts import TimeSeries
 from darts.models import BlockRNNModel, NBEATSModel, TransformerModel
 from numpy.typing import NDArray
+from records import write_table
 
 from rimer_forecaster import RimerForecaster, RimerModel
 from rimer_forecaster.benchmark import versions
@@ -233,8 +234,7 @@ def main() -> None:
             }
             rows.append(mean)
     table = pd.DataFrame(rows)
-    table["machine"] = versions()
-    table.to_csv(arguments.output / "panel.csv", index=False, float_format="%.5g")
+    write_table(table, arguments.output / "panel.csv")
     seeds = table.groupby("model", sort=False)
     shown = seeds[["MASE", "fit, s", "predict, s", "parameters", "steps"]].mean()
     shown.insert(1, "MASE std", seeds["MASE"].std())

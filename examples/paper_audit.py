@@ -32,6 +32,7 @@ import pandas as pd
 import sklearn
 import statsmodels.api as sm
 import torch
+from records import write_table
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
@@ -317,7 +318,7 @@ def main() -> None:
         for protocol in PROTOCOLS:
             start = time.perf_counter()
             rows += audit(target, protocol, steps, seeds)
-            pd.DataFrame(rows).to_csv(path, index=False, float_format="%.5g")
+            write_table(pd.DataFrame(rows), path)
             print(f"{target.name}, {protocol}: {time.perf_counter() - start:.0f} s", flush=True)
     shown = ["scored", "model", "windows", "RMSE", "MAE", "MAPE, %", "R2", "R2 spread"]
     table = pd.DataFrame(rows)

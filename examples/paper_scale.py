@@ -25,7 +25,8 @@ from pathlib import Path
 
 import statsmodels.api as sm
 import torch
-from standard_protocol import task_of, write_table
+from records import write_table
+from standard_protocol import task_of
 
 from rimer_forecaster.benchmark import Task, compare, make_task
 
@@ -78,7 +79,8 @@ def main() -> None:
         results=arguments.output / "runs",
     )
     found.save(arguments.output / task.name)
-    write_table(found, arguments.output / f"paper-scale-{task.name}.csv")
+    path = arguments.output / f"paper-scale-{task.name}.csv"
+    write_table(found.table.assign(task=task.name), path, index=True)
     print(found.to_markdown())
 
 

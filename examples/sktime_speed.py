@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import platform
 import time
 import warnings
 from collections.abc import Callable
@@ -33,9 +32,9 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
-import sktime
 import torch
 from ablations import SILENT
+from records import write_table
 from sklearn.preprocessing import StandardScaler
 from sktime.forecasting.base import BaseForecaster
 from sktime.forecasting.compose import TransformedTargetForecaster
@@ -45,8 +44,8 @@ from sktime.forecasting.neuralforecast import NeuralForecastGRU, NeuralForecastL
 from sktime.forecasting.xlstm import XLSTMForecaster
 from sktime.transformations.adapt import TabularToSeriesAdaptor
 
-import rimer_forecaster
 from rimer_forecaster import RimerForecaster, sktime_forecaster
+from rimer_forecaster.benchmark import versions
 
 STEPS, LOOK_BACK, HORIZON = 2_000, 96, 24
 BATCH, NEURAL_FORECAST_BATCH = 32, 128
@@ -269,13 +268,9 @@ def main() -> None:
     rows += added(rounds)
     table = pd.DataFrame(rows)
     path = arguments.output / "sktime_speed.csv"
-    table.to_csv(path, index=False, float_format="%.4g")
+    write_table(table, path, float_format="%.4g")
     print(table.to_string(index=False, float_format="%.3g", na_rep=""))
-    print(
-        f"\n{arguments.threads} threads of a {platform.machine()} CPU with rimer_forecaster "
-        f"{rimer_forecaster.__version__}, sktime {sktime.__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}.\nwrote {path}"
-    )
+    print(f"\n{versions()}.\nwrote {path}")
 
 
 if __name__ == "__main__":

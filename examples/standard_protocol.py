@@ -28,16 +28,14 @@ from __future__ import annotations
 
 import argparse
 import lzma
-import shlex
-import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import torch
 from darts import TimeSeries
+from records import write_table
 
-from rimer_forecaster.benchmark import Comparison, Task, compare, make_task, versions
+from rimer_forecaster.benchmark import Task, compare, make_task
 
 LONG = {
     "ETTh1": {"season": 24, "split": (8_640, 2_880, 2_880)},
@@ -107,14 +105,6 @@ def task_of(folder: Path, name: str) -> Task:
     return make_task(load_long(folder, data), **shape, **LONG[data])
 
 
-def write_table(found: Comparison, path: Path) -> None:
-    """Write the table of a comparison, with the command that was run and what it ran on."""
-    words = ["FOLDER" if before == "--data" else word for before, word in pairwise(sys.argv)]
-    command = shlex.join(["python", f"examples/{Path(sys.argv[0]).name}", *words])
-    table = found.table.assign(task=found.task.name, machine=versions(), command=command)
-    table.to_csv(path, float_format="%.5g")
-
-
 def main() -> None:
     """Run every task and write its table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -138,7 +128,8 @@ def main() -> None:
             results=arguments.output / "runs",
         )
         found.save(arguments.output / name)
-        write_table(found, arguments.output / f"protocol-{name}.csv")
+        path = arguments.output / f"protocol-{name}.csv"
+        write_table(found.table.assign(task=name), path, index=True)
         print(found.to_markdown(), flush=True)
 
 

@@ -13,7 +13,6 @@ FOLDER/ETTh1.csv.xz, split by its standard protocol. Writes streaming.csv and st
 from __future__ import annotations
 
 import argparse
-import platform
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,10 @@ import statsmodels.api as sm
 import torch
 from darts import TimeSeries
 from darts.utils.missing_values import fill_missing_values
+from records import write_table
 
-import rimer_forecaster
 from rimer_forecaster import RimerModel, RimerNetwork
+from rimer_forecaster.benchmark import versions
 
 
 def load(data: Path | None) -> tuple[np.ndarray, int, int, int, int]:
@@ -110,15 +110,14 @@ def main() -> None:
         f"{name}, look-back {look_back}, horizon {horizon}, layers {arguments.layers}, "
         f"{arguments.seeds} seeds, streams of {test:,} to {len(values):,} steps; mean squared "
         "error of z-scored values.",
-        f"rimer_forecaster {rimer_forecaster.__version__}, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {platform.machine()}.",
+        f"{versions()}.",
         "",
         "```",
         by_phase.to_string(float_format="%.4f"),
         "```",
     ]
     arguments.output.mkdir(parents=True, exist_ok=True)
-    every.to_csv(arguments.output / "streaming.csv", index=False, float_format="%.6f")
+    write_table(every, arguments.output / "streaming.csv", float_format="%.6f")
     (arguments.output / "streaming.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 

@@ -98,6 +98,20 @@ def test_the_page_marks_the_lowest_error_of_each_task(
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a-1-1", "b-1-1"]
 
 
+def test_a_table_says_how_it_was_made_without_folders_of_the_machine(
+    example: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["/home/me/examples/panel.py", "--data", "/home/me/data", "--seeds", "3"]
+    monkeypatch.setattr("sys.argv", [*words, "--output", str(tmp_path), "--layers", "rwkv7*2"])
+    example("records").write_table(pd.DataFrame({"MASE": [1 / 3, 0.5]}), tmp_path / "table.csv")
+    found = pd.read_csv(tmp_path / "table.csv")
+    assert list(found) == ["MASE", "machine", "command"]
+    assert found["MASE"].tolist() == [0.33333, 0.5]
+    assert all("torch" in machine and "Python" in machine for machine in found["machine"])
+    command = "python examples/panel.py --data FOLDER --seeds 3 --output FOLDER --layers 'rwkv7*2'"
+    assert set(found["command"]) == {command}
+
+
 def test_the_tasks_of_the_data_are_those_of_the_literature(
     example: Callable[[str], ModuleType],
 ) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import darts
 import numpy as np
 import pandas as pd
+import sktime
 import torch
 from darts import TimeSeries
 from sktime.forecasting.base import BaseForecaster
@@ -241,10 +242,12 @@ def _ascending(quantiles: Sequence[float] | None) -> tuple[float, ...] | None:
 
 def versions() -> str:
     """Say what figures of this process are measured with: versions and machine."""
+    threads = torch.get_num_threads()
     return (
-        f"rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, torch "
-        f"{torch.__version__}, Python {platform.python_version()}; {torch.get_num_threads()} "
-        f"threads of {os.cpu_count()} {platform.machine()} cores"
+        f"rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, sktime "
+        f"{sktime.__version__}, torch {torch.__version__}, Python {platform.python_version()}; "
+        f"{threads} thread{'s' if threads > 1 else ''} of {os.cpu_count()} {platform.machine()} "
+        "cores"
     )
 
 

@@ -1,0 +1,26 @@
+"""Tables as the scripts of this folder write them: with the command, and what it ran on."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rimer_forecaster.benchmark import versions
+
+
+def write_table(table: pd.DataFrame, path: Path, **options: Any) -> None:
+    """Write a table as CSV; in its last columns the machine, the versions and the command."""
+    table = table.assign(machine=versions(), command=command())
+    table.to_csv(path, **{"index": False, "float_format": "%.5g"} | options)
+
+
+def command() -> str:
+    """Return the command line of this process, without folders of this machine."""
+    folders = ("--data", "--output")
+    words = ["FOLDER" if before in folders else word for before, word in pairwise(sys.argv)]
+    return shlex.join(["python", f"examples/{Path(sys.argv[0]).name}", *words])
