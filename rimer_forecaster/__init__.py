@@ -32,18 +32,23 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing == __name__:
-            raise ImportError(
-                f"{error.name} is not here: this is a checkout, where it lies in another folder. "
-                "Install the checkout with: python -m pip install -e ."
-            ) from error
-        if extra is None:
+        if extra is None and not (error.name or "").startswith(__name__):
             raise
-        raise ImportError(
-            f"{name} needs the package {missing!r}, which is not installed. "
-            f"Install it with: pip install 'rimer-forecaster[{extra}]'"
-        ) from error
+        raise missing_package(error, name, extra) from error
+
+
+def missing_package(error: ModuleNotFoundError, name: str, extra: str | None) -> ImportError:
+    """Return an error that says what to install for a name."""
+    missing = (error.name or "").partition(".")[0]
+    if missing == __name__:
+        return ImportError(
+            f"{error.name} is not here: this is a checkout, where it lies in another folder. "
+            "Install the checkout with: python -m pip install -e ."
+        )
+    return ImportError(
+        f"{name} needs the package {missing!r}, which is not installed. "
+        f"Install it with: pip install 'rimer-forecaster[{extra}]'"
+    )
 
 
 def __dir__() -> list[str]:

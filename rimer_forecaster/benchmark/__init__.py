@@ -1,7 +1,12 @@
 """Comparisons of forecasting models on one series, with the same windows and budget for all."""
 
-from .comparison import Comparison, compare, versions
-from .runs import peak_memory
-from .task import Task, make_task, read_csv
+from .. import missing_package
+
+try:
+    from .comparison import Comparison, compare, versions
+    from .runs import peak_memory
+    from .task import Task, make_task, read_csv
+except ModuleNotFoundError as error:
+    raise missing_package(error, __name__, "benchmark") from error
 
 __all__ = ["Comparison", "Task", "compare", "make_task", "peak_memory", "read_csv", "versions"]

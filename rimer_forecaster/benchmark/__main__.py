@@ -18,7 +18,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m rimer_forecaster.benchmark",
         description="Compare forecasting models on a CSV file with a time column.",
-        epilog=f"Models: {', '.join(NAMES)}, or a layer string such as rwkv7*2.",
+        epilog=f"Models: {', '.join(NAMES)}, a layer string such as rwkv7*2, or a forecaster of "
+        "sktime such as 'ThetaForecaster(sp=12)'.",
     )
     parser.add_argument("csv", type=Path, help="file with a time column, the others are components")
     parser.add_argument("--horizon", type=int, required=True, help="steps to forecast")

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 import rimer_forecaster
 
 from ..network_arguments import check_sizes
-from .contenders import ALWAYS, Budget, Model, check_model
+from .contenders import ALWAYS, Budget, Model, check_model, resolved
 from .runs import Run, stored
 from .task import Task, make_task
 
@@ -43,7 +43,8 @@ class Comparison:
     task, budget
         What was compared, and what each model was given.
     table
-        A row a model: means over seeds, and the standard deviation of MSE and MAE over them.
+        A row a model: means over seeds, the standard deviation of MSE and MAE over them, and their
+        number.
     runs
         A row a model and seed.
     remarks
@@ -63,21 +64,24 @@ class Comparison:
     by_step: pd.DataFrame
     shown: Mapping[str, np.ndarray]
 
+    @property
+    def _units(self) -> str:
+        return "its own units" if self.task.series.n_components == 1 else "z-scored units"
+
     def to_markdown(self) -> str:
         """Return the table, the remarks and how they were made, as a page."""
         task, budget = self.task, self.budget
         n, seeds = len(task.series), self.runs["seed"].nunique()
-        units = "its own units" if task.series.n_components == 1 else "z-scored units"
         every = "" if budget.train_stride == 1 else f" from every {budget.train_stride}th window"
         limit = "" if budget.seconds is None else f", at most {budget.seconds:g} s"
         what = (
             f"{n} time points, {task.series.n_components} components; trained on the first "
             f"{task.train_end}, stopped early by the next {task.validation_end - task.train_end}, "
             f"tested on the last {n - task.validation_end} in order of time: {len(task.origins)} "
-            f"forecasts of {task.horizon} steps from {task.look_back} each. Errors are in {units}. "
-            f"At most {budget.epochs} epochs of batches of {budget.batch_size}{every}{limit}, "
-            f"patience {budget.patience}, {seeds} seed{'s' * (seeds > 1)} (means; std is over "
-            "seeds)."
+            f"forecasts of {task.horizon} steps from {task.look_back} each. Errors are in "
+            f"{self._units}. At most {budget.epochs} epochs of batches of {budget.batch_size}"
+            f"{every}{limit}, patience {budget.patience}, {seeds} seed{'s' * (seeds > 1)} (means; "
+            "std is over seeds)."
         )
         remarks = "".join(f"\n- {remark}" for remark in self.remarks)
         columns = list(self.table.columns)
@@ -103,7 +107,7 @@ class Comparison:
         """Draw errors over seconds of training."""
         from . import plots
 
-        return plots.cost(self.table)
+        return plots.cost(self.table, self._units)
 
     def save(self, folder: str | Path) -> None:
         """Write table.csv, runs.csv, table.md and three plots into a folder."""
@@ -154,7 +158,8 @@ def compare(
         Steps to forecast; none if `series` is a task.
     models
         Names (`rimer_forecaster.benchmark.contenders.NAMES`), layer strings such as ``"rwkv7*2"``,
-        or a mapping of labels to these, to arguments of `RimerModel`
+        forecasters of sktime such as ``"ThetaForecaster(sp=12)"``, by `sktime.registry.craft`; or a
+        mapping of labels to these, to arguments of `RimerModel`
         (``{"wide": {"layers": "rwkv7*2", "width": 64}}``) and to forecasters of sktime.
     seeds
         Number of seeds; naive rows have none.
@@ -212,6 +217,7 @@ def compare(
         quantiles=_ascending(quantiles),
     )
     named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
+    named = {label: resolved(model) for label, model in named.items()}
     for model in named.values():
         check_model(model, series, budget)
     named |= {name: name for name in reversed(ALWAYS) if name not in named}
@@ -262,12 +268,13 @@ def _gathered(
             for run, result in zip(runs, found, strict=True)
         ]
     )
-    grouped = rows.drop(columns="seed").groupby("model", sort=False)
-    table = grouped.mean()
+    grouped = rows.groupby("model", sort=False)
+    table = grouped.mean().drop(columns="seed")
     for name in ("MSE", "MAE"):
         table.insert(list(table).index(name) + 1, f"{name} std", grouped[name].std())
     table = table.dropna(axis=1, how="all")
     table["parameters"] = table["parameters"].astype(int)
+    table["seeds"] = grouped.size()
     remarks = [result["mape_remark"] for result in found[:1] if result["mape_remark"]]
     remarks += [*task.remarks(), *_differences(task, runs, found)]
     steps = {
@@ -309,7 +316,7 @@ def _differences(task: Task, runs: Sequence[Run], found: Sequence[dict[str, Any]
 def _shown(column: str, value: float) -> str:
     if pd.isna(value):
         return ""
-    if column == "parameters":
+    if column in ("parameters", "seeds"):
         return f"{value:,.0f}"
     coarse = column.startswith(("fit", "predict", "peak"))
     return f"{value:.3g}" if coarse else f"{value:.4f}"

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -29,6 +30,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EarlyStopping
 from sktime.forecasting.base import BaseForecaster
+from sktime.registry import craft
 
 from ..darts_model import RimerModel
 from ..layers import check_layers
@@ -229,6 +231,27 @@ class Darts:
         return sum(weights.numel() for weights in self.model.model.parameters())
 
 
+_UPDATED = ("network_", "network")
+"""Where forecasters of sktime keep a network that reads what an update brings."""
+
+_FITTED_AGAIN = ("model", "_forecaster.models")
+"""Where others do (XLSTM, NeuralForecast), whose updates are lost or wrong in sktime 1.2.0."""
+
+
+def _network(forecaster: BaseForecaster, *places: str) -> torch.nn.Module | None:
+    """Return the network inside a fitted forecaster, or inside the last step of a pipeline."""
+    forecaster = getattr(forecaster, "forecaster_", forecaster)
+    for place in places:
+        try:
+            found = attrgetter(place)(forecaster)
+        except AttributeError:
+            continue
+        found = found[0] if isinstance(found, list) and found else found
+        if isinstance(found, torch.nn.Module):
+            return found
+    return None
+
+
 class Sktime:
     """A forecaster of sktime.
 
@@ -246,8 +269,8 @@ class Sktime:
         self.forecaster = forecaster.clone()
         known = task.z_scored_covariates()
         self.known = None if known is None else known.to_dataframe().loc[self.frame.index]
-        if "random_state" in forecaster.get_params():
-            self.forecaster.set_params(random_state=seed)
+        names = [name for name in forecaster.get_params() if name.endswith("random_state")]
+        self.forecaster.set_params(**dict.fromkeys(names, seed))
         self.end = 0
 
     @property
@@ -274,17 +297,13 @@ class Sktime:
 
     def parameters(self) -> int:
         """See `Contender`; 0 where there is no network."""
-        network = self._network()
+        network = _network(self.forecaster, *_UPDATED, *_FITTED_AGAIN)
         return 0 if network is None else sum(one.numel() for one in network.parameters())
-
-    def _network(self) -> torch.nn.Module | None:
-        network = getattr(self.forecaster, "network_", getattr(self.forecaster, "network", None))
-        return network if isinstance(network, torch.nn.Module) else None
 
     def _read(self, end: int) -> None:
         """Bring the forecaster to the time before a step."""
         known = None if self.known is None else self.known.iloc[:end]
-        if self._network() is not None:
+        if _network(self.forecaster, *_UPDATED) is not None:
             if end > self.end:
                 new = slice(self.end, end)
                 X = None if known is None else known.iloc[new]
@@ -347,6 +366,35 @@ OPTIONS = (
 
 Model: TypeAlias = str | Mapping[str, Any] | BaseForecaster
 """A name or layer string, `OPTIONS` of `RimerModel`, or a forecaster of sktime."""
+
+
+def resolved(model: Model) -> Model:
+    """Make the forecaster of sktime that a string with a capital letter describes.
+
+    Parameters
+    ----------
+    model
+        A model; or a specification as `sktime.registry.craft` reads it, of constructors and
+        operators alone: ``"ThetaForecaster(sp=12)"``, ``"Deseasonalizer() * NaiveForecaster()"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such forecaster.
+    """
+    if not isinstance(model, str) or not model[:1].isupper():
+        return model
+    try:
+        made = craft(model, safe=True)
+        made = made() if isinstance(made, type) else made
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{model!r} is read as a forecaster of sktime, because it begins with a capital "
+            f"letter, but cannot be made: {error.__cause__ or error}"
+        ) from error
+    if not isinstance(made, BaseForecaster):
+        raise ValueError(f"{model!r} is a {type(made).__name__}, not a forecaster.")
+    return made
 
 
 def make_contender(model: Model, task: Task, budget: Budget, seed: int) -> Contender:

@@ -21,6 +21,9 @@ _LINES = ("-", "--", "-.", ":")
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")  # Okabe and Ito
 
+_NO_TIME = 1e-3
+"""Seconds of a fit in which nothing is trained."""
+
 
 def forecasts(task: Task, values: np.ndarray, shown: Mapping[str, np.ndarray]) -> Figure:
     """Draw forecasts of the first component over what came.
@@ -87,11 +90,11 @@ def errors_by_step(by_step: pd.DataFrame) -> Figure:
     return figure
 
 
-def cost(table: pd.DataFrame) -> Figure:
-    """Draw errors over seconds of training; models that are not trained are lines."""
+def cost(table: pd.DataFrame, units: str) -> Figure:
+    """Draw errors over seconds of training; models that take none are lines."""
     figure, axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for (name, row), mark in zip(table.iterrows(), cycle(_MARKS), strict=False):
-        if row["parameters"]:
+        if row["fit, s"] > _NO_TIME:
             axis.scatter(row["fit, s"], row["MAE"], marker=mark, s=50, color="black")
             axis.annotate(
                 str(name),
@@ -117,5 +120,5 @@ def cost(table: pd.DataFrame) -> Figure:
     axis.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     axis.margins(x=0.15)
     axis.set_xlabel("seconds of training")
-    axis.set_ylabel("mean absolute error")
+    axis.set_ylabel(f"mean absolute error, in {units}")
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,18 @@ pytest.importorskip("sktime", reason="the benchmark needs the extra 'sktime'")
 from darts import TimeSeries
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from sktime.forecasting.naive import NaiveForecaster
+from sktime.transformations.compose import Id
 
 from rimer_forecaster import RimerForecaster, RimerModel
 from rimer_forecaster.benchmark import Task, compare, make_task, read_csv
-from rimer_forecaster.benchmark.contenders import ALWAYS, NAMES, Budget, Darts, make_contender
+from rimer_forecaster.benchmark.contenders import (
+    ALWAYS,
+    NAMES,
+    Budget,
+    Darts,
+    Model,
+    make_contender,
+)
 from rimer_forecaster.benchmark.runs import Run
 from rimer_forecaster.benchmark.scores import Scores
 
@@ -229,14 +238,14 @@ def test_units_of_covariates_do_not_matter(name: str) -> None:
     np.testing.assert_allclose(*forecasts, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["rwkv7", "blockrnn-gru", "rlinear"])
-def test_no_forecast_looks_ahead(name: str) -> None:
+@pytest.mark.parametrize("model", [*NAMES, "rwkv7*2", RimerForecaster(12, n_epochs=1)], ids=str)
+def test_no_forecast_looks_ahead(model: Model) -> None:
     forecasts = []
     for change in (0.0, 1e3):
         data = frame(120)
         data.iloc[110:] += change
         task = make_task(data, 3, look_back=12)
-        contender = make_contender(name, task, Budget(epochs=1), 0)
+        contender = make_contender(model, task, Budget(epochs=1), 0)
         contender.fit()
         forecasts.append(contender.forecast(task.origins[task.origins <= 110]))
     np.testing.assert_array_equal(*forecasts)
@@ -301,6 +310,59 @@ def test_forecasters_of_sktime_are_updated_or_fitted_again() -> None:
     z = (data.to_numpy()[:, 0] - task.scale()[0]) / task.scale()[1]
     last = mean.forecast(task.origins)[-1, :, 0, 0]
     np.testing.assert_allclose(last, z[: task.origins[-1]].mean(), atol=1e-5)
+
+
+def test_a_network_behind_a_transformer_is_updated_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = make_task(frame(120), 3, look_back=12, stride=9)
+    inner = RimerForecaster(12, n_epochs=1)
+    forecasts = []
+    for forecaster in (inner, Id() * inner):
+        contender = make_contender(forecaster, task, Budget(), 0)
+        contender.fit()
+        with monkeypatch.context() as patch:
+            patch.setattr(RimerForecaster, "_fit", lambda *_, **__: pytest.fail("fitted again"))
+            forecasts.append(contender.forecast(task.origins))
+        assert contender.parameters() > 1_000
+    np.testing.assert_allclose(*forecasts, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["model", "_forecaster"])
+def test_a_network_whose_updates_are_lost_is_fitted_again_and_counted(place: str) -> None:
+    network = torch.nn.Linear(3, 2)
+
+    class Stale(NaiveForecaster):
+        """Keeps a network as sktime's XLSTM, or NeuralForecast, does."""
+
+        def _fit(self, y: Any, X: Any, fh: Any) -> Any:
+            setattr(self, place, SimpleNamespace(models=[network]) if "_" in place else network)
+            return super()._fit(y, X, fh)
+
+        def _update(self, *_: Any, **__: Any) -> None:
+            pytest.fail("updated")
+
+    contender = make_contender(Stale(), make_task(frame(120), 3, look_back=12), Budget(), 0)
+    contender.fit()
+    contender.forecast(contender.task.origins[:2])
+    assert contender.parameters() == 8
+
+
+def test_forecasters_of_sktime_have_names() -> None:
+    models = ["NaiveForecaster(sp=7)", "Id() * NaiveForecaster(sp=7)"]
+    found = compare(frame(), 3, look_back=12, season=7, stride=9, models=models, **QUICK)
+    for name in models:
+        assert found.table.loc[name, "MAE"] == pytest.approx(
+            found.table.loc["seasonal naive", "MAE"], rel=1e-4
+        )
+    for name, message in (
+        ("NaiveForecastre()", "begins with a capital letter, but cannot be made"),
+        ("NaiveForecaster(ps=7)", "unexpected keyword argument 'ps'"),
+        ("Id()", "is a Id, not a forecaster"),
+        ("__import__('os').system('true')", "neither a model"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compare(frame(), 3, look_back=12, models=[name], **QUICK)
 
 
 @pytest.mark.parametrize(
@@ -398,7 +460,7 @@ def test_a_comparison_has_its_rows_its_columns_and_its_files(tmp_path: Path) -> 
         "seasonal naive",
         "last value",
     ]
-    assert found.runs.groupby("model")["seed"].count()["ours"] == 2
+    assert found.table["seeds"].tolist() == [2, 2, 2, 1, 1]
     expected = {"MSE std", "WQL", "coverage", "validation loss", "parameters", "fit, s"}
     assert expected <= set(found.table.columns)
     best = found.runs.set_index("model").loc["ours", "MAE"]
