@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import platform
 from importlib.util import find_spec
 from pathlib import Path
@@ -174,8 +175,8 @@ def as_page(table: pd.DataFrame, remark: str | None) -> str:
 
 {remark or "MAPE can be read here: no true value is near zero."}
 
-`python examples/backtest_sktime.py`, one seed, {EPOCHS} epochs, on {torch.get_num_threads()}
-threads of a {platform.machine()} CPU with rimer_forecaster {rimer_forecaster.__version__},
+`python examples/backtest_sktime.py`, one seed, {EPOCHS} epochs, {torch.get_num_threads()} of
+{os.cpu_count()} {platform.machine()} cores, with rimer_forecaster {rimer_forecaster.__version__},
 sktime {sktime.__version__}, torch {torch.__version__} and Python {platform.python_version()}.
 
 ![Forecasts over measurements](backtest_sktime.png)
@@ -193,10 +194,14 @@ def plot(folds: dict[str, pd.DataFrame], table: pd.DataFrame) -> Figure:
     for line, (name, error, results) in zip(
         axes, zip(table.iloc[:, 0], table["MAE, ppm"], folds.values(), strict=True), strict=True
     ):
-        for axis, actual, predicted in zip(line, results["y_test"], results["y_pred"], strict=True):
+        parts = (results[part] for part in ("y_train", "y_test", "y_pred"))
+        for axis, past, actual, predicted in zip(line, *parts, strict=True):
             weeks = actual.index.to_timestamp()
-            axis.plot(weeks, actual, color="black", lw=1, label="measured")
-            axis.plot(weeks, predicted, color="tab:red", lw=1.2, label="forecast")
+            known = pd.concat([past[-52:], actual])
+            axis.plot(known.index.to_timestamp(), known, color="black", lw=1, label="measured")
+            style = {"color": "tab:red", "lw": 2, "ls": (0, (3, 1)), "label": "forecast"}
+            axis.plot(weeks, predicted, **style)
+            axis.axvline(weeks[0], color="grey", lw=0.8, ls=":", label="cutoff")
         line[0].set_title(f"{name}: MAE {error:.2f} ppm", loc="left")
     axes[0, 0].legend()
     figure.supylabel("CO2 at Mauna Loa, ppm")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import platform
 import sys
 import time
@@ -146,8 +147,8 @@ def as_page(table: pd.DataFrame, remark: str | None) -> str:
 
 {remark or "MAPE can be read here: no true value is near zero."}
 
-`python examples/quickstart.py`, one seed, {EPOCHS} epochs, on {torch.get_num_threads()}
-threads of a {platform.machine()} CPU with rimer_forecaster {rimer_forecaster.__version__},
+`python examples/quickstart.py`, one seed, {EPOCHS} epochs, {torch.get_num_threads()} of
+{os.cpu_count()} {platform.machine()} cores, with rimer_forecaster {rimer_forecaster.__version__},
 darts {darts.__version__}, torch {torch.__version__} and Python {platform.python_version()}.
 
 ![Forecasts over measurements](quickstart.png)
@@ -166,11 +167,15 @@ def plot(forecasts: dict[str, list[TimeSeries]], test: TimeSeries, table: pd.Dat
     for axis, (name, windows) in zip(axes.flat, forecasts.items(), strict=True):
         axis.plot(measured.time_index, measured.values(), color="black", lw=1, label="measured")
         for i, window in enumerate(windows):
-            label = "forecasts, half a year each" if i == 0 else None
-            axis.plot(window.time_index, window.values(), color="tab:red", lw=1.2, label=label)
-            axis.axvline(window.start_time(), color="lightgrey", lw=0.6, zorder=0)
+            labels = (
+                ("forecasts, half a year each", "begin of a forecast") if i == 0 else (None, None)
+            )
+            style = {"color": "tab:red", "lw": 2, "ls": (0, (3, 1)), "label": labels[0]}
+            axis.plot(window.time_index, window.values(), **style)
+            axis.axvline(window.start_time(), color="lightgrey", lw=0.8, zorder=0, label=labels[1])
         axis.set_title(f"{name}: MAE {errors[name]:.2f} ppm")
     axes[0, 0].legend()
+    figure.suptitle("The last fifth of the weeks, on which no model was trained")
     figure.supylabel("CO2 at Mauna Loa, ppm")
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from itertools import pairwise
@@ -23,4 +24,5 @@ def command() -> str:
     """Return the command line of this process, without folders of this machine."""
     folders = ("--data", "--output")
     words = ["FOLDER" if before in folders else word for before, word in pairwise(sys.argv)]
+    words = [re.sub(rf"^({'|'.join(folders)})=.*", r"\1=FOLDER", word) for word in words]
     return shlex.join(["python", f"examples/{Path(sys.argv[0]).name}", *words])

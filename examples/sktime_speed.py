@@ -2,7 +2,7 @@
 
     python examples/sktime_speed.py [--rounds 5] [--quick] [--output FOLDER]
 
-Needs neuralforecast beside the extra 'sktime'; what is not installed is left out, and named. Each
+Needs the extra 'benchmark'; what is not installed of it is left out, and named, but for darts. Each
 forecaster is fitted once on a noisy sine of 2,000 hours, look-back 96 and horizon 24, for an epoch
 or as many optimiser steps, and forecasts once. One round does all of them in turn; a ratio is the
 median over the rounds of the ratio within a round. A first round warms up and is not counted.

@@ -97,10 +97,8 @@ def wkv7(
         valid = (torch.arange(r.shape[1], device=r.device) < lengths[:, None])[:, :, None, None]
         w = torch.where(valid, w, 0.0)  # not a product: padding may hold NaN
     scan = _choose(backend, r, w, v, lowest_log_decay)
-    if scan.__name__ in (
-        "triton_scan",
-        "recurrent_scan",
-    ):  # masks, and accumulates in float32, by itself
+    # These mask, and accumulate in float32, by themselves.
+    if scan.__name__ in ("triton_scan", "recurrent_scan"):
         return scan(
             *(r, w, k, v, a, b),
             initial_state=None if initial_state is None else initial_state.float(),

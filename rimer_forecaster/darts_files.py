@@ -120,14 +120,20 @@ class FilesModel(MixedCovariatesTorchModel):
         ValueError
             If the path ends otherwise, or the model is not fitted.
         """
-        if self.model is None:
-            raise ValueError("the model is not fitted: it has no weights to save. Fit it first.")
+        self._check_network()
         shapes = self.train_sample.sample_shapes()
         save_weights(
             self.model.network,
             path,
             {"darts": {"train_sample_shape": shapes, "arguments": self._arguments_beside_shapes()}},
         )
+
+    def _check_network(self) -> None:
+        if self.model is None:
+            raise ValueError(
+                "the model has no network: it is not fitted, or a copy by pickle or deepcopy, from "
+                "which darts leaves the network out. Fit it, or save the original and load it."
+            )
 
     def load_weights(self, path: str, *args: Any, **kwargs: Any) -> None:
         """Load weights, to predict with or to train on from; see darts.

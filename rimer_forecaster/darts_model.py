@@ -295,8 +295,7 @@ class RimerModel(FilesModel):
         )
 
     def _check_streams(self) -> None:
-        if self.model is None:
-            raise ValueError("the model is not fitted: fit it, or load a fitted one, first.")
+        self._check_network()
         if self.output_chunk_shift:
             raise ValueError(
                 f"output_chunk_shift={self.output_chunk_shift} is not for streams: they forecast "
@@ -362,6 +361,7 @@ class RimerModel(FilesModel):
     ) -> TorchInferenceDataset:
         if n < 1:
             raise ValueError(f"n={n} must be at least 1: it is the number of steps to forecast.")
+        self._check_network()
         check_values(series, past_covariates, future_covariates)
         dataset = InferenceDataset(
             series,

@@ -6,6 +6,8 @@ order the windows and draw the dropout.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ class ResumableModule(PLForecastingModule):
     They are exact where a checkpoint ends an epoch, as darts' do, and training is on one device.
     """
 
-    _resumed: dict[str, torch.Tensor] = {}  # noqa: RUF012
+    _resumed: Mapping[str, torch.Tensor] = MappingProxyType({})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the generators of the CPU and of the device that the module is on."""

@@ -236,7 +236,7 @@ class RimerStream:
                 }
             )
         metadata = {"single": json.dumps(self._single), "series": json.dumps(described)}
-        save_state(self._state, path, self._network, metadata)
+        save_state(self._state, path, network=self._network, metadata=metadata)
 
     @classmethod
     def load(cls, model: RimerModel, path: str | PathLike[str]) -> RimerStream:

@@ -31,6 +31,19 @@ class Pretrained:
         Names of the covariates as strings, in the network's order; None without any.
     X_scaler
         What the covariates were standardised by; None without any.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from rimer_forecaster import RimerForecaster
+    >>> panel = pd.DataFrame(
+    ...     {"y": [float(i % 7) for i in range(80)]},
+    ...     index=pd.MultiIndex.from_product([["a", "b"], range(40)]),
+    ... )
+    >>> learnt = RimerForecaster(14, 7, n_epochs=1).pretrain(panel).pretrained_
+    >>> unseen = RimerForecaster(14, 7, n_epochs=0, pretrained=learnt)
+    >>> len(unseen.fit(panel.loc["b"], fh=range(1, 8)).predict())
+    7
     """
 
     network: RimerNetwork

@@ -78,6 +78,7 @@ def fingerprint(network: nn.Module) -> str:
 def save_state(
     state: State,
     path: str | PathLike[str],
+    *,
     network: nn.Module,
     metadata: dict[str, str] | None = None,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import pickle
 import random
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -457,7 +459,7 @@ def test_arguments_of_training_alone_may_differ(
 def test_weights_that_cannot_be_loaded_are_named(tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "w.safetensors")
     model = RimerModel(**TINY)
-    with pytest.raises(ValueError, match="the model is not fitted"):
+    with pytest.raises(ValueError, match="the model has no network: it is not fitted"):
         model.save_weights(path)
     save_weights(RimerNetwork(12, 4, width=4, head_size=4), path)
     with pytest.raises(ValueError, match="was not saved by RimerModel"):
@@ -582,3 +584,30 @@ def test_a_clean_save_holds_no_series_and_trains_on(folder: pathlib.Path) -> Non
     damage(pathlib.Path(path + ".ckpt"))
     with pytest.raises(ValueError, match="is damaged"):
         RimerModel.load(path)
+
+
+# --- what darts itself does not do: once one fails, docs/darts.md can lose its line -----------
+
+
+@pytest.mark.parametrize("copy", [deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_without_a_network_says_how_to_copy(
+    copy: Callable[[RimerModel], RimerModel],
+) -> None:
+    copied = copy(RimerModel(**TINY).fit(wave()))
+    for act in (lambda: copied.predict(4), lambda: copied.save_weights("x.safetensors")):
+        with pytest.raises(ValueError, match=r"by pickle or deepcopy, .* save the original"):
+            act()
+
+
+def test_a_model_in_bfloat16_is_not_loaded(tmp_path: pathlib.Path) -> None:
+    trainer = {**TINY["pl_trainer_kwargs"], "precision": "bf16-true"}
+    RimerModel(**{**TINY, "pl_trainer_kwargs": trainer}).fit(wave()).save(f"{tmp_path}/half.pt")
+    with pytest.raises(ValueError, match=r"load dtype `torch.bfloat16`\. Loading for this type"):
+        RimerModel.load(f"{tmp_path}/half.pt")
+
+
+def test_short_rolls_end_in_an_error() -> None:
+    model = RimerModel(**TINY).fit(wave())
+    assert len(model.predict(8, roll_size=4)) == 8
+    with pytest.raises(RuntimeError, match="must match the existing size"):
+        model.predict(4, roll_size=2)

@@ -530,7 +530,7 @@ def test_what_a_model_cannot_report_on_is_refused() -> None:
     model = fitted(full)
     with pytest.raises(ValueError, match=r"series is a list, but .* call it for each"):
         model.diagnostics([full, full])
-    with pytest.raises(ValueError, match="the model is not fitted"):
+    with pytest.raises(ValueError, match="the model has no network: it is not fitted"):
         type(model)(input_chunk_length=L).diagnostics(full)
     values = full.values().copy()
     values[7, 1] = np.inf

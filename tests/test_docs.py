@@ -12,10 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 MODULES = [
+    "benchmark.comparison",
+    "benchmark.task",
     "network",
     "darts_model",
     "darts_stream",
     "diagnostics",
+    "pretrained",
     "sktime_forecaster",
     "skpro_distribution",
 ]

@@ -55,7 +55,17 @@ def documented(error: ValueError) -> str:
 
 
 LAYERS = st.sampled_from(
-    [None, "rwkv7", "rwkv7*2", "attention(window=2)", "equilibrium(rwkv7; max_iter=3)"]
+    [
+        None,
+        "rwkv7",
+        "rwkv7*2",
+        "gru",
+        "lstm",
+        "attention",
+        "attention(window=2)",
+        "(rwkv7, attention)",
+        "equilibrium(rwkv7; max_iter=3)",
+    ]
 )
 NETWORK = st.fixed_dictionaries(
     {
@@ -154,6 +164,14 @@ def ahead(X: pd.DataFrame, steps: int, names: list[str] | None) -> pd.DataFrame:
     return pd.concat([X, pd.DataFrame(0.5, coming, X.columns).astype(X.dtypes.iloc[0])])
 
 
+DARTS_INDICES = {name: INDICES[name] for name in ("numbers", "days", "business days", "month ends")}
+DARTS_INDICES |= {
+    "every third number": lambda n: pd.RangeIndex(3, 3 + 3 * n, 3),
+    "quarters of an hour": lambda n: pd.date_range("2020-03-28", periods=n, freq="15min"),
+    "quarters": lambda n: pd.date_range("2001-04-01", periods=n, freq="QS"),
+}
+
+
 @MANY
 @given(data=st.data())
 def test_darts_gives_forecasts_or_documented_errors(data: st.DataObject) -> None:
@@ -164,18 +182,14 @@ def test_darts_gives_forecasts_or_documented_errors(data: st.DataObject) -> None
         draw(st.integers(1, 15)),
     )
     dtype = draw(st.sampled_from([np.float32, np.float64]))
-    start = draw(st.sampled_from([pd.Timestamp("2020-02-20"), 0]))
-    freq = "D" if isinstance(start, pd.Timestamp) else 1
+    index = DARTS_INDICES[draw(st.sampled_from(sorted(DARTS_INDICES)))]
 
     def series(length: int, count: int) -> TimeSeries:
         table = values(draw, length, count).astype(dtype)
-        if freq == 1:
-            index: pd.Index = pd.RangeIndex(length)
-        else:
-            index = pd.date_range(start, periods=length, freq="D")
-        return TimeSeries.from_times_and_values(index, table)
+        times = index(length)
+        return TimeSeries.from_times_and_values(times, table, freq=getattr(times, "freq", None))
 
-    network = draw(NETWORK)
+    network = draw(NETWORK) | {"streaming": draw(st.booleans())}
     likelihood = draw(
         st.sampled_from([None, QuantileRegression([0.1, 0.5, 0.9]), GaussianLikelihood()])
     )

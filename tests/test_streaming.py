@@ -237,7 +237,7 @@ def test_a_gap_as_long_as_the_window_is_read_alike_in_parts(
 def test_a_state_comes_back_from_its_file_bit_for_bit(tmp_path: Path) -> None:
     net = network("rwkv7(time_mix=off), rwkv7, attention(window=3)", **COVARIATES)
     state = net.observe(history(23), **covariates(23), static_covariates=STATIC)
-    save_state(state, tmp_path / "state.safetensors", net)
+    save_state(state, tmp_path / "state.safetensors", network=net)
     loaded = load_state(tmp_path / "state.safetensors", net)
     assert_same(loaded, state, atol=0)
     new = history(9), *covariates(9).values()
@@ -249,7 +249,7 @@ def test_a_state_comes_back_from_its_file_bit_for_bit(tmp_path: Path) -> None:
 
 def test_a_state_saved_with_other_weights_is_refused(tmp_path: Path) -> None:
     net = network()
-    save_state(net.observe(history(9)), tmp_path / "state.safetensors", net)
+    save_state(net.observe(history(9)), tmp_path / "state.safetensors", network=net)
     with torch.no_grad():
         net.offset[0] += 1e-9
     with pytest.raises(ValueError, match="was not saved with this network"):

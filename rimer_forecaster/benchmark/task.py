@@ -157,6 +157,15 @@ def make_task(
     ValueError
         If time points are out of order or appear twice, a part is too short, or the season is as
         long as the training part.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from rimer_forecaster.benchmark import make_task
+    >>> days = pd.date_range("2024-01-01", periods=200, name="day")
+    >>> task = make_task(pd.Series(range(200), index=days, dtype=float), 7)
+    >>> task.train_end, task.validation_end, task.season, task.look_back
+    (120, 160, 7, 28)
     """
     series = _as_series(series).astype(np.float32)
     season = _season(series) if season is None else season
