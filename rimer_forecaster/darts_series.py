@@ -5,8 +5,11 @@ Letters: B series, n steps or static covariates, C components.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
+from math import ceil
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -114,8 +117,10 @@ def check_observed(
 
 
 class TrainingDataset(SequentialTorchTrainingDataset):
-    """darts' windows to train on, found once and kept.
+    """darts' windows to train on, each once an epoch, found once and kept.
 
+    darts repeats the windows of shorter series until every series has as many as the longest. Here,
+    as in `RimerForecaster`, every window counts the same; docs/benchmarks.md says what it is worth.
     To find a window's bounds takes darts as long as to copy it, every epoch anew: a seventh of the
     time of a small network's epoch. What is kept are views of the series, some 600 bytes each.
     """
@@ -124,16 +129,24 @@ class TrainingDataset(SequentialTorchTrainingDataset):
 
     def __init__(self, series: Sequence[TimeSeries], *args: Any, **kwargs: Any) -> None:
         super().__init__(series, *args, **kwargs)
+        starts = [len(one) - self.size_of_both_chunks + 1 for one in self.series]
+        own = (min(self.max_samples_per_ts, ceil(n / self.stride)) for n in starts)
+        self._ends = list(accumulate(own))
         self._kept: dict[int, TorchTrainingSample] = {}
         given = (self.series, self.past_covariates, self.future_covariates)
         if any(one.is_stochastic for sequence in given for one in sequence or ()):
             self.most_kept = 0  # every window is another draw
 
+    def __len__(self) -> int:
+        return self._ends[-1]
+
     def __getitem__(self, index: int) -> TorchTrainingSample:
         """Return a window; see darts."""
         sample = self._kept.get(index)
         if sample is None:
-            sample = super().__getitem__(index)
+            i = bisect_right(self._ends, index)
+            own = index - (self._ends[i - 1] if i else 0)
+            sample = super().__getitem__(i * self.max_samples_per_ts + own)
             if len(self._kept) < self.most_kept:
                 self._kept[index] = sample
         return sample

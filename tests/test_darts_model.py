@@ -105,6 +105,24 @@ def test_a_window_to_train_on_is_found_once() -> None:
     assert dataset[4] is not dataset[4]
 
 
+@pytest.mark.parametrize("options", [{}, {"stride": 4}, {"max_samples_per_ts": 5}], ids=str)
+def test_every_window_is_trained_on_once_an_epoch_however_long_its_series(
+    options: dict[str, Any],
+) -> None:
+    lengths, ahead, stride = (60, 34, 90), 6, options.get("stride", 1)
+    series = [wave(n) + 10 * i for i, n in enumerate(lengths)]
+    arguments = {"sample_weight": None, "max_samples_per_ts": None, **options}
+    model = RimerModel(24, ahead)
+    dataset = model._build_train_dataset(series, None, None, **arguments)
+    expected = [
+        (i, one.values()[end - 1, 0])
+        for i, one in enumerate(series)
+        for end in range(len(one), 24 + ahead - 1, -stride)[: options.get("max_samples_per_ts")]
+    ]
+    found = [dataset[i].future_target[-1, 0] for i in range(len(dataset))]
+    assert found == [last for _, last in expected]
+
+
 def test_a_window_of_a_stochastic_series_is_another_draw_each_time() -> None:
     values = np.random.default_rng(0).normal(size=(60, 1, 50))
     dataset = dataset_of(TimeSeries.from_values(values))
