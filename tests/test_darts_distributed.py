@@ -30,7 +30,7 @@ from rimer_forecaster import RimerModel
 L, H, WINDOWS = 24, 6, 64
 CASES = {
     "linear": {"layers": None},
-    "layers": {"layers": "rwkv7*2", "initial_state": "learned"},
+    "layers": {"layers": "rwkv7*2", "initial_state": "learned", "streaming": True},
     "hybrid": {"layers": "rwkv7, attention(window=2)"},
     "equilibrium": {"layers": "equilibrium(rwkv7)"},
 }

@@ -143,7 +143,7 @@ def test_a_series_in_other_units_gets_the_forecast_in_those_units(name: str) -> 
     np.testing.assert_allclose(means, means[1], rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["Poisson", "NegativeBinomial", "Geometric"])
+@pytest.mark.parametrize("name", ["Poisson", "NegativeBinomial", "Geometric", "Bernoulli"])
 def test_a_window_without_events_foretells_some_where_they_are_rare(name: str) -> None:
     rng = np.random.default_rng(0)
     series = TimeSeries.from_values((rng.random((600, 1)) < 0.05).astype(np.float32))

@@ -84,6 +84,26 @@ def test_many_series_are_one_batch() -> None:
     assert {len(x) for _, x in leaves(together.state) if x.ndim == 3 and x.shape[1] == L} == {3}
 
 
+def test_series_of_one_batch_are_forecast_as_alone() -> None:
+    """Lengths that differ by whole patches, so that patches end alike with padding and without."""
+    patch = fitted(series()).model.network.arguments["patch_length"]
+    many = [series(components=1, seed=i)[i * patch :] for i in range(3)]
+    causes = [series(170, components=1, seed=5 + i) for i in range(3)]
+    many = [
+        one.with_static_covariates(pd.DataFrame({"level": [float(i)]}))
+        for i, one in enumerate(many)
+    ]
+    known = {"future_covariates": causes}
+    model = fitted(many, covariates=known, initial_state="static")
+    with torch.no_grad():
+        for parameter in model.model.network.parameters():
+            parameter.normal_(0, 0.3, generator=torch.Generator().manual_seed(0))
+    together = model.stream(many, **known).predict(H, **known)
+    for one, cause, forecast in zip(many, causes, together, strict=True):
+        alone = model.stream(one, future_covariates=cause)
+        assert_equal(forecast, alone.predict(H, future_covariates=cause), 1e-9)
+
+
 def test_beyond_the_horizon_forecasts_are_fed_back() -> None:
     full = series()
     model = fitted(full)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.network import default_patch_length
-from rimer_forecaster.scale import scaled_softplus_input, window_scale
+from rimer_forecaster.scale import running_scale, scaled_softplus_input, window_scale
 
 L, H, C = 40, 12, 3
 
@@ -105,13 +105,11 @@ def test_the_layers_add_to_the_skip() -> None:
     assert (net(x) - with_layers).abs().amax((0, 1, 3)).min() > 0.01
 
 
-@pytest.mark.parametrize(("factor", "shift"), [(1e6, 0.0), (1e-6, 0.0), (1.0, 1e5), (-3.0, 7.0)])
+@pytest.mark.parametrize(("factor", "shift"), [(1e6, 0.0), (1e-6, 0.0), (1.0, 1e5), (3.0, -7.0)])
 def test_forecasts_follow_the_units_of_the_series(factor: float, shift: float) -> None:
-    net = network()
-    x = windows()
-    expected = net(x) * abs(factor) + shift
-    actual = net(factor * x + shift) if factor > 0 else net(-factor * x + shift)
-    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6 * abs(factor))
+    net, x = network(), windows()
+    expected = net(x) * factor + shift
+    torch.testing.assert_close(net(factor * x + shift), expected, rtol=1e-6, atol=1e-6 * factor)
 
 
 def test_a_constant_window_is_forecast_by_its_value() -> None:
@@ -387,6 +385,15 @@ def test_linear_parts_and_decay_biases_learn_faster_and_only_matrices_decay() ->
         assert settings[id(parameter)] == (rate, decay), name
 
 
+def test_a_learned_start_learns_as_fast_as_the_skip() -> None:
+    net = RimerNetwork(L, H, initial_state="learned")
+    assert net.reader is not None
+    assert net.reader.initial_state is not None
+    groups = net.parameter_groups(lr=1.0, weight_decay=0.0)
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert rates[id(net.reader.initial_state.learned)] == rates[id(net.skip.weight)] == 10
+
+
 def test_the_rate_of_the_layers_leaves_the_linear_skips_alone() -> None:
     rates = []
     for layers_rate in (1.0, 0.1):
@@ -465,3 +472,24 @@ def test_exports_a_graph_of_plain_operations() -> None:
     operations = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert all(name.startswith(("aten.", "<built-in")) for name in operations), operations
     assert not any("triangular" in name for name in operations), "ONNX has no such operation"
+
+
+def test_levels_of_covariates_do_not_matter() -> None:
+    net = network(layers=None, past_covariates=2, future_covariates=1)
+    past, future = covariates(L, 2), covariates(L + H, 1, seed=4)
+    expected = net(windows(), past, future)
+    torch.testing.assert_close(net(windows(), past + 5, future + 1e3), expected)
+
+
+@pytest.mark.parametrize(("level", "jump", "noise"), [(1e5, 1e3, 0.0), (0.0, 100.0, 1e-3)])
+def test_scales_before_a_jump_are_those_of_what_was_there(
+    level: float, jump: float, noise: float
+) -> None:
+    """In float32, where a sum of squares about the later mean has no digit of them left."""
+    x = level + noise * torch.randn(1, 40, 1, generator=torch.Generator().manual_seed(0))
+    x[:, 30:] += jump
+    location, scale = window_scale(x)
+    ends = (10, 20, 30, 40)
+    _, found = running_scale(((x - location) / scale).mT, None, ends, (location / scale).mT)
+    expected = torch.stack([window_scale(x[:, :end])[1].flatten() for end in ends], 1) / scale[0]
+    torch.testing.assert_close(found[0], expected, rtol=0.05, atol=0)

@@ -101,11 +101,11 @@ def copied(network: torch.nn.Module) -> Weights:
     return {name: x.detach().clone() for name, x in network.named_parameters()}
 
 
-def averaged(steps: list[Weights]) -> Weights:
+def averaged(steps: list[Weights], most: float = 0.995) -> Weights:
     """The averages by hand: each step's weights, and less of those before."""
     average = steps[0]
     for n, weights in enumerate(steps[1:], 1):
-        kept = min(0.995, (1 + n) / (10 + n))
+        kept = min(most, (1 + n) / (10 + n))
         average = {name: kept * x + (1 - kept) * weights[name] for name, x in average.items()}
     return average
 
@@ -126,7 +126,9 @@ def in_darts(recorder: pl.Callback, *, validate: bool, **options: Any) -> RimerN
     return model.model.network
 
 
-def in_sktime(recorder: pl.Callback, *, validate: bool, **options: Any) -> RimerNetwork:
+def in_sktime(
+    recorder: pl.Callback, *, validate: bool, accumulate_grad_batches: int = 1, **options: Any
+) -> RimerNetwork:
     pytest.importorskip("sktime", reason="the door needs the extra 'sktime'")
     from rimer_forecaster import RimerForecaster
 
@@ -137,7 +139,11 @@ def in_sktime(recorder: pl.Callback, *, validate: bool, **options: Any) -> Rimer
         n_epochs=4,
         random_state=0,
         validation_fraction=0.3 if validate else None,
-        trainer_kwargs={"accelerator": "cpu", "callbacks": [recorder]},
+        trainer_kwargs={
+            "accelerator": "cpu",
+            "callbacks": [recorder],
+            "accumulate_grad_batches": accumulate_grad_batches,
+        },
         **options,
     )
     return forecaster.fit(pd.Series(values(160)), fh=[1, 2, 3, 4]).network_
@@ -150,6 +156,29 @@ def test_training_leaves_averaged_weights(train: Callable[..., RimerNetwork]) ->
     assert len(steps) > 40
     torch.testing.assert_close(left, averaged(steps))
     assert not torch.equal(left["skip.weight"], steps[-1]["skip.weight"])
+
+
+def test_averages_forget_at_a_constant_rate_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rimer_forecaster.recipe._AVERAGING", 0.5)
+    steps: list[Weights] = []
+    left = copied(in_darts(Recorder(steps, []), validate=False))
+    torch.testing.assert_close(left, averaged(steps, most=0.5))
+
+
+def test_batches_between_two_steps_are_not_averaged() -> None:
+    steps: list[Weights] = []
+    left = copied(in_sktime(Recorder(steps, []), validate=False, accumulate_grad_batches=3))
+    after_steps = steps[2::3]  # 18 batches an epoch
+    assert not torch.equal(steps[2]["offset"], steps[1]["offset"])
+    assert torch.equal(steps[3]["offset"], steps[2]["offset"])
+    torch.testing.assert_close(left, averaged(after_steps))
+
+
+def test_an_optimiser_of_the_user_leaves_its_last_weights() -> None:
+    steps: list[Weights] = []
+    options = {"optimizer_cls": torch.optim.Adam, "optimizer_kwargs": {"lr": 1e-2}}
+    left = in_darts(Recorder(steps, []), validate=False, **options)
+    torch.testing.assert_close(copied(left), steps[-1], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("train", [in_darts, in_sktime])
@@ -188,3 +217,40 @@ def test_layers_learn_at_their_own_rate_in_both_doors(train: Callable[..., Rimer
     rates: dict[str, float] = {}
     train(RatesRecorder(rates), validate=False, layers_rate=0.25)
     assert rates == pytest.approx({"skip": 1e-2, "head": 0.25e-3})
+
+
+# --- from the doors to the optimiser ----------------------------------------------------------
+
+
+class LastGroups(pl.Callback):
+    """Hands on learning rate and weight decay of each group at the end of training."""
+
+    def __init__(self, groups: list[tuple[float, float]]) -> None:
+        self.put = groups.extend  # a method of a built-in is not copied with the callback
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        groups = trainer.optimizers[0].param_groups
+        self.put((group["lr"], group["weight_decay"]) for group in groups)
+
+
+@pytest.mark.parametrize("train", [in_darts, in_sktime])
+def test_the_schedule_ends_with_the_training(train: Callable[..., RimerNetwork]) -> None:
+    groups: list[tuple[float, float]] = []
+    train(LastGroups(groups), validate=False)
+    assert len(groups) > 2
+    assert [rate for rate, _ in groups] == pytest.approx([0.0] * len(groups), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("train", "options"),
+    [
+        (in_darts, {"optimizer_kwargs": {"weight_decay": 0.3}}),
+        (in_sktime, {"weight_decay": 0.3}),
+    ],
+)
+def test_weight_decay_reaches_the_matrices(
+    train: Callable[..., RimerNetwork], options: dict[str, Any]
+) -> None:
+    groups: list[tuple[float, float]] = []
+    train(LastGroups(groups), validate=False, **options)
+    assert {decay for _, decay in groups} == {0.0, 0.3}

@@ -370,6 +370,28 @@ def test_a_panel_with_causes() -> None:
         forecaster.predict(X=both[1].loc[["a"]])
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_series_of_a_panel_are_forecast_with_their_own_causes(streaming: bool) -> None:
+    y, X = panel({"a": 60, "b": 60}), panel({"a": 66, "b": 66}).rename(columns={"y0": "x"})
+    X.loc["b"] = -2 * X.loc["b"].to_numpy()
+    settings = {**TINY, "streaming": streaming}
+    both = RimerForecaster(**settings).fit(y, X=X[X.index.isin(y.index)], fh=range(1, 7))
+    weights = both._scaling.with_weights(both.network_)
+    forecast = both.predict(X=X)
+    for name in "ab":
+        alone = RimerForecaster(**{**settings, "n_epochs": 0}, pretrained=weights)
+        alone.fit(y.loc[name], X=X.loc[name][:60], fh=range(1, 7))
+        expected = alone.predict(X=X.loc[name])
+        np.testing.assert_allclose(forecast.loc[name], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_arguments_of_the_network_reach_it() -> None:
+    forecaster = RimerForecaster(**{**TINY, "dropout": 0.4, "layers_rate": 0.3}).fit(wave(), fh=[1])
+    names = ("input_chunk_length", "width", "head_size", "dropout", "layers_rate", "streaming")
+    for name in names:
+        assert forecaster.network_.arguments[name] == getattr(forecaster, name), name
+
+
 # --- life of a forecaster ---------------------------------------------------------------------
 
 
@@ -402,6 +424,7 @@ def test_threads_that_predict_at_once_do_not_race(streaming: bool) -> None:
             pd.testing.assert_frame_equal(forecast, expected[len(fh)], rtol=1e-4)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU to train on")
 def test_what_was_trained_on_another_device_is_kept_on_the_cpu() -> None:
     """A file of a machine with a GPU loads on one without: torch's pickles name their device."""
     forecaster = RimerForecaster(**TINY, streaming=True).fit(wave(), fh=[1])

@@ -95,6 +95,34 @@ def test_rows_of_X_that_are_corrected_are_read_again() -> None:
     assert np.abs(difference).to_numpy().max() > 1e-3
 
 
+def test_values_of_y_that_are_corrected_are_read_again() -> None:
+    y = wave()
+    corrected = y.copy()
+    corrected.iloc[90:105] += 3
+    forecaster = streaming(y[:110])
+    as_known, anew = deepcopy(forecaster), deepcopy(forecaster)
+    as_known.update(y[90:112], update_params=False)
+    anew.update(corrected[90:112], update_params=False)
+    assert steps_of(as_known) == {(): 112}
+    assert steps_of(anew)[()] < 112  # from what is remembered
+    assert np.abs(as_known.predict() - anew.predict()).to_numpy().max() > 1e-3
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_a_present_that_moves_back_forgets_what_came_after(carried: bool) -> None:
+    y = wave()
+    forecasts = []
+    for later in (0, 50):
+        known = y.copy()
+        known.iloc[110:] += later
+        forecaster = RimerForecaster(**TINY, streaming=carried).fit(y, fh=range(1, 7))
+        forecaster._context[()] = (known[-30:], None)
+        forecaster.update(y[95:110], update_params=False)
+        forecasts.append(forecaster.predict())
+    assert forecasts[0].index[0] == y.index[110]
+    pd.testing.assert_frame_equal(*forecasts)
+
+
 @pytest.mark.parametrize("carried", [False, True])
 def test_a_series_that_fell_silent_is_named(carried: bool) -> None:
     y = panel({"a": 90, "b": 90})
@@ -114,6 +142,14 @@ def test_training_on_begins_the_state_anew() -> None:
     assert forecaster.predict().notna().all(axis=None)
 
 
+def test_training_on_one_series_of_a_panel_begins_every_state_anew() -> None:
+    y = panel({"a": 80, "b": 80})
+    forecaster = streaming(y.groupby(level=0).head(70))
+    assert steps_of(forecaster)[("a",)] == 70
+    forecaster.update(y.loc[["b"]], update_params=True)
+    assert steps_of(forecaster)[("a",)] < 70  # its state was of other weights
+
+
 def test_a_stream_is_copied_pickled_and_evaluated() -> None:
     y = wave(150)
     forecaster = streaming(y)
@@ -127,7 +163,7 @@ def test_a_stream_is_copied_pickled_and_evaluated() -> None:
         assert results.filter(like="test_").notna().all(axis=None)
     splitter = ExpandingWindowSplitter(fh=range(1, 7), initial_window=1)
     y_pred = streaming(y[:100]).update_predict(y[100:], cv=splitter, update_params=False)
-    assert len(y_pred)
+    assert set(y_pred.index.get_level_values(-1)) == set(y.index[101:])
 
 
 def test_a_state_from_static_covariates_is_refused() -> None:

@@ -93,6 +93,23 @@ def test_training_on_is_gentler_than_training() -> None:
     assert moved[1] < 0.2 * moved[0]
 
 
+def test_an_update_is_as_gentle() -> None:
+    settings = {**TINY, "dropout": 0.0, "batch_size": 10**6}
+    forecaster = RimerForecaster(**settings).fit(wave()[:100], fh=range(1, 7))
+    before = forecaster.network_.skip.weight.detach().clone()
+    forecaster.update(wave()[100:])  # one step; the skip's rate is ten times the matrices'
+    moved = (forecaster.network_.skip.weight.detach() - before).abs().max()
+    assert float(moved) == pytest.approx(10 * 1e-3 / 10, rel=0.05)
+
+
+def test_an_update_is_one_epoch_whatever_the_fit_was() -> None:
+    forecaster = RimerForecaster(**TINY).fit(wave()[:100], fh=range(1, 7))
+    other = deepcopy(forecaster)
+    other.trainer_kwargs = {"max_epochs": 4}
+    updated = [one.update(wave()[100:]).network_ for one in (forecaster, other)]
+    assert fingerprint(updated[0]) == fingerprint(updated[1])
+
+
 def test_pretraining_goes_on_where_it_was(pretrained: RimerForecaster) -> None:
     forecaster = deepcopy(pretrained)
     first = fingerprint(forecaster.pretrained_.network)
@@ -153,6 +170,15 @@ def test_pretrained_causes_keep_their_units(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(shifted._scaling.of_X.mean_, X["x"].mean())
     with pytest.raises(ValueError, match=r"pretrained with X \['x'\], but got no X"):
         RimerForecaster(**AS_THEY_ARE, pretrained=path).fit(y, fh=[1])
+
+
+def test_causes_in_another_order_are_named() -> None:
+    X = wave(80, columns=2, seed=5)
+    learnt = RimerForecaster(**TINY).fit(wave(80), X=X, fh=range(1, 7))
+    weights = learnt._scaling.with_weights(learnt.network_)
+    swapped = X[X.columns[::-1]]
+    with pytest.raises(ValueError, match=r"with X \['y0', 'y1'\], but got X \['y1', 'y0'\]"):
+        RimerForecaster(**AS_THEY_ARE, pretrained=weights).fit(wave(80), X=swapped, fh=[1])
 
 
 def test_other_components_take_the_same_weights(weights: Pretrained) -> None:
@@ -236,6 +262,20 @@ def losses_and_batches(
     kwargs = {"callbacks": [Recorder()]}
     forecaster.set_params(trainer_kwargs=kwargs).fit(y, fh=range(1, 7))
     return list(Recorder.seen), forecaster
+
+
+def test_batches_are_as_large_as_asked_for() -> None:
+    sizes: list[int] = []
+
+    class Sizes(pl.Callback):
+        put = staticmethod(sizes.append)
+
+        def on_train_batch_end(self, trainer: Any, module: Any, *outputs_and_batch: Any) -> None:
+            self.put(len(outputs_and_batch[1].target))
+
+    settings = {**TINY, "n_epochs": 1, "batch_size": 50}
+    RimerForecaster(**settings, trainer_kwargs={"callbacks": [Sizes()]}).fit(wave(), fh=[1])
+    assert sizes == [50, 46]  # 120 - 24 windows
 
 
 def test_what_validates_is_the_end_and_is_not_trained_on() -> None:

@@ -215,6 +215,23 @@ def test_beyond_the_horizon_medians_are_fed_back() -> None:
     torch.testing.assert_close(net.forecast(state, 2), first[:, :2], rtol=0, atol=0)
 
 
+def test_beyond_the_horizon_covariates_of_the_steps_are_read() -> None:
+    net, n = network(outputs=[0.1, 0.5, 0.9], future_covariates=1), H + 4
+    known = history(23 + n, components=1, seed=4)
+    state = net.observe(history(23), future_covariates=known[:, :23])
+    ahead = known[:, 23:]
+    first = net.forecast(state, future_covariates=ahead[:, :H])
+    later = net.update(state, first[..., 1], future_covariates=ahead[:, :H])
+    second = net.forecast(later, 4, future_covariates=ahead[:, H:])
+    long = net.forecast(state, n, future_covariates=ahead)
+    torch.testing.assert_close(long, torch.cat((first, second), 1), rtol=0, atol=1e-12)
+
+
+def test_a_window_of_counts_is_a_short_stream() -> None:
+    net, x = network(outputs=["location", "scale"], least_scale=3.0), history(L)
+    torch.testing.assert_close(net.forecast(net.observe(x)), net(x), rtol=0, atol=1e-10)
+
+
 def test_long_histories_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = network(), history(73)
     expected = net.observe(x)
@@ -374,6 +391,23 @@ def streamed_over_windowed(net: RimerNetwork, x: Tensor, first: int) -> Tensor:
             errors[i, t % patch] += (forecast - truth).square().mean()
         state = net.update(state, x[None, t : t + 1])
     return errors[0] / errors[1]
+
+
+def test_half_of_the_batches_start_from_carried_states() -> None:
+    net = RimerNetwork(24, 6, patch_length=6, dropout=0.0, streaming=True).train()
+    assert net.reader is not None
+    net.draw_from(torch.Generator().manual_seed(1))
+    starts: list[State | None] = []
+    net.reader.layers.register_forward_pre_hook(
+        lambda _, given: starts.append(given[1]) if torch.is_grad_enabled() else None
+    )
+    for _ in range(100):
+        net(history(24, components=1, B=32).float())
+    carried = [start for start in starts if start is not None]
+    assert len(starts) == 100
+    assert 35 < len(carried) < 65  # of 100 at one half
+    kept = [dict(leaves(start))["0/token_mixer/wkv"].flatten(1).any(1) for start in carried]
+    assert 0.65 < torch.cat(kept).float().mean() < 0.85  # the others begin anew
 
 
 def test_streams_forecast_as_well_as_windows_if_training_prepares_for_them() -> None:

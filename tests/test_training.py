@@ -192,3 +192,32 @@ def test_beyond_the_horizon_medians_are_fed_back() -> None:
     third = net(torch.cat((past, first[..., 1], second[..., 1]), 1)[:, -8:])
     expected = torch.cat((first, second, third), 1)[:, :10]
     torch.testing.assert_close(far, expected)
+
+
+def causes(steps: int, rows: int = 1) -> tuple[RimerNetwork, Tensor, Tensor]:
+    """A network with random weights that reads a covariate, pasts and covariates for them."""
+    options = {"width": 8, "head_size": 4, "outputs": (0.1, 0.5, 0.9), "future_covariates": 1}
+    net, generator = RimerNetwork(8, 3, **options).eval(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_(0, 0.3, generator=generator)
+    past = torch.randn(rows, 8, 1, generator=generator)
+    return net, past, torch.randn(rows, 8 + steps, 1, generator=generator)
+
+
+def test_beyond_the_horizon_covariates_of_the_steps_are_read() -> None:
+    net, past, X = causes(7)
+    window, parts = past, []
+    for start in (0, 3, 6):
+        parts.append(net(window, future_covariates=X[:, start : start + 8 + 3]))
+        window = torch.cat((window, parts[-1][..., 1]), 1)[:, -8:]
+    torch.testing.assert_close(forecast(net, past, X, steps=7), torch.cat(parts, 1)[:, :7])
+
+
+def test_many_windows_are_read_in_parts_with_their_own_covariates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net, past, X = causes(5, rows=3)
+    expected = forecast(net, past, X, steps=5)
+    monkeypatch.setattr("rimer_forecaster.training._MOST_VALUES", 1)
+    torch.testing.assert_close(forecast(net, past, X, steps=5), expected)

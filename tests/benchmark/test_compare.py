@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ from rimer_forecaster.benchmark.contenders import (
     Budget,
     Darts,
     Model,
+    Sktime,
     make_contender,
 )
 from rimer_forecaster.benchmark.runs import Run
@@ -151,6 +153,17 @@ def test_errors_are_those_of_scikit_learn_however_they_are_added_up() -> None:
     )
 
 
+def test_errors_of_one_component_are_in_its_own_units() -> None:
+    rng = np.random.default_rng(0)
+    own, forecast = 50 + 3 * rng.normal(size=(20, 4, 1)), rng.normal(size=(20, 4, 1, 1))
+    scores = Scores(np.array([50.0]), np.array([3.0]), np.ones(1), None)
+    scores.add(own, forecast)
+    table, error = scores.table(), own - (50 + 3 * forecast[..., 0])
+    assert table["MSE"] == pytest.approx((error**2).mean())
+    assert table["RMSE"] == pytest.approx((error**2).mean() ** 0.5)
+    assert table["MAE"] == pytest.approx(np.abs(error).mean())
+
+
 def test_mape_is_withheld_near_zero() -> None:
     data = frame() - 20
     found = compare(data, 6, look_back=24, models=[], **QUICK)
@@ -264,14 +277,53 @@ def test_the_validation_loss_is_that_of_the_validation_part_by_the_weights_that_
     assert contender.validation_loss == pytest.approx(error, rel=1e-4)
 
 
-def steps_of(name: str, budget: Budget) -> int:
-    """Train, and read from the best checkpoint how many steps it had."""
-    contender = make_contender(name, make_task(frame(120), 3, look_back=12), budget, 0)
+def trained_on(
+    name: str, data: pd.DataFrame, budget: Budget | None = None, *, seed: int = 0
+) -> Darts:
+    task = make_task(data, 3, look_back=12)
+    contender = make_contender(name, task, budget or Budget(epochs=1), seed)
     assert isinstance(contender, Darts)
     contender.fit()
+    return contender
+
+
+def steps_of(name: str, budget: Budget) -> int:
+    """Train, and read from the best checkpoint how many steps it had."""
+    contender = trained_on(name, frame(120), budget)
     (file,) = Path(contender.folder.name).glob("model/checkpoints/best*.ckpt")
     steps: int = torch.load(file, weights_only=False)["global_step"]
     return steps
+
+
+@pytest.mark.parametrize(
+    "name", ["rwkv7", "transformer", "blockrnn-gru", "blockrnn-lstm", "tide", "tsmixer", "nlinear"]
+)
+def test_forecasts_follow_the_level_of_the_window(name: str) -> None:
+    contender = trained_on(name, frame(120))
+    origins = contender.task.origins[:3]
+    expected = contender.forecast(origins) + 50
+    contender.series = contender.series + 50.0
+    np.testing.assert_allclose(contender.forecast(origins), expected, atol=0.01)
+
+
+def test_seeds_differ() -> None:
+    one, other = (trained_on("rwkv7", frame(120), seed=seed) for seed in (0, 1))
+    origins = one.task.origins[:2]
+    assert np.abs(one.forecast(origins) - other.forecast(origins)).max() > 0
+
+
+def test_the_learning_rate_is_that_of_the_budget() -> None:
+    contender = trained_on("dlinear", frame(120), Budget(epochs=1, learning_rate=0.02))
+    (file,) = Path(contender.folder.name).glob("model/checkpoints/best*.ckpt")
+    (optimiser,) = torch.load(file, weights_only=False)["optimizer_states"]
+    assert optimiser["param_groups"][0]["lr"] == 0.02
+
+
+def test_training_stops_when_patience_is_over() -> None:
+    noise = frame(160).mul(0) + np.random.default_rng(0).normal(size=(160, 1))
+    contender = trained_on("dlinear", noise, Budget(epochs=60, patience=1, learning_rate=0.05))
+    (file,) = Path(contender.folder.name).glob("model/checkpoints/last*.ckpt")
+    assert torch.load(file, weights_only=False)["epoch"] < 50
 
 
 @pytest.mark.parametrize("name", ["rwkv7", "dlinear"])
@@ -310,6 +362,20 @@ def test_forecasters_of_sktime_are_updated_or_fitted_again() -> None:
     z = (data.to_numpy()[:, 0] - task.scale()[0]) / task.scale()[1]
     last = mean.forecast(task.origins)[-1, :, 0, 0]
     np.testing.assert_allclose(last, z[: task.origins[-1]].mean(), atol=1e-5)
+
+
+def test_a_network_of_sktime_forecasts_from_what_came_before() -> None:
+    task = make_task(frame(), 3, look_back=12)
+    forecaster = RimerForecaster(12, 3, n_epochs=1)
+    contender = make_contender(forecaster, task, Budget(), 0)
+    assert isinstance(contender, Sktime)
+    contender.fit()
+    found = contender.forecast(task.origins[:2])
+    weights = contender.forecaster._scaling.with_weights(contender.forecaster.network_)
+    for origin, one in zip(task.origins[:2], found, strict=True):
+        anew = RimerForecaster(12, 3, n_epochs=0, pretrained=weights)
+        expected = anew.fit(contender.frame[:origin], fh=[1, 2, 3]).predict()
+        np.testing.assert_allclose(one[..., 0], expected, atol=1e-4)
 
 
 def test_a_network_behind_a_transformer_is_updated_and_counted(
@@ -512,6 +578,17 @@ def test_a_result_belongs_to_all_that_it_depends_on(monkeypatch: pytest.MonkeyPa
     later = make_task(frame().shift(freq="D"), 6, look_back=24)
     assert digest(task) == digest(make_task(frame(), 6, look_back=24)) != digest(later)
     before = digest(task)
+    assert replace(Run("model", "rwkv7", task, Budget(), 0), seed=1).digest() != before
+    for change in (
+        {"epochs": 3},
+        {"seconds": 1.0},
+        {"batch_size": 7},
+        {"train_stride": 2},
+        {"patience": 1},
+        {"learning_rate": 1e-2},
+        {"quantiles": (0.1, 0.5, 0.9)},
+    ):
+        assert Run("model", "rwkv7", task, Budget(**change), 0).digest() != before, change
     monkeypatch.setattr(runs, "_code", lambda: b"another recipe")
     assert digest(task) != before
 

@@ -106,7 +106,7 @@ def test_padding_leaves_a_learned_start_alone(kind: str) -> None:
 @pytest.mark.parametrize("layers", ["rwkv7", "rwkv7, attention(window=3)", "equilibrium(rwkv7)"])
 def test_every_training_step_reaches_the_start(layers: str) -> None:
     """Also where windows start from carried states: a parameter without use breaks DDP."""
-    net = network("static", layers=layers).train()
+    net = network("static", layers=layers, streaming=True).train()
     start = draw(net)
     generator = torch.Generator().manual_seed(0)
     net.draw_from(generator)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rimer_forecaster.layers import LayerPosition, RWKV7TimeMix
+from rimer_forecaster.layers import ChannelMix, LayerPosition, RWKV7TimeMix
 from rimer_forecaster.layers.rwkv7 import low_rank
 
 D, N = 12, 4
@@ -147,6 +147,11 @@ def test_published_initialisation() -> None:
             assert bound / 8 * 0.9 < weight.abs().max() <= bound / 8
     assert last.value_residual is not None
     torch.testing.assert_close(last.value_residual.up.bias.mean(), torch.tensor(0.73))
+    # Within a head the biases climb, those of the decay from long memory to short.
+    for part, climb in ((first.learning_rate, 0.6 + 0.4 * 15 / 63), (first.decay, 5 + 6 * 15 / 63)):
+        bias = part.up.bias.view(4, 16)
+        torch.testing.assert_close(bias[:, -1] - bias[:, 0], torch.full((4,), climb))
+    torch.testing.assert_close(first.learning_rate.up.bias.mean(), torch.tensor(-0.19))
     # The decay biases climb from head to head, from long memory to short, later in late layers.
     means = first.decay.up.bias.view(4, 16).mean(1)
     torch.testing.assert_close(means.diff(), torch.full((3,), 6 * 16 / 63))
@@ -155,6 +160,20 @@ def test_published_initialisation() -> None:
     # The first layer mixes in the last token by channel, the last layer hardly does.
     torch.testing.assert_close(first.mix[1, 32], torch.tensor(1 - 0.5**0.9))
     torch.testing.assert_close(last.mix[1, 32], torch.tensor(1 - 0.5 ** (0.9 / 4)))
+
+
+@pytest.mark.parametrize(("index", "exponent"), [(0, 1.0), (3, 0.25**4)])
+def test_published_initialisation_of_the_channel_mix(index: int, exponent: float) -> None:
+    mix = ChannelMix(64, position=LayerPosition(index, 4))
+    mix.reset_parameters(torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mix.mix[32], torch.tensor(1 - 0.5**exponent))
+    assert not mix.value.weight.any()
+
+
+def test_the_state_of_a_layer_in_bfloat16_is_float32() -> None:
+    mix = RWKV7TimeMix(8, head_size=4).bfloat16()
+    assert mix.init_state(2)["wkv"].dtype == torch.float32
+    assert mix.double().init_state(2)["wkv"].dtype == torch.float64
 
 
 def test_low_rank_maps_start_as_constants() -> None:
