@@ -175,9 +175,10 @@ def as_page(table: pd.DataFrame, remark: str | None) -> str:
 
 {remark or "MAPE can be read here: no true value is near zero."}
 
-`python examples/backtest_sktime.py`, one seed, {EPOCHS} epochs, {torch.get_num_threads()} of
-{os.cpu_count()} {platform.machine()} cores, with rimer_forecaster {rimer_forecaster.__version__},
-sktime {sktime.__version__}, torch {torch.__version__} and Python {platform.python_version()}.
+`python examples/backtest_sktime.py`, one seed, {EPOCHS} epochs, on {torch.get_num_threads()} of
+the {os.cpu_count()} cores of a {platform.machine()} CPU with rimer_forecaster
+{rimer_forecaster.__version__}, sktime {sktime.__version__}, torch {torch.__version__} and Python
+{platform.python_version()}.
 
 ![Forecasts over measurements](backtest_sktime.png)
 
