@@ -1,6 +1,6 @@
 """Backtest RimerForecaster with sktime's evaluate, beside sktime's own forecasters.
 
-    python examples/backtest_sktime.py [--output FOLDER]
+    python examples/backtest_sktime.py [--epochs 10] [--output FOLDER]
 
 Weekly CO2 at Mauna Loa from statsmodels (2,284 weeks, gaps interpolated). Every forecaster is
 refitted on all that came before each of three cutoffs, the first after 80 % of the weeks, and
@@ -54,7 +54,6 @@ from rimer_forecaster import RimerForecaster
 from rimer_forecaster.diagnostics import mape_remark
 
 LOOK_BACK, HORIZON = 104, 26  # two years to half a year, in weeks
-EPOCHS = 10
 
 
 def load() -> pd.Series:
@@ -62,13 +61,13 @@ def load() -> pd.Series:
     return sm.datasets.co2.load_pandas().data["co2"].interpolate().to_period("W")
 
 
-def forecasters() -> dict[str, BaseForecaster]:
+def forecasters(epochs: int) -> dict[str, BaseForecaster]:
     """The rows of the table."""
     transformer = LTSFTransformerForecaster(
         seq_len=LOOK_BACK,
         context_len=LOOK_BACK // 2,
         pred_len=HORIZON,
-        num_epochs=EPOCHS,
+        num_epochs=epochs,
         batch_size=32,
         temporal_encoding=False,
         d_model=32,
@@ -85,14 +84,14 @@ def forecasters() -> dict[str, BaseForecaster]:
         window=LOOK_BACK,
         pred_len=HORIZON,
         batch_size=32,
-        num_epochs=EPOCHS,
+        num_epochs=epochs,
         lr=1e-3,
     )
     recurrent = {
         "input_size": LOOK_BACK,
         "encoder_hidden_size": 32,
         "encoder_n_layers": 1,
-        "max_steps": EPOCHS * math.ceil(0.8 * 2284 / 128),
+        "max_steps": epochs * math.ceil(0.8 * 2284 / 128),
         "trainer_kwargs": {
             "accelerator": "cpu",
             "logger": False,
@@ -101,10 +100,10 @@ def forecasters() -> dict[str, BaseForecaster]:
             "enable_progress_bar": False,
         },
     }
-    linear = LTSFNLinearForecaster(LOOK_BACK, HORIZON, num_epochs=EPOCHS, batch_size=32)
+    linear = LTSFNLinearForecaster(LOOK_BACK, HORIZON, num_epochs=epochs, batch_size=32)
     scaler = TabularToSeriesAdaptor(StandardScaler())
     rows = {
-        "RimerForecaster": RimerForecaster(LOOK_BACK, n_epochs=EPOCHS, random_state=0),
+        "RimerForecaster": RimerForecaster(LOOK_BACK, n_epochs=epochs, random_state=0),
         "LTSFTransformerForecaster": TransformedTargetForecaster([scaler, transformer]),
         "ESRNNForecaster (LSTM)": TransformedTargetForecaster([LogTransformer(), lstm]),
         "LTSFNLinearForecaster": linear,
@@ -164,7 +163,7 @@ def measure(
     return row, folds
 
 
-def as_page(table: pd.DataFrame, remark: str | None) -> str:
+def as_page(table: pd.DataFrame, remark: str | None, epochs: int) -> str:
     """Format the table as a page, with the plot and how both were made."""
     formats = {"fit, s": "{:.1f}".format, "predict, ms": "{:.1f}".format}
     return f"""# Backtest in sktime: weekly CO2 at Mauna Loa
@@ -175,7 +174,7 @@ def as_page(table: pd.DataFrame, remark: str | None) -> str:
 
 {remark or "MAPE can be read here: no true value is near zero."}
 
-`python examples/backtest_sktime.py`, one seed, {EPOCHS} epochs, on {torch.get_num_threads()} of
+`python examples/backtest_sktime.py`, one seed, {epochs} epochs, on {torch.get_num_threads()} of
 the {os.cpu_count()} cores of a {platform.machine()} CPU with rimer_forecaster
 {rimer_forecaster.__version__}, sktime {sktime.__version__}, torch {torch.__version__} and Python
 {platform.python_version()}.
@@ -215,17 +214,19 @@ def main() -> None:
     """Run the backtest and write its table and plot."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
-    output = parser.parse_args().output
+    parser.add_argument("--epochs", type=int, default=10, help="fewer for a quick look")
+    arguments = parser.parse_args()
+    output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     y = load()
     rows, folds = [], {}
-    for name, forecaster in forecasters().items():
+    for name, forecaster in forecasters(arguments.epochs).items():
         row, folds[name] = measure(name, forecaster, y)
         rows.append(row)
     table = pd.DataFrame(rows)
-    page = as_page(table, mape_remark(y.to_numpy()))
+    page = as_page(table, mape_remark(y.to_numpy()), arguments.epochs)
     print("\n" + page.partition("!")[0])
     (output / "backtest_sktime.md").write_text(page)
     plot(folds, table).savefig(output / "backtest_sktime.png", dpi=110)

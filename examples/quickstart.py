@@ -1,6 +1,6 @@
 """Forecast weekly CO2 at Mauna Loa with RWKV-7, beside darts' own models.
 
-    python examples/quickstart.py [--output FOLDER]
+    python examples/quickstart.py [--epochs 10] [--output FOLDER]
 
 The data is statsmodels' record of 2,284 weeks from 1958 to 2001; its 59 gaps are interpolated. All
 models see the same windows of the first 80 % of the weeks and then forecast every half year of the
@@ -45,7 +45,6 @@ from rimer_forecaster import RimerModel
 from rimer_forecaster.diagnostics import mape_remark
 
 LOOK_BACK, HORIZON = 104, 26  # two years to half a year, in weeks
-EPOCHS = 10
 
 
 def load() -> tuple[TimeSeries, TimeSeries]:
@@ -56,13 +55,13 @@ def load() -> tuple[TimeSeries, TimeSeries]:
     return series[:split], series[split - LOOK_BACK :]
 
 
-def models() -> dict[str, Callable[[], ForecastingModel]]:
+def models(epochs: int) -> dict[str, Callable[[], ForecastingModel]]:
     """The rows of the table."""
     common = {
         "input_chunk_length": LOOK_BACK,
         "output_chunk_length": HORIZON,
         "batch_size": 32,
-        "n_epochs": EPOCHS,
+        "n_epochs": epochs,
         "loss_fn": torch.nn.L1Loss(),
         "random_state": 0,
         "pl_trainer_kwargs": {
@@ -136,7 +135,7 @@ def measure(
     return row, forecasts
 
 
-def as_page(table: pd.DataFrame, remark: str | None) -> str:
+def as_page(table: pd.DataFrame, remark: str | None, epochs: int) -> str:
     """Format the table as a page, with the plot and how both were made."""
     formats = {"fit, s": "{:.1f}".format, "predict, ms": "{:.1f}".format}
     return f"""# Quick start: weekly CO2 at Mauna Loa
@@ -147,7 +146,7 @@ def as_page(table: pd.DataFrame, remark: str | None) -> str:
 
 {remark or "MAPE can be read here: no true value is near zero."}
 
-`python examples/quickstart.py`, one seed, {EPOCHS} epochs, on {torch.get_num_threads()} of
+`python examples/quickstart.py`, one seed, {epochs} epochs, on {torch.get_num_threads()} of
 the {os.cpu_count()} cores of a {platform.machine()} CPU with rimer_forecaster
 {rimer_forecaster.__version__}, darts {darts.__version__}, torch {torch.__version__} and Python
 {platform.python_version()}.
@@ -185,18 +184,20 @@ def main() -> None:
     """Run the comparison and write its table and plot."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
-    output = parser.parse_args().output
+    parser.add_argument("--epochs", type=int, default=10, help="fewer for a quick look")
+    arguments = parser.parse_args()
+    output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     train, test = load()
     print(f"{len(train)} weeks to train on, {len(test) - LOOK_BACK} weeks to forecast")
     rows, forecasts = [], {}
-    for name, make in models().items():
+    for name, make in models(arguments.epochs).items():
         row, forecasts[name] = measure(name, make, train, test)
         rows.append(row)
         print(f"{name}: MAE {row['MAE, ppm']:.3f} ppm, fitted in {row['fit, s']:.1f} s", flush=True)
     table = pd.DataFrame(rows)
-    page = as_page(table, mape_remark(test[LOOK_BACK:].values()))
+    page = as_page(table, mape_remark(test[LOOK_BACK:].values()), arguments.epochs)
     print("\n" + page.partition("!")[0])
     (output / "quickstart.md").write_text(page)
     plot(forecasts, test, table).savefig(output / "quickstart.png", dpi=110)
