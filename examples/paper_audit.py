@@ -21,7 +21,6 @@ Writes paper_audit.csv.
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -37,8 +36,8 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
-import rimer_forecaster
 from rimer_forecaster import RimerNetwork
+from rimer_forecaster.benchmark import versions
 from rimer_forecaster.recipe import LEARNING_RATE, WEIGHT_DECAY, default_optimisation
 
 WINDOW, BATCH, SPLIT_SEED = 32, 30, 42
@@ -299,11 +298,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     arguments.output.mkdir(parents=True, exist_ok=True)
     steps, seeds = (20, 1) if arguments.quick else (arguments.steps, arguments.seeds)
-    print(
-        f"{arguments.threads} threads of a {platform.machine()} CPU with rimer_forecaster "
-        f"{rimer_forecaster.__version__}, torch {torch.__version__}, scikit-learn "
-        f"{sklearn.__version__}, Python {platform.python_version()}; {steps} steps, {seeds} seeds\n"
-    )
+    print(f"{versions()}; scikit-learn {sklearn.__version__}; {steps} steps, {seeds} seeds\n")
     for name, count in published_sizes().items():
         print(f"{name}: {count:,} parameters in the parts that the released model has")
     for rmse, r2 in arguments.published or [PUBLISHED]:

@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from paper_scale import load_task
 from records import write_table
-from standard_protocol import LONG, LONG_BUDGET, SHORT_BUDGET, TRAIN_STRIDES
+from standard_protocol import budget_of
 from tqdm.auto import tqdm
 
 from rimer_forecaster.benchmark import Task
@@ -70,11 +70,8 @@ def main() -> None:
     runs: list[dict[str, Any]] = []
     for name in arguments.tasks if arguments.data else ["CO2"]:
         task, _ = load_task(arguments.data, name)
-        data = name.partition("-")[0]
-        limits = dict(LONG_BUDGET if data in LONG else SHORT_BUDGET)
-        if arguments.epochs:
-            limits["epochs"] = arguments.epochs
-        budget = Budget(train_stride=TRAIN_STRIDES.get(data, 1), **limits)
+        fewer = {"epochs": arguments.epochs} if arguments.epochs else {}
+        budget = Budget(**budget_of(name) | fewer)
         cases = [(v, seed) for v in arguments.variants for seed in range(arguments.seeds)]
         for variant, seed in tqdm(cases, desc=task.name, unit="run"):
             loss = validation_loss(task, variant, budget, seed)

@@ -105,6 +105,13 @@ def task_of(folder: Path, name: str) -> Task:
     return make_task(load_long(folder, data), **shape, **LONG[data])
 
 
+def budget_of(name: str) -> dict[str, int]:
+    """Return epochs, patience and distance of training windows for a task of this name."""
+    data = name.partition("-")[0]
+    budget = LONG_BUDGET if data in LONG else SHORT_BUDGET
+    return {**budget, "train_stride": TRAIN_STRIDES.get(data, 1)}
+
+
 def main() -> None:
     """Run every task and write its table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -122,9 +129,8 @@ def main() -> None:
             task_of(arguments.data, name),
             models={name: VARIANTS.get(name, name) for name in arguments.models},
             seeds=arguments.seeds,
-            **(LONG_BUDGET if name.partition("-")[0] in LONG else SHORT_BUDGET),
+            **budget_of(name),
             seconds=arguments.seconds,
-            train_stride=TRAIN_STRIDES.get(name.partition("-")[0], 1),
             results=arguments.output / "runs",
         )
         found.save(arguments.output / name)

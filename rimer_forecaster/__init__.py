@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
-        if extra is None and not (error.name or "").startswith(__name__):
+        if extra is None and (error.name or "").partition(".")[0] != __name__:
             raise
         raise missing_package(error, name, extra) from error
 

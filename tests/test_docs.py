@@ -55,7 +55,7 @@ OLDER = {
     "stream-updates.csv",
     "streaming-etth1.csv",
 }
-"""Measured before tables carried their command; the page of each says it."""
+"""Measured before tables carried their command, which the page of each names."""
 
 
 @pytest.mark.parametrize(
