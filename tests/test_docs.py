@@ -43,7 +43,6 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 
 
 OLDER = {
-    "ablations-etth1.csv",
     "darts-speed.csv",
     "intervals-etth1.csv",
     "kernels-cpu.csv",
