@@ -40,6 +40,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "twice the learning rate": {"optimizer_kwargs": {"lr": 2 * LEARNING_RATE}},
     "layers_rate=0.1": {"layers_rate": 0.1},
     "width=64": {"width": 64},
+    "rlinear": {"layers": None},
+    "rlinear, half the learning rate": {
+        "layers": None,
+        "optimizer_kwargs": {"lr": LEARNING_RATE / 2},
+    },
 }
 """Arguments of RimerModel."""
 
