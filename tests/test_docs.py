@@ -44,15 +44,12 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 
 OLDER = {
     "darts-speed.csv",
-    "intervals-etth1.csv",
     "kernels-cpu.csv",
     "long-look-backs-256-windows.csv",
     "long-look-backs.csv",
     "missing-values-etth1.csv",
-    "paper-audit.csv",
     "sktime-speed.csv",
     "stream-updates.csv",
-    "streaming-etth1.csv",
 }
 """Measured before tables carried their command, which the page of each names."""
 
