@@ -47,7 +47,6 @@ OLDER = {
     "kernels-cpu.csv",
     "long-look-backs-256-windows.csv",
     "long-look-backs.csv",
-    "missing-values-etth1.csv",
     "sktime-speed.csv",
     "stream-updates.csv",
 }
