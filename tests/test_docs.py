@@ -47,7 +47,6 @@ OLDER = {
     "kernels-cpu.csv",
     "long-look-backs-256-windows.csv",
     "long-look-backs.csv",
-    "sktime-speed.csv",
     "stream-updates.csv",
 }
 """Measured before tables carried their command, which the page of each names."""
