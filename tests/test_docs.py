@@ -43,11 +43,9 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 
 
 OLDER = {
-    "darts-speed.csv",
     "kernels-cpu.csv",
     "long-look-backs-256-windows.csv",
     "long-look-backs.csv",
-    "stream-updates.csv",
 }
 """Measured before tables carried their command, which the page of each names."""
 
