@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,13 @@ def test_examples_of_a_page_run(
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
+    has_neuralforecast = find_spec("neuralforecast") is not None
+    left_out = [b for b in blocks if "neuralforecast" in b and not has_neuralforecast]
     for block in blocks:  # a later one may go on from an earlier one
-        exec(compile(block, page.name, "exec"), namespace)
+        if block not in left_out:
+            exec(compile(block, page.name, "exec"), namespace)
+    if left_out:  # the extra `test` has it on Linux alone
+        pytest.skip(f"{len(left_out)} of {len(blocks)} blocks need neuralforecast; the others ran")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
