@@ -30,21 +30,19 @@ from rimer_forecaster.recipe import LEARNING_RATE
 TASKS = ("ETTh1-96-96", "ETTh1-336-96", "exchange_rate-96-96", "electricity-DE-168-24")
 
 LAST = "the last weights, not averages"
+HALF: dict[str, Any] = {"optimizer_kwargs": {"lr": LEARNING_RATE / 2}}
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     LAST: {},
     "dropout=0": {"dropout": 0.0},
     "dropout=0.2": {"dropout": 0.2},
-    "half the learning rate": {"optimizer_kwargs": {"lr": LEARNING_RATE / 2}},
+    "half the learning rate": HALF,
     "twice the learning rate": {"optimizer_kwargs": {"lr": 2 * LEARNING_RATE}},
     "layers_rate=0.1": {"layers_rate": 0.1},
     "width=64": {"width": 64},
     "rlinear": {"layers": None},
-    "rlinear, half the learning rate": {
-        "layers": None,
-        "optimizer_kwargs": {"lr": LEARNING_RATE / 2},
-    },
+    "rlinear, half the learning rate": {"layers": None, **HALF},
 }
 """Arguments of RimerModel."""
 
