@@ -38,7 +38,7 @@ from torch.nn import functional as F
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.benchmark import versions
-from rimer_forecaster.recipe import LEARNING_RATE, WEIGHT_DECAY, default_optimisation
+from rimer_forecaster.training.recipe import LEARNING_RATE, WEIGHT_DECAY, default_optimisation
 
 WINDOW, BATCH, SPLIT_SEED = 32, 30, 42
 """Rows of a window, windows of a batch and the seed of the split, as released."""

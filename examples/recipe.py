@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from rimer_forecaster.benchmark import Task
 from rimer_forecaster.benchmark.contenders import Budget, make_contender
-from rimer_forecaster.recipe import LEARNING_RATE
+from rimer_forecaster.training.recipe import LEARNING_RATE
 
 TASKS = ("ETTh1-96-96", "ETTh1-336-96", "exchange_rate-96-96", "electricity-DE-168-24")
 
@@ -49,7 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def validation_loss(task: Task, variant: str, budget: Budget, seed: int) -> float:
     """Train a variant and return the lowest loss on the validation part."""
-    callbacks = mock.patch("rimer_forecaster.darts_model.default_callbacks", return_value=[])
+    callbacks = mock.patch("rimer_forecaster.darts.model.default_callbacks", return_value=[])
     with callbacks if variant == LAST else nullcontext():
         contender = make_contender({"layers": "rwkv7", **VARIANTS[variant]}, task, budget, seed)
         contender.fit()

@@ -44,8 +44,9 @@ from sktime.forecasting.neuralforecast import NeuralForecastGRU, NeuralForecastL
 from sktime.forecasting.xlstm import XLSTMForecaster
 from sktime.transformations.adapt import TabularToSeriesAdaptor
 
-from rimer_forecaster import RimerForecaster, sktime_forecaster
+from rimer_forecaster import RimerForecaster
 from rimer_forecaster.benchmark import versions
+from rimer_forecaster.sktime import forecaster
 
 STEPS, LOOK_BACK, HORIZON = 2_000, 96, 24
 BATCH, NEURAL_FORECAST_BATCH = 32, 128
@@ -223,11 +224,11 @@ def added(rounds: int) -> list[dict[str, Any]]:
 
     pairs: dict[str, list[tuple[float, float]]] = {"fit": [], "predict": []}
     with (
-        mock.patch.object(sktime_forecaster, "train", timed(sktime_forecaster.train)),
-        mock.patch.object(sktime_forecaster, "forecast", timed(sktime_forecaster.forecast)),
+        mock.patch.object(forecaster, "train", timed(forecaster.train)),
+        mock.patch.object(forecaster, "forecast", timed(forecaster.forecast)),
     ):
         for done in range(rounds + 1):
-            forecaster, constant = rimer(BATCH), Constant()
+            ours_made, constant = rimer(BATCH), Constant()
             for name, calls in (
                 ("fit", lambda one: one.fit(y, fh=FH)),
                 ("predict", lambda one: one.predict()),
@@ -235,7 +236,7 @@ def added(rounds: int) -> list[dict[str, Any]]:
                 ours, theirs = [], []
                 for _ in range(1 if name == "fit" else 10):
                     inside.clear()
-                    ours.append(seconds(lambda one=forecaster, do=calls: do(one)) - inside[0])
+                    ours.append(seconds(lambda one=ours_made, do=calls: do(one)) - inside[0])
                     theirs.append(seconds(lambda one=constant, do=calls: do(one)))
                 if done:
                     pairs[name].append((median(ours), median(theirs)))

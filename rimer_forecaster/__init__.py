@@ -10,17 +10,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .darts_model import RimerModel
+    from .darts import RimerModel
     from .network import RimerNetwork
-    from .sktime_forecaster import RimerForecaster
+    from .sktime import RimerForecaster
 
 __version__ = "0.1.0.dev0"
 __all__ = ["RimerForecaster", "RimerModel", "RimerNetwork", "__version__"]
 
 # name: (module, the extra that brings what the module imports)
 _ROOMS = {
-    "RimerForecaster": ("sktime_forecaster", "sktime"),
-    "RimerModel": ("darts_model", "darts"),
+    "RimerForecaster": ("sktime", "sktime"),
+    "RimerModel": ("darts", "darts"),
     "RimerNetwork": ("network", None),
 }
 

@@ -32,7 +32,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from sktime.forecasting.base import BaseForecaster
 from sktime.registry import craft
 
-from ..darts_model import RimerModel
+from ..darts.model import RimerModel
 from ..layers import check_layers
 from .task import Task
 

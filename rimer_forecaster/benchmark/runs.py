@@ -28,9 +28,9 @@ from sktime.base import BaseObject
 
 import rimer_forecaster.kernels
 
-from ..diagnostics import mape_remark
-from ..pretrained import Pretrained
-from ..stream_state import fingerprint
+from ..diagnostics.report import mape_remark
+from ..network.stream_state import fingerprint
+from ..sktime.pretrained import Pretrained
 from .contenders import Budget, Model, make_contender
 from .scores import Scores
 from .task import Task

@@ -1,16 +1,15 @@
 """Layers whose state is their interface; see `protocol`."""
 
-from .attention import Attention
 from .block import Block, Stack
-from .channel_mix import ChannelMix, FeedForward, LinearChannelMix
-from .dropout import Dropout, RandomModule
-from .equilibrium import Equilibrium, NotConverged
-from .fixed_point import SolverReport, solve_fixed_point
-from .initial_state import InitialState
+from .combinators.equilibrium import Equilibrium, NotConverged
+from .mixers.attention import Attention
+from .mixers.channel_mix import ChannelMix, FeedForward, LinearChannelMix
+from .mixers.recurrent import Recurrent
+from .mixers.rwkv7 import RWKV7TimeMix
+from .parts.dropout import Dropout, RandomModule
+from .parts.fixed_point import SolverReport, solve_fixed_point
 from .protocol import LayerPosition, Mixer, State, from_leaves, leaves
-from .recurrent import Recurrent
 from .registry import LAYERS, build_layers, check_layers
-from .rwkv7 import RWKV7TimeMix
 
 __all__ = [
     "LAYERS",
@@ -20,7 +19,6 @@ __all__ = [
     "Dropout",
     "Equilibrium",
     "FeedForward",
-    "InitialState",
     "LayerPosition",
     "LinearChannelMix",
     "Mixer",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from .dropout import Dropout
+from .parts.dropout import Dropout
 from .protocol import Mixer, Shared, State
 
 __all__ = ["Block", "Stack"]

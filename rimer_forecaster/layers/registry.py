@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import torch
 
-from .attention import Attention
 from .block import Block, Stack
-from .channel_mix import ChannelMix, FeedForward, LinearChannelMix
-from .equilibrium import Equilibrium
+from .combinators.equilibrium import Equilibrium
 from .layer_string import LayerCall, read_layers
+from .mixers.attention import Attention
+from .mixers.channel_mix import ChannelMix, FeedForward, LinearChannelMix
+from .mixers.recurrent import Recurrent
+from .mixers.rwkv7 import RWKV7TimeMix
 from .protocol import LayerPosition, Mixer
-from .recurrent import Recurrent
-from .rwkv7 import RWKV7TimeMix
 
 __all__ = ["LAYERS", "build_layers", "check_layers"]
 

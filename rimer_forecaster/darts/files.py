@@ -1,0 +1,217 @@
+"""What RimerModel loads and saves: darts' files, verified, and weights as safetensors."""
+
+from __future__ import annotations
+
+import copy
+import os
+from os import PathLike
+from typing import Any
+
+import torch
+from darts.models.forecasting.torch_forecasting_model import (
+    DEFAULT_DARTS_FOLDER,
+    INIT_MODEL_NAME,
+    TORCH_NP_DTYPES,
+    MixedCovariatesTorchModel,
+    _get_checkpoint_fname,
+    _get_checkpoint_folder,
+    _get_runs_folder,
+)
+from darts.utils.data.torch_datasets.utils import _train_sample_from_shapes
+
+from ..network.weights import OF_TRAINING, load_network, read_description, save_weights
+from .archives import check_saved_file
+
+__all__ = ["FilesModel"]
+
+
+class FilesModel(MixedCovariatesTorchModel):
+    """The loaders of darts' torch models, each with a look at its files first."""
+
+    @staticmethod
+    def load(path: str, *args: Any, **kwargs: Any) -> Any:
+        """Load what ``save`` wrote; see darts.
+
+        Raises
+        ------
+        ValueError
+            If one of the two files is damaged.
+        """
+        check_saved_file(path)
+        return MixedCovariatesTorchModel.load(path, *args, **kwargs)
+
+    @staticmethod
+    def load_from_checkpoint(
+        model_name: str, work_dir: str | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Load a checkpoint, to predict from or to go on training; see darts.
+
+        Fitted again with the same arguments, and as many epochs in total, the model becomes what
+        it would have become without the interruption.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged.
+        """
+        initial = os.path.join(_get_runs_folder(_folder(work_dir), model_name), INIT_MODEL_NAME)
+        if os.path.exists(initial):  # or else darts says so
+            check_saved_file(initial)
+        return MixedCovariatesTorchModel.load_from_checkpoint(model_name, work_dir, *args, **kwargs)
+
+    def load_weights_from_checkpoint(
+        self,
+        model_name: str | None = None,
+        work_dir: str | None = None,
+        file_name: str | None = None,
+        best: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Load only the weights of a checkpoint; see darts.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged, or its model had other arguments than those of training alone, as
+            ``dropout`` and ``layers_rate`` are.
+        """
+        name, folder = model_name or self.model_name, _folder(work_dir)
+        if file_name is None:
+            file_name = _get_checkpoint_fname(folder, name, best=best)
+        if file_name.startswith(("last-", "best-")):
+            files = [
+                os.path.join(_get_runs_folder(folder, name), INIT_MODEL_NAME),
+                os.path.join(_get_checkpoint_folder(folder, name), file_name),
+            ]
+        else:  # written by `save`
+            files = [file_name.removesuffix(".ckpt"), file_name]
+        for file in filter(os.path.exists, files):
+            check_saved_file(file)
+        super().load_weights_from_checkpoint(name, work_dir, file_name, best, **kwargs)
+
+    def _load_from_checkpoint(self, file_path: str, *args: Any, **kwargs: Any) -> Any:
+        check_saved_file(file_path)
+        module = super()._load_from_checkpoint(file_path, *args, **kwargs)
+        # Darts' checkpoints do not say what is frozen, and restore one copy of the loss of three.
+        self._setup_finetuning(module)
+        module.train_criterion = copy.deepcopy(module.criterion)
+        module.val_criterion = copy.deepcopy(module.criterion)
+        return module
+
+    def fit_from_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        """Fit, or go on from the checkpoint that was loaded; see darts."""
+        if self.load_ckpt_path:  # read once more, by Lightning
+            check_saved_file(self.load_ckpt_path)
+        return super().fit_from_dataset(*args, **kwargs)
+
+    def save_weights(self, path: str | PathLike[str]) -> None:
+        """Save the weights alone, as safetensors, with a JSON file beside them.
+
+        No code can hide in such files, and other versions and programs can read them. They hold no
+        series and nothing of the training: for that there is ``save``.
+
+        Parameters
+        ----------
+        path
+            Must end with ``.safetensors``.
+
+        Raises
+        ------
+        ValueError
+            If the path ends otherwise, or the model is not fitted.
+        """
+        self._check_network()
+        shapes = self.train_sample.sample_shapes()
+        save_weights(
+            self.model.network,
+            path,
+            {"darts": {"train_sample_shape": shapes, "arguments": self._arguments_beside_shapes()}},
+        )
+
+    def _check_network(self) -> None:
+        if self.model is None:
+            raise ValueError(
+                "the model has no network: it is not fitted, or a copy by pickle or deepcopy, from "
+                "which darts leaves the network out. Fit it, or save the original and load it."
+            )
+
+    def load_weights(self, path: str, *args: Any, **kwargs: Any) -> None:
+        """Load weights, to predict with or to train on from; see darts.
+
+        Parameters
+        ----------
+        path
+            What ``save_weights`` wrote, which ends with ``.safetensors`` and needs no further
+            arguments here; or what ``save`` wrote.
+        *args, **kwargs
+            See darts.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged, or its model had other arguments than those of training alone, as
+            ``dropout`` and ``layers_rate`` are.
+        """
+        if not str(path).endswith(".safetensors"):
+            super().load_weights(path, *args, **kwargs)
+            return
+        if args or kwargs:
+            raise ValueError(
+                f"load_weights takes nothing but the path of safetensors, but got "
+                f"{', '.join([*map(repr, args), *kwargs])}."
+            )
+        network, description = load_network(path), read_description(path)
+        if "darts" not in description:
+            raise ValueError(
+                f"{path!r} was not saved by RimerModel. rimer_forecaster.weights.load_network "
+                "returns its network."
+            )
+        dtype = getattr(torch, description["dtype"])
+        if dtype not in TORCH_NP_DTYPES:
+            raise ValueError(
+                f"{path!r} is of {description['dtype']}, which is not a precision of series. "
+                "rimer_forecaster.weights.load_network returns its network."
+            )
+        saved = description["darts"]
+        sample = _train_sample_from_shapes(saved["train_sample_shape"], TORCH_NP_DTYPES[dtype])
+        self._check_arguments(path, saved["arguments"], self._arguments_beside_shapes())
+        self.pl_module_params["train_sample_shape"] = sample.sample_shapes()
+        own = self._create_model(sample).network.arguments
+        self._check_arguments(path, network.arguments, own)
+
+        self.train_sample = sample
+        self.encoders = self.initialize_encoders()
+        self.model = self._init_model()
+        self.model.to_dtype(dtype)
+        self.model.network.load_state_dict(network.state_dict())
+        self._fit_called = True
+        self._update_covariates_use()
+
+    @property
+    def _ckpt_skipped_params(self) -> list[str]:
+        return [*super()._ckpt_skipped_params, *OF_TRAINING]
+
+    def _arguments_beside_shapes(self) -> dict[str, Any]:
+        """Return what a forecast depends on and no shape of a weight shows."""
+        likelihood = self._model_params.get("likelihood")
+        return {
+            "likelihood": None if likelihood is None else type(likelihood).__name__,
+            "output_chunk_shift": self.output_chunk_shift,
+            "use_static_covariates": self.considers_static_covariates,
+            "add_encoders": bool(self.add_encoders),
+        }
+
+    @staticmethod
+    def _check_arguments(path: str, saved: dict[str, Any], own: dict[str, Any]) -> None:
+        for name, value in saved.items():
+            if own[name] != value and name not in OF_TRAINING:
+                shown = "likelihood, which says what the network's outputs are,"
+                raise ValueError(
+                    f"the weights in {path!r} are of a model with {name}={value!r}, but this one "
+                    f"has {name}={own[name]!r}{f' (see {shown})' if name == 'outputs' else ''}. "
+                    "Make it with the same arguments."
+                )
+
+
+def _folder(work_dir: str | None) -> str:
+    return os.path.join(os.getcwd(), DEFAULT_DARTS_FOLDER) if work_dir is None else work_dir

@@ -1,0 +1,237 @@
+"""Series of darts as the network takes them: checked, and as tensors.
+
+Letters: B series, n steps or static covariates, C components.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+from math import ceil
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import torch
+from darts import TimeSeries
+from darts.utils.data.torch_datasets.inference_dataset import SequentialTorchInferenceDataset
+from darts.utils.data.torch_datasets.training_dataset import SequentialTorchTrainingDataset
+from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
+from darts.utils.ts_utils import series2seq
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .model import RimerModel
+
+__all__ = [
+    "InferenceDataset",
+    "Series",
+    "TrainingDataset",
+    "check_long_enough",
+    "check_observed",
+    "check_values",
+    "known_covariates",
+    "stacked",
+    "static_covariates",
+    "to_tensor",
+]
+
+Series: TypeAlias = TimeSeries | Sequence[TimeSeries]
+
+
+def check_values(
+    series: Series, past_covariates: Series | None, future_covariates: Series | None
+) -> None:
+    """Raise a ValueError that names the first value the network cannot take: NaN it can."""
+    for name, sequence in (
+        ("series", series),
+        ("past_covariates", past_covariates),
+        ("future_covariates", future_covariates),
+    ):
+        for i, one in enumerate(series2seq(sequence) or ()):
+            values = one.all_values(copy=False)
+            largest = np.sqrt(np.finfo(values.dtype).max)  # deviations are squared
+            unusable = np.abs(values) >= largest  # False for NaN
+            if unusable.any():
+                time, component, sample = np.argwhere(unusable)[0]
+                raise ValueError(
+                    f"{name} {i} has {unusable.sum()} values that RimerModel cannot use, the first "
+                    f"in component {one.components[component]!r} at {one.time_index[time]}: "
+                    f"{values[time, component, sample]}. There must be no values of {largest:.0e} "
+                    "and more in size. Correct them, or mark them as missing by NaN."
+                )
+    for i, one in enumerate(series2seq(series) or ()):
+        if one.static_covariates is not None:
+            static = one.static_covariates.to_numpy()
+            if static.dtype.kind in "fiub" and not np.isfinite(static).all():
+                raise ValueError(
+                    f"series {i} has static covariates that are missing or infinite: fill them.\n"
+                    f"{one.static_covariates}"
+                )
+
+
+def check_long_enough(series: Sequence[TimeSeries], **chunks: int) -> None:
+    """Raise a ValueError that names the first series shorter than the chunks together."""
+    for i, one in enumerate(series):
+        if len(one) < sum(chunks.values()):
+            raise ValueError(
+                f"series {i} has {len(one)} values, but training needs at least "
+                f"{sum(chunks.values())}: {' + '.join(f'{k} {v}' for k, v in chunks.items())}. "
+                "Choose shorter chunks, input_chunk_length=(shortest, longest) for padded windows, "
+                "or leave this series out."
+            )
+
+
+def check_observed(
+    series: Sequence[TimeSeries], ends: Sequence[np.ndarray], *, length: int
+) -> None:
+    """Raise a ValueError that names the first window in which nothing was observed.
+
+    Parameters
+    ----------
+    series
+        Targets.
+    ends
+        For each series, the index of the first step after each of its windows.
+    length
+        Steps of a window; those before the series are padding.
+    """
+    for i, (one, own_ends) in enumerate(zip(series, ends, strict=True)):
+        observed = ~np.isnan(one.all_values(copy=False)).any(2)  # (n, C)
+        if observed.all() or not len(own_ends):
+            continue
+        starts = np.maximum(own_ends - length, 0)
+        count = np.concatenate((np.zeros((1, observed.shape[1]), int), observed.cumsum(0)))
+        empty = count[own_ends] == count[starts]
+        if empty.any():
+            window, component = np.argwhere(empty)[0]
+            first, last = one.time_index[starts[window]], one.time_index[own_ends[window] - 1]
+            raise ValueError(
+                f"series {i} has no value of component {one.components[component]!r} from {first} "
+                f"to {last}: a window of {length} steps in which nothing was observed. Choose a "
+                "longer input_chunk_length, fill some of them, or leave this stretch out, for "
+                "example with darts.utils.missing_values.extract_subseries."
+            )
+
+
+class TrainingDataset(SequentialTorchTrainingDataset):
+    """darts' windows to train on, each once an epoch, found once and kept.
+
+    darts repeats the windows of shorter series until every series has as many as the longest. Here,
+    as in `RimerForecaster`, every window counts the same; docs/benchmarks.md says what it is worth.
+    To find a window's bounds takes darts as long as to copy it, every epoch anew: a seventh of the
+    time of a small network's epoch. What is kept are views of the series, some 600 bytes each.
+    """
+
+    most_kept = 50_000
+
+    def __init__(self, series: Sequence[TimeSeries], *args: Any, **kwargs: Any) -> None:
+        super().__init__(series, *args, **kwargs)
+        starts = [len(one) - self.size_of_both_chunks + 1 for one in self.series]
+        own = (min(self.max_samples_per_ts, ceil(n / self.stride)) for n in starts)
+        self._ends = list(accumulate(own))
+        self._kept: dict[int, TorchTrainingSample] = {}
+        given = (self.series, self.past_covariates, self.future_covariates)
+        if any(one.is_stochastic for sequence in given for one in sequence or ()):
+            self.most_kept = 0  # every window is another draw
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> TorchTrainingSample:
+        """Return a window; see darts."""
+        sample = self._kept.get(index)
+        if sample is None:
+            i = bisect_right(self._ends, index)
+            own = index - (self._ends[i - 1] if i else 0)
+            sample = super().__getitem__(i * self.max_samples_per_ts + own)
+            if len(self._kept) < self.most_kept:
+                self._kept[index] = sample
+        return sample
+
+
+class InferenceDataset(SequentialTorchInferenceDataset):
+    """darts' windows to forecast from, whose schemas Lightning does not search for tensors.
+
+    Lightning moves a batch to its device by walking through every dictionary in it, which for the
+    schemas of its series takes a fifth of a backtest's time.
+    """
+
+    def __getitem__(self, index: int) -> TorchInferenceSample:
+        """Return a window; see darts."""
+        sample = super().__getitem__(index)
+        return replace(sample, series_schema=_Schema(sample.series_schema))
+
+
+class _Schema(dict[str, Any]):
+    """A dictionary that moves to a device as it is."""
+
+    def to(self, *args: Any, **kwargs: Any) -> _Schema:
+        """Return itself."""
+        return self
+
+
+def to_tensor(values: np.ndarray, model: RimerModel) -> Tensor:
+    """Take values as a tensor in the dtype and on the device of the model."""
+    weight = model.model.network.offset
+    return torch.from_numpy(values).to(weight.device, weight.dtype)
+
+
+def static_covariates(model: RimerModel, series: list[TimeSeries]) -> Tensor | None:
+    """Static covariates of each series, (B, C or 1, n), or None if the model reads none."""
+    if not model.uses_static_covariates:
+        return None
+    for i, one in enumerate(series):
+        if one.static_covariates is None:
+            raise ValueError(
+                f"series {i} has no static covariates, but the model was fitted with some. Add "
+                "them by with_static_covariates."
+            )
+    return stacked([one.static_covariates_values() for one in series], model)
+
+
+def stacked(arrays: list[np.ndarray], model: RimerModel) -> Tensor:
+    """Stack arrays of the same shape, in the dtype and on the device of the model."""
+    return to_tensor(np.stack([np.asarray(x, dtype=float) for x in arrays]), model)
+
+
+def known_covariates(
+    model: RimerModel,
+    past_covariates: Series | None,
+    future_covariates: Series | None,
+    times: pd.Index,
+    series: list[TimeSeries],
+    *,
+    horizon: bool = False,
+) -> dict[str, Tensor]:
+    """Values of the covariates at the times, (B, n, components), by name."""
+    known = {}
+    for name, given, used in (
+        ("past_covariates", past_covariates, model.uses_past_covariates and not horizon),
+        ("future_covariates", future_covariates, model.uses_future_covariates),
+    ):
+        covariates = list(series2seq(given) or ())
+        if not used:
+            if covariates:
+                raise ValueError(f"{name} were given, but the model was fitted without any.")
+            continue
+        if len(covariates) == 1:
+            covariates = covariates * len(series)
+        if len(covariates) != len(series):
+            raise ValueError(
+                f"the model was fitted with {name}: give one for each of the {len(series)} series, "
+                f"or one for all; got {len(covariates)}."
+            )
+        values = []
+        for i, one in enumerate(covariates):
+            absent = times.difference(one.time_index)
+            if len(absent):
+                raise ValueError(
+                    f"{name} {i} has no value for {len(absent)} of {len(times)} steps that the "
+                    f"stream needs, the first being {absent[0]}."
+                )
+            values.append(one.slice(times[0], times[-1]).values(copy=False))
+        known[name] = stacked(values, model)
+    return known

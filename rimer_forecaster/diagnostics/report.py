@@ -1,0 +1,483 @@
+"""What the state of a network does over a history, in the units of a forecaster: steps.
+
+Letters: n steps, C target components, P patch length, T tokens, D width, H heads, N head size.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..kernels import LOG_DECAY_BOUND
+from ..layers import Equilibrium, RWKV7TimeMix, State, leaves
+from ..network.config import check_input, check_not_infinite
+from ..network.network import RimerNetwork
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Diagnostics", "StateGrows", "diagnose", "mape_remark"]
+
+_QUANTILES = {"10 %": 0.1, "median": 0.5, "90 %": 0.9}
+
+_STEEPEST_BOUNDED = 0.75
+_FEWEST_TOKENS = 64
+"""A state grows without bound if its norm rises faster than the tokens to this power, over at least
+as many tokens. Over 10 series and 20 networks of one or two layers, 64 to 1,024 tokens long, none
+that was fresh did and at most one that was trained, while all whose decay and removal were switched
+off did. Networks are sound that fill up for thousands of tokens, with powers of up to 0.7."""
+
+_NEAR_ZERO = 0.05
+"""Share of the mean size below which a value dominates the percentages of all others."""
+
+
+class StateGrows(UserWarning):
+    """A WKV state grows without bound over a history, or is not finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnostics:
+    """What `diagnose` found; made by it and by ``RimerModel.diagnostics``.
+
+    Layers are named as the layer string counts them, from 0; those inside an equilibrium by their
+    path, such as ``"0.0"``. A history shorter than one patch is no token yet: its tables are empty.
+
+    Attributes
+    ----------
+    state_norms
+        Frobenius norm of the WKV state, which has no unit. Index: steps read at the end of each
+        patch. Columns: component, layer and head.
+    half_lives
+        Steps after which a channel of the state has decayed to one half, if nothing is removed: its
+        quantiles over tokens, channels and components. Columns: layer, head, 10 %, median, 90 %.
+        Infinite where nothing decays.
+    solvers
+        How the last patch was solved by each equilibrium layer. Columns: layer; passes; residual,
+        the largest over the components; share not converged.
+    share_padded
+        Share of the look-back window, the last ``input_chunk_length`` steps, that lies before the
+        history and is therefore padding, in [0, 1).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rimer_forecaster import RimerNetwork
+    >>> from rimer_forecaster.diagnostics import diagnose
+    >>> network = RimerNetwork(input_chunk_length=96, output_chunk_length=24)
+    >>> report = diagnose(network, torch.sin(torch.arange(960.0) / 4)[None, :, None])
+    >>> report.state_norms.shape, len(report.table), report.share_padded
+    ((60, 2), 2, 0.0)
+    """
+
+    state_norms: pd.DataFrame
+    half_lives: pd.DataFrame
+    solvers: pd.DataFrame
+    share_padded: float
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a layer and head: last and largest norm, growth exponent, half-lives in steps.
+
+        Norms and exponent are the largest over the components. The growth exponent is the power of
+        the number of tokens with which the norm rises, from the first eighth of the history on: 0
+        once a state is full, about 0.5 for a random walk, 1 for plain accumulation. It is infinite
+        for a norm that is not, and NaN below 64 tokens, which are too few to tell.
+        """
+        exponents = _growth_exponents(self.state_norms)
+        rows = []
+        for half_life in self.half_lives.to_dict("records"):
+            norms = self._norms(half_life)
+            own = exponents.xs((half_life["layer"], half_life["head"]), level=("layer", "head"))
+            rows.append(
+                {
+                    "layer": half_life["layer"],
+                    "head": half_life["head"],
+                    "last norm": norms[-1].max(),
+                    "largest norm": norms.max(),
+                    "growth exponent": own.max(),
+                    **{f"half-life {name}, steps": half_life[name] for name in _QUANTILES},
+                }
+            )
+        half_lives = [f"half-life {name}, steps" for name in _QUANTILES]
+        measures = ["last norm", "largest norm", "growth exponent"]
+        return pd.DataFrame(rows, columns=["layer", "head", *measures, *half_lives])
+
+    def plot(self, axes: Sequence[Any] | None = None) -> Figure:
+        """Draw the state norms over the steps, and the half-lives of each layer and head.
+
+        Parameters
+        ----------
+        axes
+            Two matplotlib axes to draw on; a new figure if not given.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Left, the norm of each layer and head, for the component where it is largest; right,
+            the range from 10 % to 90 % of its half-lives and their median.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If the axes are not two.
+        """
+        try:
+            from matplotlib import pyplot as plt
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                "plot needs the package 'matplotlib', which is not installed. Install it with: "
+                "pip install matplotlib"
+            ) from error
+        count = len(self.half_lives)
+        if axes is None:
+            size = (11, max(4.0, 1.5 + 0.25 * count))
+            _, axes = plt.subplots(1, 2, figsize=size, layout="constrained")
+        if len(axes) != 2:
+            raise ValueError(f"axes has {len(axes)} axes; give two, of norms and of half-lives.")
+        norm_axis, half_life_axis = axes
+        figure: Any = norm_axis.figure
+        norm_axis.set(xlabel="steps read", ylabel="Frobenius norm of the WKV state")
+        if self.state_norms.columns.get_level_values("component").nunique() > 1:
+            norm_axis.set_title("of the component where it is largest", fontsize="medium")
+        half_life_axis.set(xlabel="half-life, steps: 10 % to 90 %, median marked")
+        if not count:
+            for axis in axes:
+                place = {"transform": axis.transAxes, "ha": "center", "va": "center"}
+                axis.text(0.5, 0.5, "no WKV state was read", **place)
+            return figure
+        steps = self.state_norms.index.to_numpy()
+        spans = self.half_lives[list(_QUANTILES)].to_numpy()
+        finite = spans[np.isfinite(spans)]
+        edge = 10 * max(steps[-1], finite.max(initial=0.0))  # stands for infinity
+        for i, half_life in enumerate(self.half_lives.to_dict("records")):
+            norms = self._norms(half_life)
+            largest = np.nan_to_num(norms.max(0), nan=np.inf).argmax()
+            # 4 line styles and 7 marks: 28 lines before a pair of them comes again.
+            marker, color = "osD^vXP"[i % 7], f"C{i % 10}"
+            norm_axis.plot(
+                steps,
+                norms[:, largest],
+                linestyle=("-", "--", ":", "-.")[i % 4],
+                color=color,
+                marker=marker,
+                markersize=4,
+                markevery=max(1, len(steps) // 8),
+                label=_name_of(half_life),
+            )
+            low, median, high = np.minimum(spans[i], edge)
+            half_life_axis.plot([low, high], [i, i], color=color, linewidth=3, alpha=0.5)
+            half_life_axis.plot(median, i, color=color, marker=marker, markersize=8)
+            if high == edge:
+                half_life_axis.plot(1.5 * edge, i, color=color, marker=">", markersize=8)
+        half_life_axis.axvline(steps[-1], color="black", linewidth=0.8, linestyle=":")
+        half_life_axis.text(
+            steps[-1], 1.01, "history", transform=half_life_axis.get_xaxis_transform(), ha="center"
+        )
+        names = [_name_of(half_life) for half_life in self.half_lives.to_dict("records")]
+        half_life_axis.set_yticks(range(count), names)
+        half_life_axis.set_ylim(count - 0.5, -0.5)
+        half_life_axis.set_xscale("log")
+        if len(finite) < spans.size:
+            half_life_axis.set_xlabel(half_life_axis.get_xlabel() + "; > does not decay")
+        norm_axis.set_ylim(bottom=0)
+        norm_axis.legend(fontsize="small", ncols=math.ceil(count / 12))
+        return figure
+
+    def _norms(self, place: Mapping[Any, Any]) -> np.ndarray:
+        """Norms of one layer and head, (T, C)."""
+        key = place["layer"], place["head"]
+        return self.state_norms.xs(key, axis=1, level=("layer", "head")).to_numpy()
+
+
+def diagnose(
+    network: RimerNetwork,
+    past_target: Tensor,
+    past_covariates: Tensor | None = None,
+    future_covariates: Tensor | None = None,
+    static_covariates: Tensor | None = None,
+    *,
+    components: Sequence[str] | None = None,
+    stacklevel: int = 2,
+) -> Diagnostics:
+    """Read a history as a stream does, and report how the states of the layers fared.
+
+    Parameters
+    ----------
+    network
+        Its weights and its training flags stay as they are.
+    past_target
+        (1, n, C) with at least one step, in the units of the series, NaN where missing.
+    past_covariates, future_covariates
+        Of the same n steps, (1, n, ·).
+    static_covariates
+        (1, C or 1, ·).
+    components
+        Names of the C components; their numbers from 0 if not given.
+    stacklevel
+        Whose line a warning names; 2 is the caller's.
+
+    Raises
+    ------
+    ValueError
+        If an input has the wrong size or holds an infinite value.
+
+    Warns
+    -----
+    StateGrows
+        If a norm rises faster than the number of tokens to the power 0.75, over at least 64
+        tokens, or is not finite.
+    """
+    if past_target.ndim != 3 or past_target.shape[0] != 1 or not past_target.shape[1]:
+        raise ValueError(
+            f"past_target has shape {tuple(past_target.shape)}; it must be (1, n, C) with at least "
+            "one step. Call diagnose for each series."
+        )
+    n, C = past_target.shape[1:]
+    names = list(range(C)) if components is None else list(components)
+    if len(names) != C:
+        raise ValueError(f"components has {len(names)} names, but past_target has {C} components.")
+    check_input("past_covariates", past_covariates, network.past_covariates, (n, n))
+    check_input("future_covariates", future_covariates, network.future_covariates, (n, n))
+    check_input("static_covariates", static_covariates, network.static_covariates)
+    check_not_infinite("past_target", past_target)
+    check_not_infinite("past_covariates", past_covariates)
+    check_not_infinite("future_covariates", future_covariates)
+    if static_covariates is not None and not bool(static_covariates.isfinite().all()):
+        raise ValueError("static_covariates hold values that are missing or infinite: fill them.")
+
+    reader = network.reader
+    P = n if reader is None else reader.patch_length
+    modules = {} if reader is None else dict(reader.layers.named_modules())
+    mixers = {_layer_of(p): m for p, m in modules.items() if isinstance(m, RWKV7TimeMix)}
+    equilibria = {_layer_of(p): m for p, m in modules.items() if isinstance(m, Equilibrium)}
+    steps: list[int] = []
+    norms: list[np.ndarray] = []
+    decays: dict[str, list[Tensor]] = {layer: [] for layer in mixers}
+    with (
+        torch.inference_mode(),
+        _evaluation(network),
+        _last_outputs({layer: mixer.decay for layer, mixer in mixers.items()}) as decay,
+        _last_outputs(equilibria) as solved,
+    ):
+        state = network.init_state(1, C, static_covariates)
+        for start in range(0, n, P):
+            part = slice(start, min(start + P, n))
+            past, future = (
+                None if x is None else x[:, part] for x in (past_covariates, future_covariates)
+            )
+            state = network.update(state, past_target[:, part], past, future)
+            if reader is None or part.stop < start + P:  # an unfinished patch is no token yet
+                continue
+            steps.append(part.stop)
+            norms.append(_norms_of(state["reader"], list(mixers)))
+            for layer, values in decays.items():
+                values.append(decay[layer].cpu())  # (C, 1, D)
+    heads = [range(mixer.width // mixer.head_size) for mixer in mixers.values()]
+    columns = pd.MultiIndex.from_product(
+        [names, list(mixers), heads[0] if heads else []], names=["component", "layer", "head"]
+    )
+    state_norms = pd.DataFrame(
+        np.array(norms, dtype=float).reshape(len(steps), len(columns)),
+        index=pd.Index(steps, name="steps read", dtype="int64"),
+        columns=columns,
+    )
+    half_lives = [
+        {"layer": layer, "head": head, **quantiles}
+        for layer, values in decays.items()
+        if values
+        for head, quantiles in _half_lives(torch.cat(values, 1), mixers[layer].head_size, P)
+    ]
+    solvers = [
+        {
+            "layer": layer,
+            "passes": report.iterations,
+            "residual": float(report.residual.max()),
+            "share not converged": report.share_not_converged,
+        }
+        for layer, equilibrium in equilibria.items()
+        if layer in solved and (report := equilibrium.report) is not None
+    ]
+    growth = _growth_message(state_norms, network.input_chunk_length)
+    if growth is not None:
+        warnings.warn(growth, StateGrows, stacklevel=stacklevel)
+    return Diagnostics(
+        state_norms,
+        pd.DataFrame(half_lives, columns=["layer", "head", *_QUANTILES]),
+        pd.DataFrame(solvers, columns=["layer", "passes", "residual", "share not converged"]),
+        int((~state["observed"]).sum()) / state["observed"].numel(),
+    )
+
+
+def mape_remark(actual: np.ndarray) -> str | None:
+    """Say why a MAPE over these true values is not to be trusted, or None where it may be.
+
+    A percentage error divides by the true value. A value is near zero if its size is below 5 % of
+    the mean size.
+
+    Parameters
+    ----------
+    actual
+        True values of any shape, in the units of the series.
+
+    Returns
+    -------
+    str or None
+        A remark if a value is exactly zero, if the signs differ, or if the values near zero make up
+        more than half of the sum of the weights 1 / abs(value).
+
+    Raises
+    ------
+    ValueError
+        If there is no value, or one that is not finite.
+    """
+    actual = np.asarray(actual, dtype=float)
+    if not actual.size or not np.isfinite(actual).all():
+        raise ValueError(
+            f"actual has {actual.size} values, of which {(~np.isfinite(actual)).sum()} are missing "
+            "or infinite; it must have at least one, and finite ones only. Remove the others."
+        )
+    size = np.abs(actual)
+    near = size < _NEAR_ZERO * size.mean()
+    near |= size == 0  # where all are zero, the mean is as well
+    remedy = "Use MASE or MAE instead."
+    if not size.all():
+        return (
+            f"MAPE is undefined here: it divides by the true values, of which {_share(size == 0)} "
+            f"are exactly zero and {_share(near)} zero or near it. {remedy}"
+        )
+    if actual.min() < 0 < actual.max():
+        return (
+            "MAPE is not to be trusted here: the true values change their sign, and a percentage "
+            f"of what crosses zero has no meaning; {_share(near)} of them are near zero. {remedy}"
+        )
+    weight = size.min() / size  # not 1 / size, which overflows
+    if weight[near].sum() > weight.sum() / 2:
+        return (
+            f"MAPE is not to be trusted here: it divides by the true values, and {_share(near)} of "
+            f"them are near zero and make up {weight[near].sum() / weight.sum():.0%} of the weight "
+            f"of all. {remedy}"
+        )
+    return None
+
+
+@contextmanager
+def _evaluation(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode; every module's own flag comes back."""
+    flags = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+@contextmanager
+def _last_outputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
+    """Give what each module put out in its last call: of an equilibrium's passes, the solution."""
+    last: dict[str, Any] = {}
+
+    def hook_for(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            last[name] = output
+
+        return hook
+
+    handles = [module.register_forward_hook(hook_for(name)) for name, module in modules.items()]
+    try:
+        yield last
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _layer_of(path: str) -> str:
+    """``"layers.0.layers.layers.1.token_mixer"`` or ``"layers/0/1/..."`` -> ``"0.1"``."""
+    return ".".join(part for part in re.split("[./]", path) if part.isdigit())
+
+
+def _name_of(place: Mapping[Any, Any]) -> str:
+    return f"layer {place['layer']}, head {place['head']}"
+
+
+def _norms_of(reader_state: State, layers: Sequence[str]) -> np.ndarray:
+    """Norms of all WKV states, in the order of component, layer, head; (C * layers * H,)."""
+    wkv = {_layer_of(path): leaf for path, leaf in leaves(reader_state) if path.endswith("/wkv")}
+    if not layers:
+        return np.empty(0)
+    # float64, because the square of a large float32 overflows.
+    norms = [torch.linalg.matrix_norm(wkv[layer].cpu().double()) for layer in layers]  # (C, H)
+    return torch.stack(norms, 1).flatten().numpy()
+
+
+def _half_lives(
+    decay: Tensor, head_size: int, patch_length: int
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Quantiles of each head's half-life in steps, from decays before their sigmoid, (C, T, D)."""
+    w = LOG_DECAY_BOUND * torch.sigmoid(decay.double()).unflatten(-1, (-1, head_size))
+    levels = list(_QUANTILES.values())
+    for head, own in enumerate(w.unbind(-2)):  # (C, T, N)
+        # Of the log decay, which is finite where a half-life is not and has the same order.
+        quantiles = np.quantile(own.numpy(), levels)
+        with np.errstate(divide="ignore"):
+            half_lives = patch_length * math.log(2) / np.abs(quantiles)  # a zero has either sign
+        yield head, dict(zip(_QUANTILES, half_lives.tolist(), strict=True))
+
+
+def _growth_exponents(state_norms: pd.DataFrame) -> pd.Series:
+    """Growth exponent of every column, see `Diagnostics.table`."""
+    exponents = [_growth_exponent(norms) for norms in state_norms.to_numpy().T]
+    return pd.Series(exponents, index=state_norms.columns, dtype=float)
+
+
+def _growth_exponent(norms: np.ndarray) -> float:
+    if not np.isfinite(norms).all():
+        return math.inf
+    norms = np.trim_zeros(norms, "f")  # a series that is constant at first leaves no trace
+    if len(norms) < _FEWEST_TOKENS:
+        return math.nan
+    first = len(norms) // 8
+    tokens = np.arange(1, len(norms) + 1)
+    sizes = np.maximum(norms, np.finfo(float).tiny)
+    return float(np.polyfit(np.log(tokens[first:]), np.log(sizes[first:]), 1)[0])
+
+
+def _growth_message(state_norms: pd.DataFrame, input_chunk_length: int) -> str | None:
+    """Return what `StateGrows` says, or None."""
+    exponents = _growth_exponents(state_norms)
+    growing = exponents[exponents > _STEEPEST_BOUNDED]
+    if growing.empty:
+        return None
+    worst: Any = growing.idxmax()
+    component, layer, head = worst
+    norms = state_norms[component, layer, head]
+    exponent = growing.max()
+    what, do = ("is not finite", "are") if math.isinf(exponent) else ("grows without bound", "do")
+    others = growing.groupby(level=["layer", "head"]).ngroups - 1
+    too = f", as {do} those of {others} other heads" if others else ""
+    first = len(norms) // 8
+    return (
+        f"the WKV state of layer {layer}, head {head} {what}{too}: for component {component} its "
+        f"norm was {norms.iloc[first]:.3g} after {norms.index[first]} steps and is "
+        f"{norms.iloc[-1]:.3g} after {norms.index[-1]} (growth exponent {exponent:.2f}; of a "
+        "bounded state it is near 0). A stream over such a history leaves what the layers were "
+        "trained on. Begin streams from the end of the history, for example its last "
+        f"input_chunk_length={input_chunk_length} steps, and anew from time to time; or fit again "
+        "with a longer input_chunk_length or a lower learning rate."
+    )
+
+
+def _share(marks: np.ndarray) -> str:
+    return f"{100 * marks.mean():.3g} %"

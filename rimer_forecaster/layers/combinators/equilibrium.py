@@ -1,0 +1,203 @@
+"""Equilibrium layers: one set of layers, iterated to a fixed point instead of stacked.
+
+Source: Li and Liu (2025), "BlackGoose Rimer", arXiv:2503.06121, which names the idea; Bai, Kolter
+and Koltun (2019), "Deep equilibrium models", arXiv:1909.01377; and for the penalty Bai, Koltun and
+Kolter (2021), "Stabilizing equilibrium models by Jacobian regularization", arXiv:2106.14342.
+
+Letters: B sequences, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..block import Stack
+from ..parts.dropout import Dropout, RandomModule
+from ..parts.fixed_point import SolverReport, solve_fixed_point
+from ..protocol import Mixer, Shared, State
+
+__all__ = ["Equilibrium", "NotConverged"]
+
+_Map = Callable[[Tensor], Tensor]
+
+_PROBE = 0.1
+"""Length of the steps that measure how the map contracts, in units of a normalised token."""
+
+
+class NotConverged(UserWarning):
+    """An equilibrium was not reached; what was computed is the best iterate."""
+
+
+class Equilibrium(Mixer, RandomModule):
+    """Tokens z with ``z = norm(x + sigmoid(damping) * (layers(z) - z))`` for the given tokens x.
+
+    As deep as it needs to be: every sequence takes as many passes as it needs to converge. Backward
+    the equation itself is differentiated, by one linear system, so that memory does not depend on
+    the number of passes.
+
+    Parameters
+    ----------
+    layers
+        What is iterated, without dropout.
+    width
+        D.
+    dropout
+        Probability of zeroing an element of what the layers add; the same elements in all passes.
+    tolerance
+        Relative residual at which a sequence has converged. Half of the digits of the dtype are all
+        that can be had; the smallest useful value in float32 is about 1e-6.
+    max_iter
+        Most passes forward, and most backward.
+    penalty
+        Weight of the squared size of the map's Jacobian at the fixed point in the loss, a random
+        estimate. Without it training drifts to where no iteration converges.
+
+    Attributes
+    ----------
+    report : SolverReport or None
+        Of the last forward pass.
+    backward_report : SolverReport or None
+        Of the last backward pass.
+
+    State
+    -----
+    That of the layers, at the fixed point. Cutting a sequence gives the output of one pass up to
+    the tolerance.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range; in ``forward``, if the layer is being exported.
+
+    Warns
+    -----
+    NotConverged
+        If a sequence has not converged within `max_iter` passes, forward or backward.
+    """
+
+    def __init__(
+        self,
+        layers: Stack,
+        *,
+        width: int,
+        dropout: float = 0.0,
+        tolerance: float = 1e-4,
+        max_iter: int = 50,
+        penalty: float = 1.0,
+    ) -> None:
+        super().__init__()
+        valid = {
+            "tolerance": _is_number(tolerance) and 0 < tolerance < 1,
+            "max_iter": _is_number(max_iter) and max_iter >= 1 and max_iter == int(max_iter),
+            "penalty": _is_number(penalty) and penalty >= 0,
+        }
+        values = {"tolerance": tolerance, "max_iter": max_iter, "penalty": penalty}
+        for name, value in values.items():
+            if not valid[name]:
+                raise ValueError(
+                    f"{name}={value!r} of equilibrium is out of range: tolerance lies between 0 "
+                    "and 1, max_iter is a whole number of at least 1, penalty at least 0."
+                )
+        self.tolerance, self.max_iter, self.penalty_weight = tolerance, int(max_iter), penalty
+        self.layers = layers
+        self.norm = nn.LayerNorm(width)
+        self.damping = nn.Parameter(torch.empty(width))
+        self.dropout = Dropout(dropout)
+        self.report: SolverReport | None = None
+        self.backward_report: SolverReport | None = None
+
+    def init_state(self, batch_size: int) -> State:
+        """Return the state of the layers; see `Mixer`."""
+        return self.layers.init_state(batch_size)
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        mask: Tensor | None = None,
+        shared: Shared | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Solve for the tokens; see `Mixer`. The layers' own values are not shared with others."""
+        if torch.compiler.is_exporting():
+            raise ValueError(
+                "an equilibrium layer takes as many passes as its input needs, which an exported "
+                "graph cannot hold. Export a model of other layers."
+            )
+        kept = self.dropout(torch.ones_like(x)) if self.training and self.dropout.p else None
+        real = None if mask is None else mask[..., None]
+
+        def f(z: Tensor) -> Tensor:
+            y, _ = self.layers(z, state, mask=mask, shared={})
+            update = torch.sigmoid(self.damping) * (y - z)
+            z = self.norm(x + (update if kept is None else kept * update))
+            return z if real is None else z.where(real, 0.0)
+
+        with torch.no_grad():
+            start = self.norm(x)
+        z, self.report = self._solve(
+            f, start if real is None else start.where(real, 0.0), "forward"
+        )
+        if torch.is_grad_enabled():
+            z = self._attach_gradient(f, z, mask)
+        if state is None:
+            return z, None
+        _, state = self.layers(z, state, mask=mask, shared={})
+        return z, state
+
+    def _attach_gradient(self, f: _Map, solution: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the fixed point as a tensor whose gradient is that of the equation it solves."""
+        leaf = solution.detach().requires_grad_()
+        z = f(leaf)
+        if self.training and self.penalty_weight:
+            device = self.device_of_draws(leaf.device)
+            probe = torch.empty(leaf.shape, dtype=leaf.dtype, device=device)
+            probe.bernoulli_(0.5, generator=self.generator).mul_(2).sub_(1)
+            probe = _PROBE * probe.to(leaf.device)
+            count = leaf.numel()
+            if mask is not None:
+                probe = probe.where(mask[..., None], 0.0)
+                count = max(1, int(mask.sum()) * leaf.shape[-1])
+            change = (f(leaf.detach() + probe) - z) / _PROBE
+            self.penalty = self.penalty_weight * change.square().sum() / count
+
+        def solve_backward(gradient: Tensor) -> Tensor:
+            def transposed(u: Tensor) -> Tensor:
+                (pulled,) = torch.autograd.grad(z, leaf, u, retain_graph=True)
+                return pulled + gradient
+
+            u, self.backward_report = self._solve(transposed, gradient, "backward")
+            return u
+
+        attached = z.view_as(z)
+        if attached.requires_grad:
+            attached.register_hook(solve_backward)
+        return attached
+
+    def _solve(self, f: _Map, start: Tensor, way: str) -> tuple[Tensor, SolverReport]:
+        z, report = solve_fixed_point(f, start, tolerance=self.tolerance, max_iter=self.max_iter)
+        if report.share_not_converged:
+            warnings.warn(
+                f"{report.share_not_converged:.0%} of the sequences did not reach their "
+                f"equilibrium in {self.max_iter} passes {way}: the largest residual is "
+                f"{float(report.residual.max()):.0e}, the tolerance {self.tolerance:.0e}. Raise "
+                "penalty or max_iter of the equilibrium layer, or lower the learning rate.",
+                NotConverged,
+                stacklevel=2,
+            )
+        return z, report
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew; half of the layers' update is taken at the start."""
+        self.layers.reset_parameters(generator)
+        self.norm.reset_parameters()
+        self.damping.zero_()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))

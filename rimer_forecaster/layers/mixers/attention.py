@@ -1,0 +1,178 @@
+"""Causal softmax attention under the protocol of this package: the mixer of the Timer baseline.
+
+Source: Vaswani et al. (2017), arXiv:1706.03762; rotary positions: Su et al. (2021),
+arXiv:2104.09864. Timer (Liu et al., 2024, arXiv:2402.02368) adds sinusoidal positions to its
+tokens; rotary ones cost as few parameters and see distances only, so a stream may go on for ever.
+
+Letters: B sequences, T tokens, D width, H heads, N head size (H * N = D), W window, S cached
+tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..parts.initialisation import uniform_linear
+from ..parts.precision import widest_dtype
+from ..protocol import Mixer, Shared, State
+
+__all__ = ["Attention"]
+
+_ROTARY_BASE = 10_000.0
+
+
+class Attention(Mixer):
+    """Multi-head causal attention over all earlier tokens, or over a window of them.
+
+    Parameters
+    ----------
+    width
+        D, number of channels of a token.
+    head_size
+        N, channels of a head; even, and must divide `width`.
+    window
+        W, how many tokens a token sees, itself among them; None for all. Only with a window is the
+        state of constant size.
+
+    State
+    -----
+    ``key``, ``value`` (B, H, S, N), the latest S real tokens at the end and zeros before them, with
+    S = W, or as many as were seen; ``count`` (B,), real tokens seen so far.
+
+    Raises
+    ------
+    ValueError
+        If the head size is odd, or the window is not a whole number of at least 1; in ``forward``,
+        if a state's cache is not as long as the window.
+    """
+
+    def __init__(self, width: int, *, head_size: int, window: int | None = None) -> None:
+        super().__init__()
+        if head_size % 2:
+            raise ValueError(
+                f"head_size={head_size} must be even for attention: positions rotate pairs of "
+                "channels."
+            )
+        if window is not None and (not isinstance(window, int) or window < 1):
+            raise ValueError(
+                f"window={window!r} of attention must be a whole number of at least 1."
+            )
+        self.width, self.head_size, self.window = width, head_size, window
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+
+    def init_state(self, batch_size: int) -> State:
+        """Return an empty cache; see `Mixer`."""
+        weight, N = self.key.weight, self.head_size
+        cache = weight.new_zeros(batch_size, self.width // N, self.window or 0, N)
+        count = torch.zeros(batch_size, dtype=torch.int64, device=weight.device)
+        return {"key": cache, "value": cache.clone(), "count": count}
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        mask: Tensor | None = None,
+        shared: Shared | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Mix tokens; see `Mixer`."""
+        B, T, _ = x.shape
+        heads = (B, T, -1, self.head_size)
+        q, k, v = (f(x).view(heads).transpose(1, 2) for f in (self.query, self.key, self.value))
+        before = torch.zeros(B, dtype=torch.int64, device=x.device)
+        if state is not None:
+            self._check_cache(state["key"])
+            before = state["count"]
+        real = x.new_ones(B, T, dtype=torch.bool) if mask is None else mask
+        place = before[:, None] + real.cumsum(1) - 1  # (B, T), among the real tokens
+        q, k = rotate(q, place), rotate(k, place)
+        if state is None and mask is None:
+            y = self._attend_alone(q, k, v)
+        else:
+            y, state = self._attend(q, k, v, state, real, place)
+        y = self.output(y.transpose(1, 2).reshape(x.shape))
+        return y, state
+
+    def _attend_alone(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend among tokens that all count, (B, H, T, N)."""
+        T, W = q.shape[2], self.window
+        if W is None or W >= T:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if torch.compiler.is_exporting():  # ONNX attends on four axes, not on the five of blocks
+            band = torch.ones(T, T, dtype=torch.bool, device=q.device).tril().triu(1 - W)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=band)
+        # Each block of W queries sees its own block and the one before: T * 2W products, not T^2.
+        pad = (0, 0, 0, -T % W)
+        q = F.pad(q, pad).unflatten(2, (-1, W))  # (B, H, T, N) -> (B, H, blocks, W, N)
+        k, v = (F.pad(z, pad).unflatten(2, (-1, W)) for z in (k, v))
+        k, v = (torch.cat((F.pad(z[:, :, :-1], (0, 0, 0, 0, 1, 0)), z), 3) for z in (k, v))
+        place = torch.arange(2 * W, device=q.device)
+        distance = place[W:, None] - place  # (W, 2 W)
+        seen = (distance >= 0) & (distance < W)
+        begun = torch.arange(q.shape[2], device=q.device)[:, None, None] * W + place - W >= 0
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen & begun)
+        return y.flatten(2, 3)[:, :, :T]
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, state: State | None, real: Tensor, place: Tensor
+    ) -> tuple[Tensor, State | None]:
+        """Attend to cached and to new tokens, some of which may be masked."""
+        T = real.shape[1]
+        key, value, count = k, v, place[:, -1] + 1
+        valid, key_place = real, place
+        if state is not None:
+            S = state["key"].shape[2]
+            cached = state["count"][:, None] + torch.arange(-S, 0, device=q.device)  # (B, S)
+            key, value = torch.cat((state["key"], k), 2), torch.cat((state["value"], v), 2)
+            valid = torch.cat((cached >= 0, real), 1)
+            key_place = torch.cat((cached, place), 1)
+        distance = place[:, :, None] - key_place[:, None]  # (B, T, S + T)
+        seen = valid[:, None] & (distance >= 0)
+        if self.window is not None:
+            seen = seen & (distance < self.window)
+        # A masked token may see itself alone: its output is undefined, but must not be NaN.
+        itself = torch.eye(T, dtype=torch.bool, device=q.device)
+        seen = seen | F.pad(itself & ~real[:, None], (key.shape[2] - T, 0))
+        y = F.scaled_dot_product_attention(q, key, value, attn_mask=seen[:, None])
+        if state is None:
+            return y, None
+        size = int(count.max()) if self.window is None else self.window
+        # Real tokens to the end, in their order; what is left of the cache is zero.
+        order = valid.int().argsort(dim=1, stable=True)
+        order = order[:, order.shape[1] - size :]
+        kept = valid.gather(1, order)[:, None, :, None]
+        order = order[:, None, :, None].expand(-1, key.shape[1], -1, key.shape[3])
+        key, value = (z.gather(2, order).where(kept, 0.0) for z in (key, value))
+        return y, {"key": key, "value": value, "count": count}
+
+    def _check_cache(self, key: Tensor) -> None:
+        if self.window is not None and key.shape[2] != self.window:
+            raise ValueError(
+                f"the state's cache holds {key.shape[2]} tokens, but the window of attention is "
+                f"{self.window}: it is the state of another model."
+            )
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew; the output starts at zero, like that of every mixer here."""
+        for linear in (self.query, self.key, self.value, self.output):
+            uniform_linear(linear, generator)
+        nn.init.zeros_(self.output.weight)
+
+
+def rotate(x: Tensor, place: Tensor) -> Tensor:
+    """Rotate pairs of channels by angles in proportion to the place, (B, H, T, N) and (B, T).
+
+    Angles are taken in float64: in a long stream float32 would lose the last steps' distance.
+    """
+    half = x.shape[-1] // 2
+    exact = widest_dtype(x.device)
+    exponent = torch.arange(half, dtype=exact, device=x.device) / half
+    angle = place[:, None, :, None].to(exact) * _ROTARY_BASE**-exponent  # (B, 1, T, N / 2)
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)

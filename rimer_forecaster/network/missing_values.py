@@ -1,0 +1,66 @@
+"""Missing values: NaN in what is given, marks inside the network.
+
+Letters: B windows or streams, n steps, C components.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..layers.parts.running_maximum import running_maximum
+
+__all__ = ["carry_forward", "interpolated", "marks_of_observed", "since_first"]
+
+
+def marks_of_observed(x: Tensor, mask: Tensor | None = None) -> Tensor | None:
+    """Return where values were observed, or None if all were; of the same shape.
+
+    Parameters
+    ----------
+    x
+        Values, NaN where missing.
+    mask
+        False where values are not to be read although they are there.
+    """
+    marks = ~x.isnan() if mask is None else mask & ~x.isnan()
+    # A traced graph has no branches and must do for both.
+    return marks if torch.compiler.is_compiling() or not bool(marks.all()) else None
+
+
+def carry_forward(x: Tensor) -> Tensor:
+    """Replace NaN by the last value before it; what comes before all values stays NaN.
+
+    Parameters
+    ----------
+    x
+        (B, n, C).
+    """
+    steps = torch.arange(x.shape[1], device=x.device)
+    last = running_maximum(torch.where(x.isnan().mT, 0, steps))
+    return x.gather(1, last.mT)
+
+
+def interpolated(x: Tensor, missing: Tensor) -> Tensor:
+    """Fill gaps by straight lines, the end by its last value; the start stays as it is.
+
+    Parameters
+    ----------
+    x
+        (..., n).
+    missing
+        Marks of the same shape.
+    """
+    steps = torch.arange(x.shape[-1], device=x.device)
+    left = running_maximum(torch.where(missing, -1, steps))
+    right = -running_maximum(torch.where(missing, -len(steps), -steps).flip(-1)).flip(-1)
+    before, after = x.gather(-1, left.clamp_min(0)), x.gather(-1, right.clamp_max(len(steps) - 1))
+    share = (steps - left) / (right - left).clamp_min(1)
+    line = before + share.to(x.dtype) * (after - before)
+    line = torch.where(right < len(steps), line, before)
+    return torch.where(missing & (left >= 0), line, x)
+
+
+def since_first(marks: Tensor) -> Tensor:
+    """Mark everything from the first mark on, along the last axis."""
+    return running_maximum(marks.int()).bool()

@@ -1,0 +1,102 @@
+"""Location and scale of a window, of every patch as it ends, and the softplus of a scaled value.
+
+Letters: B windows, L steps, C components, T patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..layers.parts.precision import widest_dtype
+
+__all__ = [
+    "running_scale",
+    "scaled_softplus_input",
+    "softplus",
+    "softplus_input",
+    "window_scale",
+]
+
+
+def window_scale(
+    past_target: Tensor, mask: Tensor | None = None, least: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each window's observed values, (B, L, C) -> (B, 1, C).
+
+    A constant window has no scale of its own: it gets the least one that is given, or else one at
+    the edge of its floating-point resolution, so that its forecast is its value.
+    """
+    if mask is None:
+        location = past_target.mean(1, keepdim=True)
+        variance = (past_target - location).square().mean(1, keepdim=True)
+    else:
+        count = mask.sum(1, keepdim=True).clamp_min(1)
+        location = past_target.where(mask, 0.0).sum(1, keepdim=True) / count
+        deviation = (past_target - location).where(mask, 0.0)
+        variance = deviation.square().sum(1, keepdim=True) / count
+    scale = torch.maximum(variance.sqrt(), _resolution(location))
+    return location, scale.clamp_min(least) if least else scale
+
+
+def running_scale(
+    values: Tensor,
+    missing: Tensor | None,
+    ends: Sequence[int],
+    level: Tensor,
+    least: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the values before each end.
+
+    Parameters
+    ----------
+    values
+        Of windows of mean 0 and standard deviation 1, zero where missing, (B, C, L).
+    missing
+        Marks of missing values, (B, C, L), or None.
+    ends
+        T ascending numbers of steps, from 1 to L.
+    level
+        What the windows' mean was in units of their standard deviation, (B, C, 1): the resolution
+        of the values is that of what they were.
+    least
+        Smallest scale, (B, C, 1), or None.
+
+    Returns
+    -------
+    location, scale
+        (B, C, T).
+    """
+    exact = values.to(widest_dtype(values.device))  # sums of squares cancel
+    last = torch.tensor([end - 1 for end in ends], device=values.device)
+    count = last + 1 if missing is None else (~missing).cumsum(-1)[..., last].clamp_min(1)
+    location = exact.cumsum(-1)[..., last] / count
+    variance = exact.square().cumsum(-1)[..., last] / count - location.square()
+    location = location.to(values.dtype)
+    scale = variance.clamp_min(0).sqrt().to(values.dtype)
+    scale = torch.maximum(scale, _resolution(location + level))
+    return location, scale if least is None else torch.maximum(scale, least)
+
+
+def _resolution(location: Tensor) -> Tensor:
+    limits = torch.finfo(location.dtype)
+    return (8 * limits.eps * location.abs()).clamp_min(limits.tiny**0.5)
+
+
+def scaled_softplus_input(x: Tensor, scale: Tensor) -> Tensor:
+    """Return y with softplus(y) = scale * softplus(x)."""
+    return softplus_input((scale * softplus(x)).clamp_min(torch.finfo(x.dtype).tiny))
+
+
+def softplus(x: Tensor) -> Tensor:
+    """Return log(1 + exp(x)), in exported graphs too."""
+    # ONNX Runtime has no softplus in float64.
+    return F.softplus(x.float() if torch.compiler.is_exporting() else x).to(x.dtype)
+
+
+def softplus_input(y: Tensor) -> Tensor:
+    """Return x with softplus(x) = y, for y above zero."""
+    return y + torch.log(-torch.expm1(-y))

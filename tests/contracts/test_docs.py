@@ -1,0 +1,75 @@
+"""What the documentation shows must run as it stands."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+MODULES = [
+    "benchmark.comparison",
+    "benchmark.task",
+    "network.network",
+    "darts.model",
+    "darts.stream",
+    "diagnostics.report",
+    "sktime.pretrained",
+    "sktime.forecaster",
+    "sktime.distribution",
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_a_page_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    absent = find_spec("neuralforecast") is None  # the extra `test` has it on Linux alone
+    left_out = [block for block in blocks if absent and "neuralforecast" in block]
+    for block in blocks:  # a later one may go on from an earlier one
+        if block not in left_out:
+            exec(compile(block, page.name, "exec"), namespace)
+    if left_out:
+        pytest.skip(f"{len(left_out)} of {len(blocks)} blocks need neuralforecast; the others ran")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+OLDER = {
+    "kernels-cpu.csv",
+    "long-look-backs-256-windows.csv",
+    "long-look-backs.csv",
+}
+"""Measured before tables carried their command, which the page of each names."""
+
+
+@pytest.mark.parametrize(
+    "table", sorted((ROOT / "docs/benchmarks").glob("*.csv")), ids=lambda table: table.name
+)
+def test_a_committed_table_says_how_it_was_made(table: Path) -> None:
+    text = table.read_text(encoding="utf-8")
+    columns = text.partition("\n")[0].split(",")
+    assert (columns[-2:] == ["machine", "command"]) == (table.name not in OLDER)
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md")]
+    assert any(f"benchmarks/{table.name}" in page for page in pages)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name: str) -> None:
+    module = importlib.import_module(f"rimer_forecaster.{name}")
+    results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert results.attempted > 0
+    assert results.failed == 0

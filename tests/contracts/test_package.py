@@ -1,0 +1,166 @@
+"""The package as it is installed and imported."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import rimer_forecaster
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(code: str, **arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        **arguments,  # type: ignore[call-overload]
+    )
+
+
+def test_importing_the_package_imports_no_library_it_may_do_without() -> None:
+    code = """
+import sys
+import rimer_forecaster
+print(sorted({"torch", "triton", "darts", "sktime", "pytorch_lightning"} & set(sys.modules)))
+"""
+    assert python(code).stdout.strip() == "[]"
+
+
+def test_the_network_needs_neither_door() -> None:
+    code = """
+import sys, torch
+from rimer_forecaster import RimerNetwork
+RimerNetwork(8, 4)(torch.zeros(1, 8, 1))
+print(sorted({"triton", "darts", "sktime", "pytorch_lightning"} & set(sys.modules)))
+"""
+    assert python(code).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("RimerModel", "darts", "darts"),
+        ("RimerForecaster", "sktime", "sktime"),
+        ("RimerForecaster", "pytorch_lightning", "sktime"),
+        ("rimer_forecaster.benchmark", "darts", "benchmark"),
+        ("rimer_forecaster.benchmark", "sktime", "benchmark"),
+    ],
+)
+def test_a_missing_extra_is_named(name: str, package: str, extra: str) -> None:
+    code = f"""
+import sys
+sys.modules[{package!r}] = None  # as if it were not installed
+try:
+    from rimer_forecaster import {name.rpartition(".")[2]}
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+    printed = python(code).stdout
+    assert printed.startswith(f"ImportError {name} needs the package {package!r}")
+    assert f"pip install 'rimer-forecaster[{extra}]'" in printed
+
+
+def test_a_checkout_that_is_not_installed_says_so(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "rimer_forecaster", tmp_path / "rimer_forecaster")
+    code = """
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder)]
+try:
+    from rimer_forecaster import RimerNetwork
+except ImportError as error:
+    print(error)
+"""
+    assert (
+        "Install the checkout with: python -m pip install -e ." in python(code, cwd=tmp_path).stdout
+    )
+
+
+def test_names_are_those_of_the_public_list() -> None:
+    for name in rimer_forecaster.__all__:
+        assert getattr(rimer_forecaster, name) is not None
+    assert set(rimer_forecaster.__all__) == set(dir(rimer_forecaster))
+    with pytest.raises(AttributeError, match="has no attribute 'RimerModle'"):
+        _ = rimer_forecaster.RimerModle  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    leftovers = shutil.ignore_patterns("build", "*.egg-info", ".*", "__pycache__", "tests")
+    source = shutil.copytree(ROOT, folder / "source", ignore=leftovers)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    subprocess.run([*command, "--wheel-dir", str(folder), str(source)], check=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_is_pure_python_and_whole(wheel: Path) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    sources = [
+        *(path.relative_to(ROOT) for path in (ROOT / "rimer_forecaster").rglob("*.py")),
+        *(
+            Path("rimer_forecaster") / path.relative_to(ROOT)
+            for path in (ROOT / "kernels").rglob("*.py")
+        ),
+        Path("rimer_forecaster/py.typed"),
+    ]
+    assert {path.as_posix() for path in sources} <= names
+    assert {name.partition("/")[0] for name in names} == {
+        "rimer_forecaster",
+        f"rimer_forecaster-{rimer_forecaster.__version__}.dist-info",
+    }
+    installed = {Path(name) for name in names if name.startswith("rimer_forecaster/")}
+    assert {path.suffix or path.name for path in installed} == {".py", ".typed"}
+
+
+def test_the_sdist_holds_what_its_tests_read(tmp_path: Path) -> None:
+    leftovers = shutil.ignore_patterns("build", "dist", "*.egg-info", ".git", ".*_cache", ".venv")
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=leftovers)
+    code = f"import setuptools.build_meta as b; b.build_sdist({str(tmp_path)!r})"
+    built = python(code, cwd=source)
+    assert built.returncode == 0, built.stderr
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for folder in ("tests", "docs", "examples"):
+        files = {path for path in (ROOT / folder).rglob("*") if path.is_file()}
+        expected = {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
+        assert expected <= names
+    assert {"CHANGELOG.md", "CITATION.cff", "LICENSE", "SECURITY.md", ".ci/run"} <= names
+    assert not any(name.endswith(".pyc") for name in names)
+
+
+def test_every_dependency_of_a_user_has_a_floor() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    users = (project["dependencies"], *(extras[x] for x in ("darts", "sktime", "triton", "onnx")))
+    assert [name for group in users for name in group if ">=" not in name] == []
+
+
+def test_an_installed_wheel_gives_no_package_called_kernels(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target"]
+    subprocess.run([*command, str(site), str(wheel)], check=True)
+    code = f"""
+import importlib.util, sys
+sys.path.insert(0, {str(site)!r})
+import rimer_forecaster.kernels
+print(rimer_forecaster.kernels.__file__.startswith({str(site)!r}))
+print(importlib.util.find_spec("kernels"))
+"""
+    printed = python(code, cwd=tmp_path).stdout.split()
+    assert printed == ["True", "None"]
+
+
+def test_the_editable_install_gives_no_package_called_kernels(tmp_path: Path) -> None:
+    code = "import importlib.util; print(importlib.util.find_spec('kernels'))"
+    assert python(code, cwd=tmp_path).stdout.strip() == "None"

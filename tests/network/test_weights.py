@@ -1,0 +1,142 @@
+"""Weights in safetensors, and the JSON beside them."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import rimer_forecaster
+from rimer_forecaster import RimerNetwork
+from rimer_forecaster.network.weights import load_network, read_description, save_weights
+
+
+def network(**arguments: Any) -> RimerNetwork:
+    """A small network whose every parameter is random."""
+    net = RimerNetwork(**{"input_chunk_length": 12, "output_chunk_length": 4, **SMALL, **arguments})
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_(std=0.3)
+    return net.eval()
+
+
+SMALL: dict[str, Any] = {"width": 4, "head_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dtype"),
+    [
+        ({}, torch.float32),
+        ({"layers": None, "outputs": (0.1, np.float32(0.5), 0.9)}, torch.float64),
+        ({"layers": "attention", "outputs": ("location", "scale")}, torch.bfloat16),
+        ({"initial_state": "static", "static_covariates": np.int64(2)}, torch.float32),
+        ({"layers": "(rwkv7, equilibrium(rwkv7))", "dropout": 0}, torch.float32),
+    ],
+)
+def test_a_network_comes_back_from_its_files(
+    arguments: dict[str, Any], dtype: torch.dtype, tmp_path: Path
+) -> None:
+    net = network(**arguments).to(dtype)
+    save_weights(net, tmp_path / "w.safetensors")
+    state = torch.get_rng_state()
+    loaded = load_network(tmp_path / "w.safetensors")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert loaded.arguments == net.arguments
+    assert not loaded.training
+    static = arguments.get("static_covariates")
+    inputs = {
+        "past_target": torch.randn(3, 12, 2, dtype=dtype),
+        "static_covariates": torch.randn(3, 2, int(static), dtype=dtype) if static else None,
+    }
+    assert torch.equal(loaded(**inputs), net(**inputs))
+
+
+def test_the_description_says_what_the_weights_belong_to(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(network(), path, {"note": 1})
+    description = read_description(path)
+    assert description == json.loads((tmp_path / "w.json").read_text())
+    assert description["version"] == rimer_forecaster.__version__
+    assert description["dtype"] == "float32"
+    assert description["note"] == 1
+    assert description["arguments"]["patch_length"] == 3  # None, when the network was made
+    assert len(description["fingerprint"]) == 64
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+@pytest.mark.parametrize("kind", ["flips", "truncations"])
+def test_of_a_thousand_damaged_files_none_is_loaded(suffix: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    net = network()
+    save_weights(net, path)
+    spoilt = path.with_suffix(suffix)
+    data = spoilt.read_bytes()
+    chance = random.Random(0)
+    loaded = 0
+    for _ in range(1000):
+        if kind == "flips":
+            changed = bytearray(data)
+            changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        else:
+            changed = bytearray(data[: chance.randrange(len(data))])
+        spoilt.write_bytes(changed)
+        try:
+            back = load_network(path)
+        except ValueError:
+            continue
+        loaded += 1  # white space in the JSON is nothing
+        assert back.arguments == net.arguments
+        for name, weight in net.state_dict().items():
+            assert torch.equal(back.state_dict()[name], weight)
+    assert loaded < (50 if suffix == ".json" else 1)
+
+
+def test_changed_weights_and_files_of_two_networks_are_named(tmp_path: Path) -> None:
+    path, other = tmp_path / "w.safetensors", tmp_path / "other.safetensors"
+    save_weights(network(), path)
+    save_weights(network(), other)
+    beside = path.with_suffix(".json")
+    description = beside.read_text()
+    beside.write_text(other.with_suffix(".json").read_text())
+    with pytest.raises(ValueError, match=r"w\.safetensors' are damaged.*does not say the same as"):
+        load_network(path)
+    beside.write_text(description)
+    tensors = load_file(path)
+    tensors["offset"][0] += 1
+    save_file(tensors, path, metadata={"description": description})
+    with pytest.raises(ValueError, match="not those whose fingerprint it holds"):
+        load_network(path)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match="are damaged, or were changed: KeyError"):
+        load_network(path)
+
+
+def test_arguments_of_another_version_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.safetensors"
+    net = network()
+    net.arguments["later"] = 1
+    monkeypatch.setattr(rimer_forecaster, "__version__", "9.9")
+    save_weights(net, path)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"rimer_forecaster 9\.9, and version .* 'later'"):
+        load_network(path)
+
+
+def test_missing_files_and_other_names_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"w\.safetensors' does not exist"):
+        load_network(path)
+    save_weights(network(), path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"w\.json' does not exist.*belong together"):
+        load_network(path)
+    with pytest.raises(ValueError, match=r"path='w\.pt' must end with \.safetensors"):
+        save_weights(network(), "w.pt")

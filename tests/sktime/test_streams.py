@@ -1,0 +1,299 @@
+"""RimerForecaster as a stream: states that are carried, one series or a panel."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
+
+from sktime.forecasting.model_evaluation import evaluate
+from sktime.split import ExpandingWindowSplitter
+from sktime_cases import TINY, panel, wave, with_gaps
+
+from rimer_forecaster import RimerForecaster, RimerNetwork
+from rimer_forecaster.sktime.stream_bank import StreamBank
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def streaming(y: pd.DataFrame, **arguments: Any) -> RimerForecaster:
+    forecaster = RimerForecaster(**{**TINY, "streaming": True, **arguments})
+    return forecaster.fit(y, fh=range(1, 7))
+
+
+def steps_of(forecaster: RimerForecaster) -> dict[Any, int]:
+    return {
+        key: int(state["steps"]) for keys, state in forecaster._streams._batches for key in keys
+    }
+
+
+def assert_forecasts_equal(one: RimerForecaster, other: RimerForecaster, **given: Any) -> None:
+    pd.testing.assert_frame_equal(one.predict(**given), other.predict(**given), rtol=0, atol=1e-5)
+
+
+def test_an_updated_stream_forecasts_as_if_it_had_read_everything_at_once() -> None:
+    y = wave(200)
+    parts, whole = streaming(y[:120]), streaming(y[:120])
+    for start, end in ((120, 121), (121, 150), (140, 200)):  # the last one overlaps
+        parts.update(y[start:end], update_params=False)
+    tensors = whole._scaling.apply({(): y}, {})
+    whole._streams.begin(whole.network_, *tensors)  # the same weights over the whole history
+    whole._context[()] = (y[-30:], None)
+    whole._set_cutoff_from_y(y)
+    assert_forecasts_equal(parts, whole)
+    assert steps_of(parts) == {(): 200}
+
+
+def test_a_stream_remembers_what_a_window_has_forgotten() -> None:
+    y = wave(200)
+    forecaster = streaming(y[:150])
+    window = deepcopy(forecaster)
+    window.streaming = False
+    assert np.abs(forecaster.predict() - window.predict()).to_numpy().max() > 1e-6
+
+
+def test_streams_of_a_panel_are_each_updated_from_their_own_end() -> None:
+    y = panel({"a": 100, "b": 80})
+    forecaster = streaming(y)
+    more = wave(90, level=100.0, seed=1)[80:]
+    new = pd.concat({"b": more}, names=["shop", "day"])
+    forecaster.update(new, update_params=False)
+    assert steps_of(forecaster) == {("a",): 100, ("b",): 90}
+    ends = forecaster.predict().reset_index().groupby("shop")["day"].max()
+    assert ends["a"] - y.loc["a"].index[-1] == ends["b"] - more.index[-1]
+
+
+def test_a_stream_reads_X_up_to_the_end_of_the_horizon() -> None:
+    y, X = wave(120), wave(140, columns=2, seed=5)
+    forecaster = RimerForecaster(**TINY, streaming=True).fit(y[:110], X=X[:110], fh=range(1, 7))
+    forecaster.update(y[110:], X=X[110:120], update_params=False)
+    forecast = forecaster.predict(X=X[120:126])
+    changed = forecaster.predict(X=-X[120:126])
+    assert np.abs(forecast - changed).to_numpy().max() > 0
+    with pytest.raises(ValueError, match="X has no row for 2 of 6 time points"):
+        forecaster.predict(X=X[120:124])
+
+
+def test_rows_of_X_that_are_corrected_are_read_again() -> None:
+    y, X = wave(120), wave(140, columns=2, seed=5)
+    forecaster = RimerForecaster(**TINY, streaming=True).fit(y[:110], X=X[:110], fh=range(1, 7))
+    as_known, corrected = deepcopy(forecaster), deepcopy(forecaster)
+    as_known.update(y[105:112], X=X[105:112], update_params=False)
+    X = X.copy()
+    X.iloc[105:110] += 3
+    corrected.update(y[105:112], X=X[105:112], update_params=False)
+    assert steps_of(as_known) == {(): 112}  # goes on; the other begins anew from what is known
+    difference = as_known.predict(X=X[112:118]) - corrected.predict(X=X[112:118])
+    assert np.abs(difference).to_numpy().max() > 1e-3
+
+
+def test_values_of_y_that_are_corrected_are_read_again() -> None:
+    y = wave()
+    corrected = y.copy()
+    corrected.iloc[90:105] += 3
+    forecaster = streaming(y[:110])
+    as_known, anew = deepcopy(forecaster), deepcopy(forecaster)
+    as_known.update(y[90:112], update_params=False)
+    anew.update(corrected[90:112], update_params=False)
+    assert steps_of(as_known) == {(): 112}
+    assert steps_of(anew)[()] < 112  # from what is remembered
+    assert np.abs(as_known.predict() - anew.predict()).to_numpy().max() > 1e-3
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_a_present_that_moves_back_forgets_what_came_after(carried: bool) -> None:
+    y = wave()
+    forecasts = []
+    for later in (0, 50):
+        known = y.copy()
+        known.iloc[110:] += later
+        forecaster = RimerForecaster(**TINY, streaming=carried).fit(y, fh=range(1, 7))
+        forecaster._context[()] = (known[-30:], None)
+        forecaster.update(y[95:110], update_params=False)
+        forecasts.append(forecaster.predict())
+    assert forecasts[0].index[0] == y.index[110]
+    pd.testing.assert_frame_equal(*forecasts)
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_a_series_that_fell_silent_is_named(carried: bool) -> None:
+    y = panel({"a": 90, "b": 90})
+    forecaster = RimerForecaster(**TINY, streaming=carried).fit(y, fh=[1, 2])
+    later = panel({"a": 114, "b": 114}).groupby(level=0).tail(24)
+    later.loc["b"] = np.nan
+    forecaster.update(later, update_params=False)
+    with pytest.raises(ValueError, match=r"'b'.* has no value in column 'y0' from 2020-03-31"):
+        forecaster.predict()
+
+
+def test_training_on_begins_the_state_anew() -> None:
+    y = wave(200)
+    forecaster = streaming(y[:120])
+    forecaster.update(y[120:], update_params=True)
+    assert steps_of(forecaster)[()] < 200
+    assert forecaster.predict().notna().all(axis=None)
+
+
+def test_training_on_one_series_of_a_panel_begins_every_state_anew() -> None:
+    y = panel({"a": 80, "b": 80})
+    forecaster = streaming(y.groupby(level=0).head(70))
+    assert steps_of(forecaster)[("a",)] == 70
+    forecaster.update(y.loc[["b"]], update_params=True)
+    assert steps_of(forecaster)[("a",)] < 70  # its state was of other weights
+
+
+def test_a_stream_is_copied_pickled_and_evaluated() -> None:
+    y = wave(150)
+    forecaster = streaming(y)
+    again = pickle.loads(pickle.dumps(deepcopy(forecaster)))
+    assert_forecasts_equal(again, forecaster)
+    cv = ExpandingWindowSplitter(fh=range(1, 7), initial_window=100, step_length=10)
+    for strategy in ("update", "no-update_params"):
+        results = evaluate(
+            RimerForecaster(**TINY, streaming=True), cv, y, strategy=strategy, error_score="raise"
+        )
+        assert results.filter(like="test_").notna().all(axis=None)
+    splitter = ExpandingWindowSplitter(fh=range(1, 7), initial_window=1)
+    y_pred = streaming(y[:100]).update_predict(y[100:], cv=splitter, update_params=False)
+    assert set(y_pred.index.get_level_values(-1)) == set(y.index[101:])
+
+
+def test_a_state_from_static_covariates_is_refused() -> None:
+    with pytest.raises(ValueError, match="initial_state='static' needs static covariates"):
+        RimerForecaster(**TINY, initial_state="static").fit(wave(), fh=[1])
+
+
+# --- many streams at once ---------------------------------------------------------------------
+
+
+def network(layers: str | None = "rwkv7", **options: Any) -> RimerNetwork:
+    net = RimerNetwork(
+        12,
+        3,
+        layers=layers,
+        width=8,
+        head_size=4,
+        patch_length=4,
+        outputs=(0.1, 0.5, 0.9),
+        generator=torch.Generator().manual_seed(0),
+        **options,
+    )
+    with torch.no_grad():
+        for p in net.parameters():
+            p.normal_(0, 0.3, generator=torch.Generator().manual_seed(p.numel()))
+    return net.double().eval()
+
+
+def histories(*lengths: int, columns: int = 2) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        name: torch.randn(n, columns, generator=generator, dtype=torch.float64)
+        for name, n in zip("abcdefgh", lengths, strict=False)
+    }
+
+
+def alone(net: RimerNetwork, x: torch.Tensor, steps: int, **covariates: Any) -> torch.Tensor:
+    known = covariates.get("past")
+    with torch.no_grad():
+        state = net.observe(x[None], future_covariates=None if known is None else known[None])
+        return net.forecast(state, steps, future_covariates=covariates.get("future"))[0]
+
+
+@pytest.mark.parametrize("layers", [None, "rwkv7*2", "attention(window=2)", "attention"])
+def test_in_a_bank_each_stream_is_what_it_is_alone(layers: str | None) -> None:
+    """Unequal lengths, parts of unequal lengths, some without new values, and one begun anew."""
+    net, full = network(layers), histories(30, 30, 17, 41, 9, 26)
+    bank: StreamBank[str] = StreamBank()
+    bank.begin(net, {name: x[:7] for name, x in full.items()})
+    for start, end in ((7, 8), (8, 13), (13, 41)):
+        bank.update(net, {name: x[start:end] for name, x in full.items() if len(x) > start})
+    bank.begin(net, {"c": full["c"][5:]})
+    full["c"] = full["c"][5:]
+    forecasts = bank.forecast(net, 5)
+    assert forecasts.keys() == full.keys()
+    for name, x in full.items():
+        torch.testing.assert_close(forecasts[name], alone(net, x, 5), rtol=0, atol=1e-10)
+
+
+def test_streams_with_covariates_and_gaps() -> None:
+    net = network(future_covariates=1)
+    full, causes = histories(22, 35), histories(25, 38, columns=1)
+    full["a"][9:15] = float("nan")
+    past = {name: causes[name][: len(x)] for name, x in full.items()}
+    future = {name: causes[name][len(x) :] for name, x in full.items()}
+    bank: StreamBank[str] = StreamBank()
+    bank.begin(net, {n: x[:8] for n, x in full.items()}, {n: x[:8] for n, x in past.items()})
+    bank.update(net, {n: x[8:] for n, x in full.items()}, {n: x[8:] for n, x in past.items()})
+    forecasts = bank.forecast(net, 3, future)
+    for name, x in full.items():
+        expected = alone(net, x, 3, past=past[name], future=future[name][None])
+        torch.testing.assert_close(forecasts[name], expected, rtol=0, atol=1e-10)
+
+
+def test_streams_at_the_same_place_of_a_patch_share_a_call() -> None:
+    net, calls = network(), []
+    net.register_forward_hook(lambda *_: calls.append("window"))
+    bank: StreamBank[str] = StreamBank()
+    bank.begin(net, histories(12, 12, 16, 20, 13))  # patches of 4: one stream stands apart
+    assert bank.n_batches == 2
+    bank.update(net, {name: torch.zeros(3, 2, dtype=torch.float64) for name in "e"})
+    assert bank.n_batches == 1
+    assert not calls
+
+
+def test_a_panel_is_forecast_as_its_series_are() -> None:
+    y = with_gaps(panel({"a": 100, "b": 77, "c": 100, "d": 64}), 0.05)
+    both = streaming(y)
+    new = panel({"a": 130, "b": 90, "c": 104, "d": 65})
+    new = new[~new.index.isin(y.index)]
+    both.update(new, update_params=False)
+    forecast = both.predict()
+    weights = both._scaling.with_weights(both.network_)
+    for name in "abcd":
+        one = RimerForecaster(**{**TINY, "n_epochs": 0}, streaming=True, pretrained=weights)
+        one.fit(y.loc[name], fh=range(1, 7)).update(new.loc[name], update_params=False)
+        np.testing.assert_allclose(forecast.loc[name], one.predict(), rtol=1e-5, atol=1e-5)
+
+
+# --- a long feed ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_update_predict_equals_reading_everything_from_scratch(carried: bool) -> None:
+    """At every cutoff of a long series, by the same weights."""
+    y = wave(400)
+    forecaster = RimerForecaster(**TINY, streaming=carried).fit(y[:150], fh=[1, 2, 3])
+    splitter = ExpandingWindowSplitter(fh=[1, 2, 3], initial_window=1, step_length=7)
+    moving = forecaster.update_predict(y[150:], cv=splitter, update_params=False)
+    weights = forecaster._scaling.with_weights(forecaster.network_)
+    scratch = RimerForecaster(
+        **{**TINY, "n_epochs": 0}, streaming=carried, pretrained=weights, output_chunk_length=3
+    )
+    cutoffs = moving.columns.get_level_values(0).unique()
+    assert len(cutoffs) == 36
+    for cutoff in cutoffs:
+        expected = scratch.fit(y[:cutoff], fh=[1, 2, 3]).predict()
+        actual = moving[cutoff].dropna()
+        np.testing.assert_allclose(actual.to_numpy(), expected.to_numpy(), rtol=0, atol=1e-5)
+
+
+def test_weights_that_were_not_trained_for_streams_warn() -> None:
+    y = wave()
+    for prepared in (False, True):
+        weights = RimerForecaster(**TINY, streaming=prepared).pretrain(panel({"a": 90, "b": 80}))
+        kept = weights.pretrained_
+        streamed = RimerForecaster(**{**TINY, "n_epochs": 0}, streaming=True, pretrained=kept)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            streamed.fit(y, fh=[1, 2])
+        said = [str(one.message) for one in caught]
+        assert any("were not trained for streams" in one for one in said) != prepared
+        assert streamed.network_.arguments["streaming"] == prepared  # as its files will say
