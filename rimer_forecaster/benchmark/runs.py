@@ -28,7 +28,7 @@ from sktime.base import BaseObject
 
 import rimer_forecaster.kernels
 
-from ..diagnostics.report import mape_remark
+from ..diagnostics import mape_remark
 from ..network.stream_state import fingerprint
 from ..sktime.pretrained import Pretrained
 from .contenders import Budget, Model, make_contender

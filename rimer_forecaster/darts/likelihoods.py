@@ -37,7 +37,8 @@ from darts.utils.likelihood_models.torch import (
 )
 from torch import Tensor, nn
 
-from ..network.scale import softplus, softplus_input
+from ..layers.parts.exportable import softplus
+from ..network.scale import softplus_input
 
 __all__ = ["LikelihoodHead", "LikelihoodParameters"]
 

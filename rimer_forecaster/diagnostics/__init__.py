@@ -1,5 +1,6 @@
-"""What the state of a network does on a history."""
+"""What the state of a network does on a history, and what percentage errors are worth."""
 
-from .report import Diagnostics, StateGrows, diagnose, mape_remark
+from .percentages import mape_remark
+from .report import Diagnostics, StateGrows, diagnose
 
 __all__ = ["Diagnostics", "StateGrows", "diagnose", "mape_remark"]

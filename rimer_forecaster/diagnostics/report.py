@@ -18,17 +18,16 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..kernels import LOG_DECAY_BOUND
-from ..layers import Equilibrium, RWKV7TimeMix, State, leaves
+from ..layers import Equilibrium, Mixer, State, leaves
 from ..network.config import check_input, check_not_infinite
 from ..network.network import RimerNetwork
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Diagnostics", "StateGrows", "diagnose", "mape_remark"]
+__all__ = ["QUANTILES", "Diagnostics", "StateGrows", "diagnose"]
 
-_QUANTILES = {"10 %": 0.1, "median": 0.5, "90 %": 0.9}
+QUANTILES = {"10 %": 0.1, "median": 0.5, "90 %": 0.9}
 
 _STEEPEST_BOUNDED = 0.75
 _FEWEST_TOKENS = 64
@@ -37,12 +36,9 @@ as many tokens. Over 10 series and 20 networks of one or two layers, 64 to 1,024
 that was fresh did and at most one that was trained, while all whose decay and removal were switched
 off did. Networks are sound that fill up for thousands of tokens, with powers of up to 0.7."""
 
-_NEAR_ZERO = 0.05
-"""Share of the mean size below which a value dominates the percentages of all others."""
-
 
 class StateGrows(UserWarning):
-    """A WKV state grows without bound over a history, or is not finite."""
+    """The memory of a layer grows without bound over a history, or is not finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +51,8 @@ class Diagnostics:
     Attributes
     ----------
     state_norms
-        Frobenius norm of the WKV state, which has no unit. Index: steps read at the end of each
-        patch. Columns: component, layer and head.
+        Frobenius norm of the layers' memory, which has no unit. Index: steps read at the end of
+        each patch. Columns: component, layer and head.
     half_lives
         Steps after which a channel of the state has decayed to one half, if nothing is removed: its
         quantiles over tokens, channels and components. Columns: layer, head, 10 %, median, 90 %.
@@ -96,7 +92,7 @@ class Diagnostics:
         exponents = _growth_exponents(self.state_norms)
         rows = []
         for half_life in self.half_lives.to_dict("records"):
-            norms = self._norms(half_life)
+            norms = self.norms(half_life)
             own = exponents.xs((half_life["layer"], half_life["head"]), level=("layer", "head"))
             rows.append(
                 {
@@ -105,10 +101,10 @@ class Diagnostics:
                     "last norm": norms[-1].max(),
                     "largest norm": norms.max(),
                     "growth exponent": own.max(),
-                    **{f"half-life {name}, steps": half_life[name] for name in _QUANTILES},
+                    **{f"half-life {name}, steps": half_life[name] for name in QUANTILES},
                 }
             )
-        half_lives = [f"half-life {name}, steps" for name in _QUANTILES]
+        half_lives = [f"half-life {name}, steps" for name in QUANTILES]
         measures = ["last norm", "largest norm", "growth exponent"]
         return pd.DataFrame(rows, columns=["layer", "head", *measures, *half_lives])
 
@@ -133,70 +129,12 @@ class Diagnostics:
         ValueError
             If the axes are not two.
         """
-        try:
-            from matplotlib import pyplot as plt
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                "plot needs the package 'matplotlib', which is not installed. Install it with: "
-                "pip install matplotlib"
-            ) from error
-        count = len(self.half_lives)
-        if axes is None:
-            size = (11, max(4.0, 1.5 + 0.25 * count))
-            _, axes = plt.subplots(1, 2, figsize=size, layout="constrained")
-        if len(axes) != 2:
-            raise ValueError(f"axes has {len(axes)} axes; give two, of norms and of half-lives.")
-        norm_axis, half_life_axis = axes
-        figure: Any = norm_axis.figure
-        norm_axis.set(xlabel="steps read", ylabel="Frobenius norm of the WKV state")
-        if self.state_norms.columns.get_level_values("component").nunique() > 1:
-            norm_axis.set_title("of the component where it is largest", fontsize="medium")
-        half_life_axis.set(xlabel="half-life, steps: 10 % to 90 %, median marked")
-        if not count:
-            for axis in axes:
-                place = {"transform": axis.transAxes, "ha": "center", "va": "center"}
-                axis.text(0.5, 0.5, "no WKV state was read", **place)
-            return figure
-        steps = self.state_norms.index.to_numpy()
-        spans = self.half_lives[list(_QUANTILES)].to_numpy()
-        finite = spans[np.isfinite(spans)]
-        edge = 10 * max(steps[-1], finite.max(initial=0.0))  # stands for infinity
-        for i, half_life in enumerate(self.half_lives.to_dict("records")):
-            norms = self._norms(half_life)
-            largest = np.nan_to_num(norms.max(0), nan=np.inf).argmax()
-            # 4 line styles and 7 marks: 28 lines before a pair of them comes again.
-            marker, color = "osD^vXP"[i % 7], f"C{i % 10}"
-            norm_axis.plot(
-                steps,
-                norms[:, largest],
-                linestyle=("-", "--", ":", "-.")[i % 4],
-                color=color,
-                marker=marker,
-                markersize=4,
-                markevery=max(1, len(steps) // 8),
-                label=_name_of(half_life),
-            )
-            low, median, high = np.minimum(spans[i], edge)
-            half_life_axis.plot([low, high], [i, i], color=color, linewidth=3, alpha=0.5)
-            half_life_axis.plot(median, i, color=color, marker=marker, markersize=8)
-            if high == edge:
-                half_life_axis.plot(1.5 * edge, i, color=color, marker=">", markersize=8)
-        half_life_axis.axvline(steps[-1], color="black", linewidth=0.8, linestyle=":")
-        half_life_axis.text(
-            steps[-1], 1.01, "history", transform=half_life_axis.get_xaxis_transform(), ha="center"
-        )
-        names = [_name_of(half_life) for half_life in self.half_lives.to_dict("records")]
-        half_life_axis.set_yticks(range(count), names)
-        half_life_axis.set_ylim(count - 0.5, -0.5)
-        half_life_axis.set_xscale("log")
-        if len(finite) < spans.size:
-            half_life_axis.set_xlabel(half_life_axis.get_xlabel() + "; > does not decay")
-        norm_axis.set_ylim(bottom=0)
-        norm_axis.legend(fontsize="small", ncols=math.ceil(count / 12))
-        return figure
+        from .plot import draw
 
-    def _norms(self, place: Mapping[Any, Any]) -> np.ndarray:
-        """Norms of one layer and head, (T, C)."""
+        return draw(self, axes)
+
+    def norms(self, place: Mapping[Any, Any]) -> np.ndarray:
+        """Return the norms of one layer and head, (T, C)."""
         key = place["layer"], place["head"]
         return self.state_norms.xs(key, axis=1, level=("layer", "head")).to_numpy()
 
@@ -260,7 +198,8 @@ def diagnose(
     reader = network.reader
     P = n if reader is None else reader.patch_length
     modules = {} if reader is None else dict(reader.layers.named_modules())
-    mixers = {_layer_of(p): m for p, m in modules.items() if isinstance(m, RWKV7TimeMix)}
+    memory = () if reader is None else reader.layers.memory
+    mixers = {_layer_of(p): m for p, m in modules.items() if _remembers(m)}
     equilibria = {_layer_of(p): m for p, m in modules.items() if isinstance(m, Equilibrium)}
     steps: list[int] = []
     norms: list[np.ndarray] = []
@@ -268,10 +207,12 @@ def diagnose(
     with (
         torch.inference_mode(),
         _evaluation(network),
-        _last_outputs({layer: mixer.decay for layer, mixer in mixers.items()}) as decay,
-        _last_outputs(equilibria) as solved,
+        _last_inputs(mixers) as read,
+        _last_inputs(equilibria) as solved,
     ):
         state = network.init_state(1, C, static_covariates)
+        fresh = _norms_of(state, memory)
+        heads = [(layer, head) for layer, x in fresh.items() for head in range(x.shape[1])]
         for start in range(0, n, P):
             part = slice(start, min(start + P, n))
             past, future = (
@@ -281,12 +222,14 @@ def diagnose(
             if reader is None or part.stop < start + P:  # an unfinished patch is no token yet
                 continue
             steps.append(part.stop)
-            norms.append(_norms_of(state["reader"], list(mixers)))
+            own = _norms_of(state, memory).values()
+            norms.append(np.concatenate([np.empty((C, 0)), *own], 1).ravel())
             for layer, values in decays.items():
-                values.append(decay[layer].cpu())  # (C, 1, D)
-    heads = [range(mixer.width // mixer.head_size) for mixer in mixers.values()]
-    columns = pd.MultiIndex.from_product(
-        [names, list(mixers), heads[0] if heads else []], names=["component", "layer", "head"]
+                decay = mixers[layer].log_decay(*read[layer])
+                if decay is not None:
+                    values.append(decay.cpu())  # (C, 1, H, N)
+    columns = pd.MultiIndex.from_tuples(
+        [(name, *head) for name in names for head in heads], names=["component", "layer", "head"]
     )
     state_norms = pd.DataFrame(
         np.array(norms, dtype=float).reshape(len(steps), len(columns)),
@@ -297,7 +240,7 @@ def diagnose(
         {"layer": layer, "head": head, **quantiles}
         for layer, values in decays.items()
         if values
-        for head, quantiles in _half_lives(torch.cat(values, 1), mixers[layer].head_size, P)
+        for head, quantiles in _half_lives(torch.cat(values, 1), P)
     ]
     solvers = [
         {
@@ -314,62 +257,10 @@ def diagnose(
         warnings.warn(growth, StateGrows, stacklevel=stacklevel)
     return Diagnostics(
         state_norms,
-        pd.DataFrame(half_lives, columns=["layer", "head", *_QUANTILES]),
+        pd.DataFrame(half_lives, columns=["layer", "head", *QUANTILES]),
         pd.DataFrame(solvers, columns=["layer", "passes", "residual", "share not converged"]),
         int((~state["observed"]).sum()) / state["observed"].numel(),
     )
-
-
-def mape_remark(actual: np.ndarray) -> str | None:
-    """Say why a MAPE over these true values is not to be trusted, or None where it may be.
-
-    A percentage error divides by the true value. A value is near zero if its size is below 5 % of
-    the mean size.
-
-    Parameters
-    ----------
-    actual
-        True values of any shape, in the units of the series.
-
-    Returns
-    -------
-    str or None
-        A remark if a value is exactly zero, if the signs differ, or if the values near zero make up
-        more than half of the sum of the weights 1 / abs(value).
-
-    Raises
-    ------
-    ValueError
-        If there is no value, or one that is not finite.
-    """
-    actual = np.asarray(actual, dtype=float)
-    if not actual.size or not np.isfinite(actual).all():
-        raise ValueError(
-            f"actual has {actual.size} values, of which {(~np.isfinite(actual)).sum()} are missing "
-            "or infinite; it must have at least one, and finite ones only. Remove the others."
-        )
-    size = np.abs(actual)
-    near = size < _NEAR_ZERO * size.mean()
-    near |= size == 0  # where all are zero, the mean is as well
-    remedy = "Use MASE or MAE instead."
-    if not size.all():
-        return (
-            f"MAPE is undefined here: it divides by the true values, of which {_share(size == 0)} "
-            f"are exactly zero and {_share(near)} zero or near it. {remedy}"
-        )
-    if actual.min() < 0 < actual.max():
-        return (
-            "MAPE is not to be trusted here: the true values change their sign, and a percentage "
-            f"of what crosses zero has no meaning; {_share(near)} of them are near zero. {remedy}"
-        )
-    weight = size.min() / size  # not 1 / size, which overflows
-    if weight[near].sum() > weight.sum() / 2:
-        return (
-            f"MAPE is not to be trusted here: it divides by the true values, and {_share(near)} of "
-            f"them are near zero and make up {weight[near].sum() / weight.sum():.0%} of the weight "
-            f"of all. {remedy}"
-        )
-    return None
 
 
 @contextmanager
@@ -384,14 +275,19 @@ def _evaluation(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def _remembers(module: nn.Module) -> bool:
+    """Whether a module is a layer with a memory of its own, and not only of layers inside."""
+    return isinstance(module, Mixer) and any("/" not in path for path in module.memory)
+
+
 @contextmanager
-def _last_outputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
-    """Give what each module put out in its last call: of an equilibrium's passes, the solution."""
+def _last_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
+    """Give what each module was last called with: of an equilibrium's passes, the solution."""
     last: dict[str, Any] = {}
 
     def hook_for(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            last[name] = output
+            last[name] = inputs
 
         return hook
 
@@ -408,32 +304,25 @@ def _layer_of(path: str) -> str:
     return ".".join(part for part in re.split("[./]", path) if part.isdigit())
 
 
-def _name_of(place: Mapping[Any, Any]) -> str:
-    return f"layer {place['layer']}, head {place['head']}"
-
-
-def _norms_of(reader_state: State, layers: Sequence[str]) -> np.ndarray:
-    """Norms of all WKV states, in the order of component, layer, head; (C * layers * H,)."""
-    wkv = {_layer_of(path): leaf for path, leaf in leaves(reader_state) if path.endswith("/wkv")}
-    if not layers:
-        return np.empty(0)
+def _norms_of(state: State, memory: Sequence[str]) -> dict[str, np.ndarray]:
+    """Norms of the memories in a state of the network by layer, (C, H) each."""
+    layers = dict(leaves(state["reader"]["layers"])) if memory else {}
     # float64, because the square of a large float32 overflows.
-    norms = [torch.linalg.matrix_norm(wkv[layer].cpu().double()) for layer in layers]  # (C, H)
-    return torch.stack(norms, 1).flatten().numpy()
+    return {
+        _layer_of(path): layers[path].cpu().double().flatten(2).norm(dim=2).numpy()
+        for path in memory
+    }
 
 
-def _half_lives(
-    decay: Tensor, head_size: int, patch_length: int
-) -> Iterator[tuple[int, dict[str, float]]]:
-    """Quantiles of each head's half-life in steps, from decays before their sigmoid, (C, T, D)."""
-    w = LOG_DECAY_BOUND * torch.sigmoid(decay.double()).unflatten(-1, (-1, head_size))
-    levels = list(_QUANTILES.values())
-    for head, own in enumerate(w.unbind(-2)):  # (C, T, N)
+def _half_lives(decay: Tensor, patch_length: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """Quantiles of each head's half-life in steps, from log decays, (C, T, H, N)."""
+    levels = list(QUANTILES.values())
+    for head, own in enumerate(decay.unbind(-2)):  # (C, T, N)
         # Of the log decay, which is finite where a half-life is not and has the same order.
         quantiles = np.quantile(own.numpy(), levels)
         with np.errstate(divide="ignore"):
             half_lives = patch_length * math.log(2) / np.abs(quantiles)  # a zero has either sign
-        yield head, dict(zip(_QUANTILES, half_lives.tolist(), strict=True))
+        yield head, dict(zip(QUANTILES, half_lives.tolist(), strict=True))
 
 
 def _growth_exponents(state_norms: pd.DataFrame) -> pd.Series:
@@ -469,7 +358,7 @@ def _growth_message(state_norms: pd.DataFrame, input_chunk_length: int) -> str |
     too = f", as {do} those of {others} other heads" if others else ""
     first = len(norms) // 8
     return (
-        f"the WKV state of layer {layer}, head {head} {what}{too}: for component {component} its "
+        f"the memory of layer {layer}, head {head} {what}{too}: for component {component} its "
         f"norm was {norms.iloc[first]:.3g} after {norms.index[first]} steps and is "
         f"{norms.iloc[-1]:.3g} after {norms.index[-1]} (growth exponent {exponent:.2f}; of a "
         "bounded state it is near 0). A stream over such a history leaves what the layers were "
@@ -477,7 +366,3 @@ def _growth_message(state_norms: pd.DataFrame, input_chunk_length: int) -> str |
         f"input_chunk_length={input_chunk_length} steps, and anew from time to time; or fit again "
         "with a longer input_chunk_length or a lower learning rate."
     )
-
-
-def _share(marks: np.ndarray) -> str:
-    return f"{100 * marks.mean():.3g} %"

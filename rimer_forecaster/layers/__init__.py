@@ -1,5 +1,6 @@
 """Layers whose state is their interface; see `protocol`."""
 
+from . import combinators, mixers  # every file there registers its layers
 from .block import Block, Stack
 from .combinators.equilibrium import Equilibrium, NotConverged
 from .mixers.attention import Attention
@@ -8,8 +9,8 @@ from .mixers.recurrent import Recurrent
 from .mixers.rwkv7 import RWKV7TimeMix
 from .parts.dropout import Dropout, RandomModule
 from .parts.fixed_point import SolverReport, solve_fixed_point
-from .protocol import LayerPosition, Mixer, State, from_leaves, leaves
-from .registry import LAYERS, build_layers, check_layers
+from .protocol import LayerPosition, Mixer, Pass, State, from_leaves, leaves
+from .registry import LAYERS, Site, build_layers, check_layers, register
 
 __all__ = [
     "LAYERS",
@@ -23,15 +24,20 @@ __all__ = [
     "LinearChannelMix",
     "Mixer",
     "NotConverged",
+    "Pass",
     "RWKV7TimeMix",
     "RandomModule",
     "Recurrent",
+    "Site",
     "SolverReport",
     "Stack",
     "State",
     "build_layers",
     "check_layers",
+    "combinators",
     "from_leaves",
     "leaves",
+    "mixers",
+    "register",
     "solve_fixed_point",
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from .parts.dropout import Dropout
-from .protocol import Mixer, Shared, State
+from .protocol import ALONE, Mixer, Pass, State
 
 __all__ = ["Block", "Stack"]
 
@@ -40,6 +41,7 @@ class Block(Mixer):
         self.channel_norm = None if channel_mixer is None else nn.LayerNorm(width)
         self.channel_mixer = channel_mixer
         self.dropout = Dropout(dropout)
+        self.memory, self.gives = _of_parts((name, mixer) for name, _, mixer in self._halves())
 
     def _halves(self) -> Iterator[tuple[str, nn.LayerNorm, Mixer]]:
         for name, norm, mixer in (
@@ -54,18 +56,16 @@ class Block(Mixer):
         return {name: mixer.init_state(batch_size) for name, _, mixer in self._halves()}
 
     def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
-        """Mix tokens, then channels; see `Mixer`."""
+        """Mix tokens, then channels; see `Mixer`. A source is normalised as the tokens are."""
         new_state: State = {}
         for name, norm, mixer in self._halves():
             before = None if state is None else state.get(name, {})
-            y, new_state[name] = mixer(norm(x), before, mask=mask, shared=shared)
+            given = companions
+            if companions.source is not None:
+                given = replace(companions, source=norm(companions.source))
+            y, new_state[name] = mixer(norm(x), before, given)
             x = x + self.dropout(y)
         return x, None if state is None else new_state
 
@@ -82,32 +82,39 @@ class Stack(Mixer):
     def __init__(self, layers: Iterable[Mixer]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
+        self.memory, self.gives = _of_parts(self._layers())
 
-    def _layers(self) -> Iterator[Mixer]:
-        return iter(self.layers)  # type: ignore[arg-type]  # ModuleList forgets its element type
+    def _layers(self) -> Iterator[tuple[str, Mixer]]:
+        for i, layer in enumerate(self.layers):
+            yield str(i), layer  # type: ignore[misc]  # ModuleList forgets its element type
 
     def init_state(self, batch_size: int) -> State:
         """Return the state of every layer; see `Mixer`."""
-        return {str(i): layer.init_state(batch_size) for i, layer in enumerate(self._layers())}
+        return {name: layer.init_state(batch_size) for name, layer in self._layers()}
 
     def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Run the layers in turn; see `Mixer`."""
-        shared = {} if shared is None else shared
+        if companions.shared is None:
+            companions = replace(companions, shared={})
         new_state: State = {}
-        for i, layer in enumerate(self._layers()):
-            before = None if state is None else state.get(str(i), {})
-            x, after = layer(x, before, mask=mask, shared=shared)
-            new_state[str(i)] = after
+        for name, layer in self._layers():
+            before = None if state is None else state.get(name, {})
+            x, new_state[name] = layer(x, before, companions)
         return x, None if state is None else new_state
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every parameter anew; see `Mixer`."""
-        for layer in self._layers():
+        for _, layer in self._layers():
             layer.reset_parameters(generator)
+
+
+def _of_parts(parts: Iterable[tuple[str, Mixer]]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return `memory` and `gives` of a layer made of others, given the keys of their states."""
+    memory: list[str] = []
+    gives: frozenset[str] = frozenset()
+    for name, mixer in parts:
+        memory += [f"{name}/{path}" for path in mixer.memory]
+        gives |= mixer.gives
+    return tuple(memory), gives

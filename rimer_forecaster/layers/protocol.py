@@ -3,13 +3,13 @@
 A mixer maps tokens to tokens of the same width and carries a state of declared size:
 
     state = mixer.init_state(batch_size)
-    y, state = mixer(x, state, mask=None)        # x, y: (B, T, D)
+    y, state = mixer(x, state, Pass(...))        # x, y: (B, T, D)
 
 Cutting a sequence anywhere and carrying the state gives the output of one pass. Without a state
 the mixer starts afresh and returns None in its place, which spares a window model the work of a
 state that nobody reads.
 
-Letters: B sequences, T tokens, D width.
+Letters: B sequences, T tokens, D width, H heads, N channels of a head.
 """
 
 from __future__ import annotations
@@ -22,13 +22,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LayerPosition", "Mixer", "Shared", "State", "from_leaves", "leaves"]
+__all__ = ["ALONE", "LayerPosition", "Mixer", "Pass", "State", "from_leaves", "leaves"]
 
 State: TypeAlias = dict[str, Any]
 """Nested dict of tensors, batch first. A layer without a state has an empty one, or none at all."""
-
-Shared: TypeAlias = dict[str, Tensor]
-"""What earlier layers leave for later ones about the same tokens; lives for one pass."""
 
 
 def leaves(state: State, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -53,6 +50,32 @@ def from_leaves(tensors: Mapping[str, Tensor]) -> State:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """What accompanies tokens through the layers; lives for one pass.
+
+    Attributes
+    ----------
+    mask
+        True for real tokens, (B, T); None if all are. A masked token leaves the state alone, bit
+        for bit, and no other token sees it; its own output is undefined.
+    source
+        Tokens that write the state in place of those that read it, (B, T, D). Layers that were not
+        built to be written by a source do not look at it.
+    shared
+        What earlier layers leave for later ones about the same tokens, by name. None outside a
+        stack, which makes one for its layers.
+    """
+
+    mask: Tensor | None = None
+    source: Tensor | None = None
+    shared: dict[str, Tensor] | None = None
+
+
+ALONE = Pass()
+"""Tokens without companions."""
+
+
+@dataclass(frozen=True)
 class LayerPosition:
     """Where a layer stands in its stack; the published initialisation depends on it.
 
@@ -60,13 +83,13 @@ class LayerPosition:
     ----------
     index, depth
         Number of the layer from 0, and number of layers.
-    first_of_kind
-        Whether no earlier layer is an RWKV-7 one, whose value the later ones share.
+    given
+        Names of what earlier layers leave in `Pass.shared`.
     """
 
     index: int = 0
     depth: int = 1
-    first_of_kind: bool = True
+    given: frozenset[str] = frozenset()
 
 
 class Mixer(nn.Module, ABC):
@@ -77,10 +100,17 @@ class Mixer(nn.Module, ABC):
 
     Attributes
     ----------
+    memory
+        Paths of those leaves of the state, (B, H, ...), that are the layer's memory: they may start
+        from a learned value, and their norms are looked at by diagnostics.
+    gives
+        Names of what the layer leaves in `Pass.shared` for later ones.
     penalty
         What a layer wants added to the loss of its last training pass, or None.
     """
 
+    memory: tuple[str, ...] = ()
+    gives: frozenset[str] = frozenset()
     penalty: Tensor | None = None
 
     @abstractmethod
@@ -89,12 +119,7 @@ class Mixer(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix tokens.
 
@@ -104,11 +129,8 @@ class Mixer(nn.Module, ABC):
             Tokens, (B, T, D).
         state
             State before the first token; None starts afresh and returns None as the new state.
-        mask
-            True for real tokens, (B, T). A masked token leaves the state alone, bit for bit, and
-            no other token sees it; its own output is undefined.
-        shared
-            Filled and read by the layers of one stack in one pass.
+        companions
+            What accompanies the tokens.
 
         Returns
         -------
@@ -119,3 +141,13 @@ class Mixer(nn.Module, ABC):
     @abstractmethod
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every parameter anew; the process's own generator is used if none is given."""
+
+    def log_decay(
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
+    ) -> Tensor | None:
+        """Return the natural logarithm of the factor by which tokens let the memory decay.
+
+        Takes what `forward` does. (B, T, H, N), at most 0; None for a layer without a memory that
+        decays channel by channel.
+        """
+        return None

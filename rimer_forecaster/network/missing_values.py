@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..layers.parts.running_maximum import running_maximum
+from ..layers.parts.exportable import running_maximum
 
 __all__ = ["carry_forward", "interpolated", "marks_of_observed", "since_first"]
 

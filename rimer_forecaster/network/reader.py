@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import RandomModule, State, build_layers, from_leaves, leaves
+from ..layers import Pass, RandomModule, State, build_layers, from_leaves, leaves
 from ..layers.parts.initialisation import uniform_linear
 from .initial_state import InitialState
 from .missing_values import since_first
@@ -143,7 +143,7 @@ class PatchReader(RandomModule):
             state = self._carry(state, whole.flatten(0, 1), whole_mask)
         tokens, mask = self._with_horizon(tokens, mask, horizon, static_covariates)
         flat_mask = None if mask is None else mask.flatten(0, 1)
-        y, _ = self.layers(tokens.flatten(0, 1), state, mask=flat_mask)  # (B * C, T, D)
+        y, _ = self.layers(tokens.flatten(0, 1), state, Pass(flat_mask))  # (B * C, T, D)
         return self._outputs(_last(y, flat_mask), C)
 
     def init_state(self, rows: int, static_covariates: Tensor | None = None) -> State:
@@ -187,7 +187,7 @@ class PatchReader(RandomModule):
         """
         tokens = self._tokens(patches, missing, covariates, static_covariates).flatten(0, 1)
         flat_mask = None if mask is None else mask.flatten(0, 1)
-        y, layers = self.layers(tokens, state.get("layers", {}), mask=flat_mask)
+        y, layers = self.layers(tokens, state.get("layers", {}), Pass(flat_mask))
         return {"layers": layers, "last": _last(y, flat_mask, state["last"])}
 
     def forecast(
@@ -212,7 +212,7 @@ class PatchReader(RandomModule):
         last = state["last"]
         if tokens.shape[2]:
             flat_mask = None if mask is None else mask.flatten(0, 1)
-            y, _ = self.layers(tokens.flatten(0, 1), state.get("layers", {}), mask=flat_mask)
+            y, _ = self.layers(tokens.flatten(0, 1), state.get("layers", {}), Pass(flat_mask))
             last = _last(y, flat_mask, last)
         return self._outputs(last, C)
 
@@ -329,7 +329,7 @@ class PatchReader(RandomModule):
             _, left = self.layers(
                 tokens[histories].flatten(1, 2),
                 from_leaves({path: leaf[histories[:, 0]] for path, leaf in leaves(fresh)}),
-                mask=None if mask is None else mask[histories].flatten(1, 2),
+                Pass(None if mask is None else mask[histories].flatten(1, 2)),
             )
         taken = torch.arange(rows, device=tokens.device) % len(histories)
         keeps = torch.rand(rows, generator=self.generator, device=device) < _SHARE_FRESH

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from ..layers.parts.exportable import softplus
 from ..layers.parts.precision import widest_dtype
 
 __all__ = [
     "running_scale",
     "scaled_softplus_input",
-    "softplus",
     "softplus_input",
     "window_scale",
 ]
@@ -89,12 +88,6 @@ def _resolution(location: Tensor) -> Tensor:
 def scaled_softplus_input(x: Tensor, scale: Tensor) -> Tensor:
     """Return y with softplus(y) = scale * softplus(x)."""
     return softplus_input((scale * softplus(x)).clamp_min(torch.finfo(x.dtype).tiny))
-
-
-def softplus(x: Tensor) -> Tensor:
-    """Return log(1 + exp(x)), in exported graphs too."""
-    # ONNX Runtime has no softplus in float64.
-    return F.softplus(x.float() if torch.compiler.is_exporting() else x).to(x.dtype)
 
 
 def softplus_input(y: Tensor) -> Tensor:

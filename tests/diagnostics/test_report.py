@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 import sys
 import warnings
@@ -14,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rimer_forecaster import RimerNetwork, diagnostics
-from rimer_forecaster.diagnostics import Diagnostics, StateGrows, diagnose, mape_remark
+from rimer_forecaster import RimerNetwork
+from rimer_forecaster.diagnostics import Diagnostics, StateGrows, diagnose
 from rimer_forecaster.layers import Equilibrium, RWKV7TimeMix, Stack, leaves
 
 L, H, C, P = 20, 6, 2, 5
@@ -470,130 +469,6 @@ def test_a_history_with_missing_values_is_read() -> None:
     assert np.isfinite(norms.to_numpy()).all()
     assert norms.loc[25, 1].equals(norms.loc[20, 1])  # nothing to write
     assert not norms.loc[25, 0].equals(norms.loc[20, 0])
-
-
-# --- RimerModel.diagnostics ---------------------------------------------------------------------
-
-
-def darts_series(n: int = 150, *, components: int = 2, seed: int = 0) -> Any:
-    darts = pytest.importorskip("darts", reason="RimerModel needs darts")
-    draw = np.random.default_rng(seed).normal(size=(n, components))
-    times = pd.date_range("2020-01-01", periods=n, freq="h")
-    values = 5 + np.sin(np.arange(n) / 4)[:, None] + 0.3 * draw.cumsum(0)
-    return darts.TimeSeries.from_times_and_values(times, values, columns=["a", "b"][:components])
-
-
-def fitted(train: Any, *, covariates: dict[str, Any] | None = None, **arguments: Any) -> Any:
-    darts_model = pytest.importorskip("rimer_forecaster.darts.model", reason="needs darts")
-    model = darts_model.RimerModel(
-        input_chunk_length=L,
-        output_chunk_length=H,
-        n_epochs=1,
-        random_state=0,
-        pl_trainer_kwargs={"enable_progress_bar": False, "accelerator": "cpu"},
-        **{"width": 8, "head_size": 4, **arguments},
-    )
-    return model.fit(train, **(covariates or {}))
-
-
-@pytest.mark.parametrize("statics", [False, True])
-def test_a_model_reports_what_its_stream_reads(statics: bool) -> None:
-    full, past, future = darts_series(), darts_series(components=1), darts_series(170, seed=2)
-    if statics:
-        full = full.with_static_covariates(pd.DataFrame({"level": [1.0]}))
-    known = {"past_covariates": past, "future_covariates": future}
-    model = fitted(full[:100], covariates=known, patch_length=P, layers="rwkv7*2", streaming=True)
-    report = model.diagnostics(full, **known)
-    assert report.state_norms.index.tolist() == list(range(P, 151, P))
-    state = dict(leaves(model.stream(full, **known).state["reader"]))
-    for layer in ("0", "1"):
-        expected = torch.linalg.matrix_norm(state[f"layers/{layer}/token_mixer/wkv"])
-        for i, component in enumerate(full.components):
-            actual = report.state_norms.loc[150, (component, layer)]
-            np.testing.assert_allclose(actual, expected[i], rtol=1e-6)
-    assert report.share_padded == 0
-    assert model.diagnostics(full[:13], **known).share_padded == pytest.approx(7 / 20)
-    assert model.diagnostics(full[:1], **known).share_padded == pytest.approx(19 / 20)
-
-
-def test_a_model_warns_on_the_line_that_asked() -> None:
-    full = darts_series(400)
-    model = fitted(full[:100], patch_length=P)
-    switch_off(model.model.network)
-    with pytest.warns(StateGrows) as caught:
-        model.diagnostics(full)
-    assert [warning.filename for warning in caught] == [__file__]
-
-
-def test_what_a_model_cannot_report_on_is_refused() -> None:
-    full = darts_series()
-    model = fitted(full)
-    with pytest.raises(ValueError, match=r"series is a list, but .* call it for each"):
-        model.diagnostics([full, full])
-    with pytest.raises(ValueError, match="the model has no network: it is not fitted"):
-        type(model)(input_chunk_length=L).diagnostics(full)
-    values = full.values().copy()
-    values[7, 1] = np.inf
-    with pytest.raises(ValueError, match=r"1 values .* component 'b' at 2020-01-01 07:00:00: inf"):
-        model.diagnostics(full.with_values(values))
-    with pytest.raises(ValueError, match="past_covariates were given, but the model was fitted"):
-        model.diagnostics(full, past_covariates=full)
-
-
-# --- MAPE ---------------------------------------------------------------------------------------
-
-
-def test_a_mape_over_values_far_from_zero_needs_no_remark() -> None:
-    draw = np.random.default_rng(0).normal(size=(500, 3))
-    for actual in (100 + draw, -100 + draw, np.exp(draw), np.ones(3), np.array(7.0)):
-        assert mape_remark(actual) is None
-
-
-def test_a_single_small_value_among_many_needs_no_remark() -> None:
-    assert mape_remark(np.r_[np.full(100, 10.0), 0.4]) is None  # a fifth of the weight
-    remark = mape_remark(np.r_[np.full(100, 10.0), 0.04])  # 25 against 10
-    assert remark is not None
-    assert "0.99 % of them are near zero and make up 71% of the weight" in remark
-
-
-def test_a_value_that_is_zero_makes_a_mape_undefined() -> None:
-    remark = mape_remark(np.array([0.0, 0.01, 10.0, 10.0]))
-    assert remark is not None
-    assert "undefined" in remark
-    assert "25 % are exactly zero and 50 % zero or near it" in remark
-    assert "100 % are exactly zero" in (mape_remark(np.zeros(4)) or "")
-
-
-def test_values_that_cross_zero_have_no_percentage() -> None:
-    remark = mape_remark(np.array([-10.0, 10.0, 10.0, 0.1]))
-    assert remark is not None
-    assert "change their sign" in remark
-    assert "25 % of them are near zero" in remark
-
-
-@pytest.mark.parametrize(
-    "actual", [[0.0, 1.0], [-1.0, 1.0], [1e-4, 1.0, 1.0], [5e-324, 1.0, 1.0, 1e300]]
-)
-def test_a_remark_names_what_to_use_instead(actual: list[float]) -> None:
-    assert (mape_remark(np.array(actual)) or "").endswith("Use MASE or MAE instead.")
-
-
-@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
-def test_the_unit_of_the_series_makes_no_difference(scale: float) -> None:
-    actual = np.r_[np.full(100, 10.0), 0.04]
-    assert mape_remark(scale * actual) == mape_remark(actual)
-
-
-@pytest.mark.parametrize("actual", [[], [1.0, np.nan], [np.inf]])
-def test_true_values_that_are_missing_are_refused(actual: list[float]) -> None:
-    with pytest.raises(ValueError, match="missing or infinite; it must have at least one"):
-        mape_remark(np.array(actual))
-
-
-def test_the_example_runs() -> None:
-    results = doctest.testmod(diagnostics)
-    assert results.attempted > 0
-    assert results.failed == 0
 
 
 def test_a_layer_is_named_by_its_path_in_the_stack() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 
 from rimer_forecaster import RimerNetwork
-from rimer_forecaster.layers import RWKV7TimeMix, build_layers, check_layers
+from rimer_forecaster.layers import LAYERS, RWKV7TimeMix, build_layers, check_layers, register
+from rimer_forecaster.network import load_network, save_weights
 
 
 def time_mixes(layers: str) -> list[RWKV7TimeMix]:
@@ -88,6 +94,66 @@ def test_an_ablation_takes_its_parameters_away(layers: str, absent: str) -> None
 
     assert named("rwkv7")
     assert not named(layers)
+
+
+# --- registration -----------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "docs/contributing.md"
+
+
+@pytest.fixture
+def example_layer(tmp_path: Path) -> Iterator[str]:
+    """The layer of the page on adding one, as a file of its own that is imported."""
+    code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    file = tmp_path / "moving_average.py"
+    file.write_text(code[1], encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("moving_average", file)
+    assert spec is not None
+    assert spec.loader is not None
+    before = dict(LAYERS)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    yield "moving_average"
+    LAYERS.clear()
+    LAYERS.update(before)
+
+
+def test_a_file_with_one_registration_is_a_layer_of_the_string(
+    example_layer: str, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layers = f"({example_layer}(slowest=0.05), rwkv7)*2"
+    net = RimerNetwork(24, 6, layers=layers, generator=generator).double()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    x = torch.randn(2, 60, 1, generator=generator, dtype=torch.float64)
+    net(x[:, :24]).sum().backward()
+    rates = {name: p for name, p in net.named_parameters() if name.endswith("token_mixer.rate")}
+    assert len(rates) == 2
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in rates.values())
+    net.eval()
+    parts = net.update(net.observe(x[:, :31]), x[:, 31:])
+    torch.testing.assert_close(net.forecast(parts), net.forecast(net.observe(x)))
+    save_weights(net, tmp_path / "weights.safetensors")
+    loaded = load_network(tmp_path / "weights.safetensors")
+    assert torch.equal(loaded(x[:, :24]), net(x[:, :24]))
+
+
+def test_its_name_is_known_to_error_messages_and_its_options_to_their_checks(
+    example_layer: str,
+) -> None:
+    with pytest.raises(ValueError, match=f"known layers: attention, .*{example_layer}"):
+        check_layers("moving", width=8, head_size=4)
+    with pytest.raises(ValueError, match=f"{example_layer} has no option 'rate'; it has slowest"):
+        check_layers(f"{example_layer}(rate=1)", width=8, head_size=4)
+
+
+@pytest.mark.parametrize("name", ["rwkv7", "two words", ""])
+def test_a_name_that_is_taken_or_no_word_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must be a word that is not the name of another layer"):
+        register(name)(lambda site: None)
+    assert LAYERS["rwkv7"].options == ("time_mix", "channel_mix", "icl_rate_max")
 
 
 # --- the published sizes ----------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_what_cannot_learn_a_start_is_refused() -> None:
         RimerNetwork(L, H, initial_state="static")
     with pytest.raises(ValueError, match="initial_state='learned' needs layers"):
         RimerNetwork(L, H, initial_state="learned", layers=None)
-    with pytest.raises(ValueError, match="must be 'zero' for layers without rwkv7"):
+    with pytest.raises(ValueError, match="must be 'zero' for layers without a memory"):
         RimerNetwork(L, H, initial_state="learned", layers="attention")
-    with pytest.raises(ValueError, match="must be 'zero' for layers without rwkv7"):
+    with pytest.raises(ValueError, match="must be 'zero' for layers without a memory"):
         InitialState(build_layers("attention", width=8, head_size=4))

@@ -235,7 +235,7 @@ def test_a_window_of_counts_is_a_short_stream() -> None:
 def test_long_histories_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = network(), history(73)
     expected = net.observe(x)
-    monkeypatch.setattr("rimer_forecaster.network._MOST_VALUES", 3 * C * L * 2)
+    monkeypatch.setattr("rimer_forecaster.network.network._MOST_VALUES", 3 * C * L * 2)
     assert_same(net.observe(x), expected)
 
 
@@ -247,7 +247,7 @@ def test_a_gap_as_long_as_the_window_is_read_alike_in_parts(
     mask = torch.ones(3, 3 * L, C, dtype=torch.bool)
     mask[:, L : 2 * L] = False
     expected = net.observe(x, **known, static_covariates=STATIC, mask=mask)
-    monkeypatch.setattr("rimer_forecaster.network._MOST_VALUES", 1)
+    monkeypatch.setattr("rimer_forecaster.network.network._MOST_VALUES", 1)
     assert_same(net.observe(x, **known, static_covariates=STATIC, mask=mask), expected)
 
 

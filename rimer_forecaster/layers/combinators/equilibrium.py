@@ -10,15 +10,19 @@ Letters: B sequences, T tokens, D width.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..block import Stack
+from ..layer_string import LayerCall
 from ..parts.dropout import Dropout, RandomModule
 from ..parts.fixed_point import SolverReport, solve_fixed_point
-from ..protocol import Mixer, Shared, State
+from ..protocol import ALONE, Mixer, Pass, State
+from ..registry import Site, build_calls, register
 
 __all__ = ["Equilibrium", "NotConverged"]
 
@@ -104,6 +108,7 @@ class Equilibrium(Mixer, RandomModule):
                 )
         self.tolerance, self.max_iter, self.penalty_weight = tolerance, int(max_iter), penalty
         self.layers = layers
+        self.memory = layers.memory
         self.norm = nn.LayerNorm(width)
         self.damping = nn.Parameter(torch.empty(width))
         self.dropout = Dropout(dropout)
@@ -115,12 +120,7 @@ class Equilibrium(Mixer, RandomModule):
         return self.layers.init_state(batch_size)
 
     def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Solve for the tokens; see `Mixer`. The layers' own values are not shared with others."""
         if torch.compiler.is_exporting():
@@ -128,11 +128,13 @@ class Equilibrium(Mixer, RandomModule):
                 "an equilibrium layer takes as many passes as its input needs, which an exported "
                 "graph cannot hold. Export a model of other layers."
             )
+        mask = companions.mask
+        inside = replace(companions, shared=None)
         kept = self.dropout(torch.ones_like(x)) if self.training and self.dropout.p else None
         real = None if mask is None else mask[..., None]
 
         def f(z: Tensor) -> Tensor:
-            y, _ = self.layers(z, state, mask=mask, shared={})
+            y, _ = self.layers(z, state, inside)
             update = torch.sigmoid(self.damping) * (y - z)
             z = self.norm(x + (update if kept is None else kept * update))
             return z if real is None else z.where(real, 0.0)
@@ -146,7 +148,7 @@ class Equilibrium(Mixer, RandomModule):
             z = self._attach_gradient(f, z, mask)
         if state is None:
             return z, None
-        _, state = self.layers(z, state, mask=mask, shared={})
+        _, state = self.layers(z, state, inside)
         return z, state
 
     def _attach_gradient(self, f: _Map, solution: Tensor, mask: Tensor | None) -> Tensor:
@@ -201,3 +203,10 @@ class Equilibrium(Mixer, RandomModule):
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float))
+
+
+@register("equilibrium", made_of_layers=True, options=("tolerance", "max_iter", "penalty"))
+def _equilibrium(site: Site, inner: Sequence[LayerCall], **options: Any) -> Equilibrium:
+    # Dropout inside would make another map of every iteration: it is held for all of them outside.
+    layers = build_calls(inner, width=site.width, head_size=site.head_size, dropout=0.0)
+    return Equilibrium(layers, width=site.width, dropout=site.dropout, **options)

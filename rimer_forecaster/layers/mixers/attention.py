@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..block import Block
 from ..parts.initialisation import uniform_linear
 from ..parts.precision import widest_dtype
-from ..protocol import Mixer, Shared, State
+from ..protocol import ALONE, Mixer, Pass, State
+from ..registry import Site, register
+from .channel_mix import FeedForward
 
 __all__ = ["Attention"]
 
@@ -73,15 +76,11 @@ class Attention(Mixer):
         return {"key": cache, "value": cache.clone(), "count": count}
 
     def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix tokens; see `Mixer`."""
         B, T, _ = x.shape
+        mask = companions.mask
         heads = (B, T, -1, self.head_size)
         q, k, v = (f(x).view(heads).transpose(1, 2) for f in (self.query, self.key, self.value))
         before = torch.zeros(B, dtype=torch.int64, device=x.device)
@@ -176,3 +175,9 @@ def rotate(x: Tensor, place: Tensor) -> Tensor:
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     first, second = x[..., :half], x[..., half:]
     return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)
+
+
+@register("attention")
+def _attention(site: Site, *, window: int | None = None) -> Block:
+    mixer = Attention(site.width, head_size=site.head_size, window=window)
+    return Block(mixer, FeedForward(site.width), width=site.width, dropout=site.dropout)

@@ -9,11 +9,11 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ..parts.exportable import gelu
 from ..parts.initialisation import uniform_linear
 from ..parts.token_shift import token_shift
-from ..protocol import LayerPosition, Mixer, Shared, State
+from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
 
 __all__ = ["ChannelMix", "FeedForward", "LinearChannelMix"]
 
@@ -41,15 +41,10 @@ class ChannelMix(Mixer):
         return {"shift": self.key.weight.new_zeros(batch_size, self.width)}
 
     def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix channels; see `Mixer`."""
-        previous, last = token_shift(x, None if state is None else state["shift"], mask)
+        previous, last = token_shift(x, None if state is None else state["shift"], companions.mask)
         hidden = torch.relu(self.key(torch.addcmul(x, previous - x, self.mix))).square()
         return self.value(hidden), None if state is None else {"shift": last}
 
@@ -75,12 +70,7 @@ class _Stateless(Mixer):
         return {}
 
     def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix channels; see `Mixer`."""
         return self.map_tokens(x), state
@@ -96,10 +86,7 @@ class FeedForward(_Stateless):
 
     def map_tokens(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        hidden = self.expand(x)
-        if torch.compiler.is_exporting():  # ONNX Runtime has no error function in float64
-            return self.contract(F.gelu(hidden.float()).to(hidden.dtype))
-        return self.contract(F.gelu(hidden))
+        return self.contract(gelu(self.expand(x)))
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every parameter anew; the output starts at zero."""

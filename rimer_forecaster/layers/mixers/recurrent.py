@@ -13,8 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..block import Block
 from ..parts.initialisation import uniform_linear
-from ..protocol import Mixer, Shared, State
+from ..protocol import ALONE, Mixer, Pass, State
+from ..registry import Site, register
+from .channel_mix import FeedForward
 
 __all__ = ["Recurrent"]
 
@@ -51,15 +54,11 @@ class Recurrent(Mixer):
         return {"hidden": zeros, "cell": zeros.clone()} if self.is_lstm else {"hidden": zeros}
 
     def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix tokens; see `Mixer`."""
         before = self.init_state(len(x)) if state is None else state
+        mask = companions.mask
         y, after = self._read(x, before) if mask is None else self._read_masked(x, before, mask)
         return self.output(y), None if state is None else after
 
@@ -95,3 +94,17 @@ class Recurrent(Mixer):
             parameter.uniform_(-(self.width**-0.5), self.width**-0.5, generator=generator)
         uniform_linear(self.output, generator)
         nn.init.zeros_(self.output.weight)
+
+
+@register("gru")
+def _gru(site: Site) -> Block:
+    return _block(Recurrent(site.width, cell="gru"), site)
+
+
+@register("lstm")
+def _lstm(site: Site) -> Block:
+    return _block(Recurrent(site.width, cell="lstm"), site)
+
+
+def _block(mixer: Recurrent, site: Site) -> Block:
+    return Block(mixer, FeedForward(site.width), width=site.width, dropout=site.dropout)

@@ -15,52 +15,19 @@ from torch import Tensor, nn
 
 from rimer_forecaster.kernels import LOG_DECAY_BOUND, epilogue, prologue, wkv7
 
+from ..block import Block
 from ..parts.initialisation import uniform_linear
+from ..parts.low_rank import LowRank, rank_of
+from ..parts.precision import widest_dtype
 from ..parts.token_shift import token_shift
-from ..protocol import LayerPosition, Mixer, Shared, State
+from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
+from ..registry import Site, register
+from .channel_mix import ChannelMix, LinearChannelMix
 
-__all__ = ["RWKV7TimeMix", "low_rank"]
+__all__ = ["RWKV7TimeMix"]
 
-
-def low_rank(width: int, factor: float) -> int:
-    """Rank of a low-rank map: about ``factor * sqrt(width)``.
-
-    From a width of 128 on this is the published rule, in steps of 32 and at least 32. A rank of 32
-    would be as large as a layer of width 32, so smaller widths take steps of 8, and never more
-    than half the width.
-    """
-    step = 32 if width >= 128 else 8
-    rank = max(step, step * round(factor * width**0.5 / step))
-    return rank if width >= 128 else max(1, min(rank, width // 2))
-
-
-class LowRank(nn.Module):
-    """``up(activation(down(x)))``, constant at the start: `down` starts at zero."""
-
-    def __init__(
-        self,
-        width: int,
-        rank: int,
-        *,
-        activation: Callable[[Tensor], Tensor] | None = None,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        self.down = nn.Linear(width, rank, bias=False)
-        self.up = nn.Linear(rank, width, bias=bias)
-        self.activation = activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., D) -> (..., D)."""
-        x = self.down(x)
-        x = self.up(x if self.activation is None else self.activation(x))
-        return x
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Zero the first map and draw the second as an orthogonal one, scaled by 0.1."""
-        nn.init.zeros_(self.down.weight)
-        # Drawn as (rank, width) like the published code, which multiplies from the left.
-        nn.init.orthogonal_(self.up.weight.T, gain=0.1, generator=generator)
+_FIRST_VALUE = "first_value"
+"""What the first RWKV-7 layer of a stack leaves for the later ones."""
 
 
 class RWKV7TimeMix(Mixer):
@@ -78,11 +45,25 @@ class RWKV7TimeMix(Mixer):
         Largest in-context learning rate, in (0, 2]. Up to 1 a step can at most erase what the
         state holds under a key; towards 2 it can turn it over, which swaps two contents: what
         tracking a state through permutations needs (Grazzi et al., 2024, arXiv:2411.12537).
+    from_source
+        Whether `Pass.source` writes the state, which the tokens then read: decay, key, value,
+        learning rate and removal key are made from the source, receptance and gate from the tokens.
+        Source: the cross attention of CrossWKV, Xiao, Li and Lin (2025), arXiv:2504.14260.
 
     State
     -----
-    ``shift`` (B, D), the last token; ``wkv`` (B, H, N, N), float32 (float64 in double precision).
+    ``shift`` (B, D), the last token; ``wkv`` (B, H, N, N), float32 (float64 in double precision);
+    with a source also ``source_shift`` (B, D), its last token.
+
+    Raises
+    ------
+    ValueError
+        If `icl_rate_max` is out of range; in ``forward``, if there is no source where one is to
+        write.
     """
+
+    memory = ("wkv",)
+    gives = frozenset({_FIRST_VALUE})
 
     def __init__(
         self,
@@ -91,6 +72,7 @@ class RWKV7TimeMix(Mixer):
         head_size: int,
         position: LayerPosition | None = None,
         icl_rate_max: float = 1.0,
+        from_source: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(icl_rate_max, (int, float)) or not 0 < icl_rate_max <= 2:
@@ -98,7 +80,7 @@ class RWKV7TimeMix(Mixer):
                 f"icl_rate_max={icl_rate_max!r} must be above 0 and at most 2: beyond that a step "
                 "makes the state grow."
             )
-        self.icl_rate_max = icl_rate_max
+        self.icl_rate_max, self.from_source = icl_rate_max, from_source
         self.width, self.head_size = width, head_size
         self.position = LayerPosition() if position is None else position
         self.mix = nn.Parameter(torch.empty(6, width))  # lerps of r, w, k, v, a, g
@@ -106,11 +88,11 @@ class RWKV7TimeMix(Mixer):
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
-        self.decay = LowRank(width, low_rank(width, 2.5), activation=torch.tanh)
-        self.learning_rate = LowRank(width, low_rank(width, 2.5))
-        self.gate = LowRank(width, low_rank(width, 5.0), activation=torch.sigmoid, bias=False)
+        self.decay = LowRank(width, rank_of(width, 2.5), activation=torch.tanh)
+        self.learning_rate = LowRank(width, rank_of(width, 2.5))
+        self.gate = LowRank(width, rank_of(width, 5.0), activation=torch.sigmoid, bias=False)
         self.value_residual = (
-            None if self.position.first_of_kind else LowRank(width, low_rank(width, 1.7))
+            LowRank(width, rank_of(width, 1.7)) if _FIRST_VALUE in self.position.given else None
         )
         self.removal = nn.Parameter(torch.empty(width))  # k_k of the paper's code
         self.replacement = nn.Parameter(torch.empty(width))  # k_a
@@ -122,35 +104,38 @@ class RWKV7TimeMix(Mixer):
         """Return zeros; see `Mixer`."""
         weight, N = self.key.weight, self.head_size
         state_dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        return {
+        state: State = {
             "shift": weight.new_zeros(batch_size, self.width),
             "wkv": weight.new_zeros(batch_size, self.width // N, N, N, dtype=state_dtype),
         }
+        if self.from_source:
+            state["source_shift"] = weight.new_zeros(batch_size, self.width)
+        return state
 
     def forward(
-        self,
-        x: Tensor,
-        state: State | None = None,
-        *,
-        mask: Tensor | None = None,
-        shared: Shared | None = None,
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix tokens; see `Mixer`."""
         B, T, D = x.shape
         heads = (B, T, D // self.head_size, self.head_size)
+        mask, shared = companions.mask, companions.shared
         previous, last = token_shift(x, None if state is None else state["shift"], mask)
-        x_r, x_w, x_k, x_v, x_a, x_g = torch.addcmul(
-            x, previous - x, self.mix[:, None, None]
-        ).unbind(0)  # (6, B, T, D)
+        new_state: State = {"shift": last}
+        x_r, x_w, x_k, x_v, x_a, x_g = self._lerps(x, previous).unbind(0)  # (B, T, D) each
+        if self.from_source:
+            source = self._source(companions)
+            before = None if state is None else state["source_shift"]
+            previous, new_state["source_shift"] = token_shift(source, before, mask)
+            _, x_w, x_k, x_v, x_a, _ = self._lerps(source, previous).unbind(0)
 
         v = self.value(x_v)
         first_value = value_residual = None
         if self.value_residual is not None:
             assert shared is not None, "a stack hands the first layer's value to the later ones"
-            first_value = shared["first_value"].view(heads)
+            first_value = shared[_FIRST_VALUE].view(heads)
             value_residual = self.value_residual(x_v).view(heads)
         elif shared is not None:
-            shared["first_value"] = v
+            shared[_FIRST_VALUE] = v
 
         r = self.receptance(x_r).view(heads)
         w, k, v, a, b = prologue(
@@ -180,7 +165,30 @@ class RWKV7TimeMix(Mixer):
             eps=self.norm.eps,
         )
         y = self.output(y.view(B, T, D))
-        return y, None if final_state is None else {"shift": last, "wkv": final_state}
+        return y, None if final_state is None else {**new_state, "wkv": final_state}
+
+    def log_decay(self, x: Tensor, state: State | None = None, companions: Pass = ALONE) -> Tensor:
+        """Return the log decay of every channel of the keys; see `Mixer`."""
+        name, writes = "shift", x
+        if self.from_source:
+            name, writes = "source_shift", self._source(companions)
+        previous, _ = token_shift(writes, None if state is None else state[name], companions.mask)
+        decay = self.decay(torch.addcmul(writes, previous - writes, self.mix[1]))
+        decay = decay.to(widest_dtype(decay.device))  # else half-lives are infinite that are not
+        return (LOG_DECAY_BOUND * torch.sigmoid(decay)).unflatten(-1, (-1, self.head_size))
+
+    def _lerps(self, x: Tensor, previous: Tensor) -> Tensor:
+        """Tokens on their way to their predecessors, one for each projection; (6, B, T, D)."""
+        return torch.addcmul(x, previous - x, self.mix[:, None, None])
+
+    @staticmethod
+    def _source(companions: Pass) -> Tensor:
+        if companions.source is None:
+            raise ValueError(
+                "this RWKV-7 layer was built with from_source=True, to be written by a source, but "
+                "none accompanies its tokens: give Pass(source=...)."
+            )
+        return companions.source
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -212,3 +220,32 @@ class RWKV7TimeMix(Mixer):
         uniform_linear(self.key, generator, gain=0.05)
         uniform_linear(self.value, generator, gain=0.5)
         nn.init.zeros_(self.output.weight)
+
+
+@register("rwkv7")
+def _rwkv7(
+    site: Site, *, time_mix: str = "on", channel_mix: str = "relu2", icl_rate_max: float = 1.0
+) -> Block:
+    if time_mix not in ("on", "off"):
+        raise ValueError(f"time_mix={time_mix} of rwkv7 must be on or off.")
+    mixers: dict[str, Callable[[], Mixer | None]] = {
+        "relu2": lambda: ChannelMix(site.width, position=site.position),
+        "linear": lambda: LinearChannelMix(site.width),
+        "off": lambda: None,
+    }
+    if channel_mix not in mixers:
+        raise ValueError(f"channel_mix={channel_mix} of rwkv7 must be one of {', '.join(mixers)}.")
+    if time_mix == channel_mix == "off":
+        raise ValueError(
+            "time_mix=off and channel_mix=off leave nothing of rwkv7; use layers=None for the "
+            "linear skip alone."
+        )
+    mixer = RWKV7TimeMix(
+        site.width, head_size=site.head_size, position=site.position, icl_rate_max=icl_rate_max
+    )
+    return Block(
+        mixer if time_mix == "on" else None,
+        mixers[channel_mix](),
+        width=site.width,
+        dropout=site.dropout,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .running_maximum import running_maximum
+from .exportable import running_maximum
 
 __all__ = ["token_shift"]
 

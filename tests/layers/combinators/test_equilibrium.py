@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rimer_forecaster.layers import Equilibrium, NotConverged, RandomModule, build_layers
+from rimer_forecaster.layers import Equilibrium, NotConverged, Pass, RandomModule, build_layers
 
 D, N = 8, 4
 
@@ -124,11 +124,11 @@ def test_a_hidden_token_changes_no_answer_and_no_report() -> None:
     net, x = layer(), tokens(T=6)
     mask = torch.ones(2, 6, dtype=torch.bool)
     mask[:, :3] = False
-    y, _ = net(x, mask=mask)
+    y, _ = net(x, None, Pass(mask))
     alone, _ = net(x[:, 3:])
     torch.testing.assert_close(y[:, 3:], alone, rtol=0, atol=1e-12)
     wild = torch.where(mask[..., None], x, 1e6 * x)
-    assert torch.equal(net(wild, mask=mask)[0][:, 3:], y[:, 3:])
+    assert torch.equal(net(wild, None, Pass(mask))[0][:, 3:], y[:, 3:])
 
 
 def test_the_report_counts_passes_and_names_what_did_not_converge() -> None:

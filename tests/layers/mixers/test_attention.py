@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rimer_forecaster.layers import Attention
+from rimer_forecaster.layers import Attention, Pass
 from rimer_forecaster.layers.mixers.attention import rotate
 
 D, N = 16, 8
@@ -60,7 +60,7 @@ def test_the_cache_of_full_attention_grows_by_what_is_real() -> None:
     _, state = net(tokens(7), net.init_state(2))
     assert state is not None
     assert state["key"].shape[2] == 7
-    _, state = net(tokens(5), state, mask=torch.tensor([[True] * 5, [True, False] * 2 + [True]]))
+    _, state = net(tokens(5), state, Pass(torch.tensor([[True] * 5, [True, False] * 2 + [True]])))
     assert state is not None
     assert state["key"].shape[2] == 12
     assert state["count"].tolist() == [12, 10]
@@ -110,7 +110,7 @@ def test_hidden_tokens_give_no_gradient_that_is_not_finite() -> None:
     net, x = mixer(3), tokens(8).requires_grad_()
     mask = torch.zeros(2, 8, dtype=torch.bool)
     mask[0, 4:] = True
-    y, _ = net(x, mask=mask)
+    y, _ = net(x, None, Pass(mask))
     y[0, 4:].sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rimer_forecaster import RimerNetwork
-from rimer_forecaster.layers import Recurrent, build_layers
+from rimer_forecaster.layers import Pass, Recurrent, build_layers
 
 D = 6
 
@@ -47,7 +47,7 @@ def test_the_cell_is_its_definition_with_and_without_a_mask(cell: str) -> None:
     expected = plain(net, x)
     torch.testing.assert_close(net(x)[0], expected, rtol=0, atol=1e-12)
     mask = torch.tensor([False, True, True, False, True, True, False, True, True])
-    y, _ = net(x, mask=mask.expand(3, -1))
+    y, _ = net(x, None, Pass(mask.expand(3, -1)))
     torch.testing.assert_close(y[:, mask], plain(net, x[:, mask]), rtol=0, atol=1e-12)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from rimer_forecaster.layers import ChannelMix, LayerPosition, RWKV7TimeMix
-from rimer_forecaster.layers.mixers.rwkv7 import low_rank
+from rimer_forecaster.layers import Block, ChannelMix, LayerPosition, Pass, RWKV7TimeMix
+from rimer_forecaster.layers.parts.low_rank import rank_of
 
 D, N = 12, 4
 H = D // N
+LATER = frozenset({"first_value"})
 
 
 def layer(position: LayerPosition = LayerPosition(), *, seed: int = 0) -> RWKV7TimeMix:  # noqa: B008
@@ -81,18 +82,18 @@ def test_layer_equals_the_paper_token_by_token() -> None:
 
 
 def test_later_layer_takes_a_share_of_the_first_layers_value() -> None:
-    first, later = layer(), layer(LayerPosition(1, 2, first_of_kind=False), seed=1)
+    first, later = layer(), layer(LayerPosition(1, 2, LATER), seed=1)
     x = torch.randn(1, 5, D, dtype=torch.float64)
     shared: dict[str, torch.Tensor] = {}
-    first(x, shared=shared)
-    y, _ = later(x, shared=shared)
+    first(x, None, Pass(shared=shared))
+    y, _ = later(x, None, Pass(shared=shared))
     expected = paper(later, x[0].numpy(), shared["first_value"][0].detach().numpy())
     np.testing.assert_allclose(y[0].detach().numpy(), expected, atol=1e-11)
 
 
 def test_first_layer_has_no_value_residual_so_that_no_parameter_is_unused() -> None:
     mix = layer()
-    y, _ = mix(torch.randn(2, 5, D, dtype=torch.float64), shared={})
+    y, _ = mix(torch.randn(2, 5, D, dtype=torch.float64), None, Pass(shared={}))
     y.sum().backward()
     assert all(parameter.grad is not None for parameter in mix.parameters())
     assert not any("value_residual" in name for name, _ in mix.named_parameters())
@@ -116,13 +117,12 @@ def test_first_layer_has_no_value_residual_so_that_no_parameter_is_unused() -> N
 def test_low_ranks_follow_the_paper_and_shrink_with_small_widths(
     width: int, factor: float, rank: int
 ) -> None:
-    assert low_rank(width, factor) == rank
+    assert rank_of(width, factor) == rank
 
 
 def initial(index: int, depth: int, width: int = 64) -> RWKV7TimeMix:
-    mix = RWKV7TimeMix(
-        width, head_size=16, position=LayerPosition(index, depth, first_of_kind=index == 0)
-    )
+    given = LATER if index else frozenset()
+    mix = RWKV7TimeMix(width, head_size=16, position=LayerPosition(index, depth, given))
     mix.reset_parameters(torch.Generator().manual_seed(0))
     return mix
 
@@ -209,3 +209,45 @@ def test_mixed_precision_runs_and_stays_close() -> None:
         mixed, _ = mixer(x)
     mixed.float().sum().backward()
     assert (mixed.float() - y).norm() < 0.02 * y.norm()
+
+
+# --- a source that writes the state --------------------------------------------------------------
+
+
+def written_by_a_source() -> RWKV7TimeMix:
+    """`layer` with the same weights, whose state another sequence writes."""
+    other = RWKV7TimeMix(D, head_size=N, from_source=True).double()
+    other.load_state_dict(layer().state_dict())
+    return other
+
+
+def test_a_source_equal_to_the_tokens_is_the_layer_itself_to_the_bit() -> None:
+    x, z = torch.randn(2, 3, 9, D, dtype=torch.float64)
+    mix, other = layer(), written_by_a_source()
+    y, state = mix(x, mix.init_state(3))
+    same, end = other(x, other.init_state(3), Pass(source=x))
+    assert torch.equal(same, y)
+    assert torch.equal(end["wkv"], state["wkv"])
+    block = Block(mix, None, width=D).double()
+    crossed = Block(other, None, width=D).double()
+    assert torch.equal(crossed(x, None, Pass(source=x))[0], block(x)[0])
+    assert not torch.allclose(crossed(x, None, Pass(source=z))[0], block(x)[0])
+
+
+def test_a_source_is_cut_with_its_tokens_and_read_up_to_each_of_them() -> None:
+    x, source = torch.randn(2, 3, 9, D, dtype=torch.float64)
+    other = written_by_a_source()
+    y, _ = other(x, other.init_state(3), Pass(source=source))
+    left, state = other(x[:, :4], other.init_state(3), Pass(source=source[:, :4]))
+    right, _ = other(x[:, 4:], state, Pass(source=source[:, 4:]))
+    torch.testing.assert_close(torch.cat((left, right), 1), y, rtol=0, atol=1e-12)
+    later = source.clone()
+    later[:, 5:] += 1
+    changed, _ = other(x, None, Pass(source=later))
+    torch.testing.assert_close(changed[:, :5], y[:, :5], rtol=0, atol=1e-12)
+    assert (changed[:, 5:] - y[:, 5:]).abs().amax((0, 2)).min() > 0
+
+
+def test_a_missing_source_is_named() -> None:
+    with pytest.raises(ValueError, match=r"from_source=True.*give Pass\(source"):
+        written_by_a_source()(torch.randn(1, 4, D, dtype=torch.float64))
