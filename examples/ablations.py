@@ -117,7 +117,7 @@ def solver_reports(model: RimerModel) -> dict[str, float]:
     """What the equilibrium layers say of the last forecast; nothing for others."""
     reports = [
         module.report
-        for module in model.model.network.modules()
+        for module in model.network.modules()
         if isinstance(module, Equilibrium) and module.report is not None
     ]
     if not reports:
@@ -144,7 +144,7 @@ def run(layers: str | None, seed: int, task: Task, epochs: int | None) -> dict[s
     return {
         "layers": layers or "layers=None",
         **score(model, task),
-        "parameters": sum(parameter.numel() for parameter in model.model.network.parameters()),
+        "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "fit, s": fit_seconds,
         **solver_reports(model),
     }

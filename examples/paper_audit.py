@@ -164,7 +164,7 @@ def parameter_counts(layers: str) -> dict[str, int]:
         "embedding": values.numel(),
         "layers": sum(parameter.numel() for parameter in reader.layers.parameters()),
         "last norm": sum(parameter.numel() for parameter in reader.norm.parameters()),
-        "head": reader.head.weight.numel() + network.offset.numel(),
+        "head": reader.head.weight.numel() + network.skip.offset.numel(),
         "marks of missing values": marks.numel() + reader.embed_target.bias.numel(),
         "linear skip": network.skip.weight.numel(),
     }

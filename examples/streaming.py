@@ -52,8 +52,8 @@ def compare(network: RimerNetwork, values: np.ndarray, test: int) -> pd.DataFram
     rows = []
     for t in range(test, x.shape[1] - H + 1):
         truth = x[:, t : t + H]
-        streamed = network.forecast(state)[..., network.middle]
-        windowed = network(x[:, t - L : t])[..., network.middle]
+        streamed = network.forecast(state)[..., network.config.middle]
+        windowed = network(x[:, t - L : t])[..., network.config.middle]
         rows.append(
             {
                 "phase": t % network.reader.patch_length,
@@ -93,7 +93,7 @@ def main() -> None:
             },
         )
         model.fit(TimeSeries.from_values(values[:train]))
-        table = compare(model.model.network.eval(), values, test)
+        table = compare(model.network.eval(), values, test)
         ratio = table["streamed"] / table["windowed"]
         print(
             f"seed {seed}: MSE {table['windowed'].mean():.4f} windowed, streamed over windowed "

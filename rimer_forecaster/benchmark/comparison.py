@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 import rimer_forecaster
 
-from ..network.config import check_sizes
+from ..network.checks import check_sizes
 from .contenders import ALWAYS, Budget, Model, check_model, resolved
 from .runs import Run, stored
 from .task import Task, make_task

@@ -29,7 +29,7 @@ from sktime.base import BaseObject
 import rimer_forecaster.kernels
 
 from ..diagnostics import mape_remark
-from ..network.stream_state import fingerprint
+from ..network.state import fingerprint
 from ..sktime.pretrained import Pretrained
 from .contenders import Budget, Model, make_contender
 from .scores import Scores
@@ -183,7 +183,7 @@ def _described(model: Any) -> str:
     """Text that is the same for equal models, in every process."""
     if isinstance(model, Pretrained):
         scaler = None if model.X_scaler is None else (model.X_scaler.mean_, model.X_scaler.scale_)
-        return repr((fingerprint(model.network), model.network.arguments, model.X_columns, scaler))
+        return repr((fingerprint(model.network), model.network.config, model.X_columns, scaler))
     if isinstance(model, BaseObject):
         named = model.get_params(deep=False)
         return repr((type(model), {name: _described(value) for name, value in named.items()}))

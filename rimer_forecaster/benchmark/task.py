@@ -15,7 +15,7 @@ import pandas as pd
 from darts import TimeSeries
 from numpy.typing import NDArray
 
-from ..network.config import check_sizes
+from ..network.checks import check_sizes
 
 __all__ = ["Task", "make_task", "read_csv"]
 

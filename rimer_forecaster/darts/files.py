@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -19,7 +20,8 @@ from darts.models.forecasting.torch_forecasting_model import (
 )
 from darts.utils.data.torch_datasets.utils import _train_sample_from_shapes
 
-from ..network.weights import OF_TRAINING, load_network, read_description, save_weights
+from ..network.config import OF_TRAINING
+from ..network.weights import load_network, read_description, save_weights
 from .archives import check_saved_file
 
 __all__ = ["FilesModel"]
@@ -174,10 +176,11 @@ class FilesModel(MixedCovariatesTorchModel):
             )
         saved = description["darts"]
         sample = _train_sample_from_shapes(saved["train_sample_shape"], TORCH_NP_DTYPES[dtype])
-        self._check_arguments(path, saved["arguments"], self._arguments_beside_shapes())
+        own = self._arguments_beside_shapes()
+        differences = [(x, (its, own[x])) for x, its in saved["arguments"].items() if its != own[x]]
         self.pl_module_params["train_sample_shape"] = sample.sample_shapes()
-        own = self._create_model(sample).network.arguments
-        self._check_arguments(path, network.arguments, own)
+        config = self._create_model(sample).network.config
+        self._check_alike(path, [*differences, *network.config.differences(config)])
 
         self.train_sample = sample
         self.encoders = self.initialize_encoders()
@@ -189,7 +192,7 @@ class FilesModel(MixedCovariatesTorchModel):
 
     @property
     def _ckpt_skipped_params(self) -> list[str]:
-        return [*super()._ckpt_skipped_params, *OF_TRAINING]
+        return [*super()._ckpt_skipped_params, *OF_TRAINING, "recipe"]
 
     def _arguments_beside_shapes(self) -> dict[str, Any]:
         """Return what a forecast depends on and no shape of a weight shows."""
@@ -202,15 +205,14 @@ class FilesModel(MixedCovariatesTorchModel):
         }
 
     @staticmethod
-    def _check_arguments(path: str, saved: dict[str, Any], own: dict[str, Any]) -> None:
-        for name, value in saved.items():
-            if own[name] != value and name not in OF_TRAINING:
-                shown = "likelihood, which says what the network's outputs are,"
-                raise ValueError(
-                    f"the weights in {path!r} are of a model with {name}={value!r}, but this one "
-                    f"has {name}={own[name]!r}{f' (see {shown})' if name == 'outputs' else ''}. "
-                    "Make it with the same arguments."
-                )
+    def _check_alike(path: str, differences: Sequence[tuple[str, tuple[Any, Any]]]) -> None:
+        for name, (its, own) in differences:
+            shown = "likelihood, which says what the network's outputs are,"
+            raise ValueError(
+                f"the weights in {path!r} are of a model with {name}={its!r}, but this one has "
+                f"{name}={own!r}{f' (see {shown})' if name == 'outputs' else ''}. Make it with the "
+                "same arguments."
+            )
 
 
 def _folder(work_dir: str | None) -> str:

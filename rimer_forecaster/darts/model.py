@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from os import PathLike
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
-from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
-from darts.utils.data.torch_datasets.utils import (
-    PLModuleInput,
-    PLModuleOutput,
-    TorchTrainingSample,
-    _parse_input_chunk_length,
-)
+from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _parse_input_chunk_length
 from darts.utils.serialization import add_safe_globals
-from torch import Tensor, nn
+from torch import nn
 
-from ..diagnostics.report import Diagnostics, diagnose
-from ..layers.parts.dropout import Dropout
-from ..network.config import check_finite_forecast, check_network_arguments, warn_of_unprepared
-from ..network.missing_values import marks_of_observed
-from ..network.network import RimerNetwork
-from ..training.recipe import (
-    LEARNING_RATE,
-    WEIGHT_DECAY,
-    check_trained,
-    default_callbacks,
-    default_epochs,
-    default_optimisation,
-    keep_ratios,
-)
+from ..diagnostics import Diagnostics, diagnose
+from ..network import NetworkConfig, RimerNetwork
+from ..network.checks import warn_of_unprepared
+from ..training import Recipe
 from .files import FilesModel
-from .likelihoods import LikelihoodHead, LikelihoodParameters
-from .resume import ResumableModule
+from .likelihoods import LikelihoodHead
+from .module import RimerModule
 from .series import (
     InferenceDataset,
     TrainingDataset,
@@ -96,6 +81,9 @@ class RimerModel(FilesModel):
     n_epochs
         As in darts, but by default as many epochs as make about 2,000 optimiser steps, between 5
         and 100, because a fixed number leaves short series untrained.
+    recipe
+        What else training does by default; `rimer_forecaster.training.Recipe` with other values is
+        an experiment.
     **kwargs
         Everything else that `darts.models.forecasting.torch_forecasting_model.
         TorchForecastingModel` and its Lightning module accept. Two defaults differ: ``loss_fn`` is
@@ -133,19 +121,21 @@ class RimerModel(FilesModel):
         input_chunk_length: int | tuple[int, int],
         output_chunk_length: int = 24,
         output_chunk_shift: int = 0,
-        layers: str | None = "rwkv7*1",
-        width: int = 32,
-        head_size: int = 16,
+        layers: str | None = NetworkConfig.layers,
+        width: int = NetworkConfig.width,
+        head_size: int = NetworkConfig.head_size,
         patch_length: int | None = None,
-        dropout: float = 0.1,
-        layers_rate: float = 1.0,
-        initial_state: str = "zero",
-        streaming: bool = False,
+        dropout: float = NetworkConfig.dropout,
+        layers_rate: float = NetworkConfig.layers_rate,
+        initial_state: str = NetworkConfig.initial_state,
+        streaming: bool = NetworkConfig.streaming,
         use_static_covariates: bool = True,
         n_epochs: int | None = None,
+        recipe: Recipe | None = None,
         **kwargs: Any,
     ) -> None:
-        self._network_params = {
+        self._recipe = Recipe() if recipe is None else recipe
+        self._network_params: dict[str, Any] = {
             "layers": layers,
             "width": width,
             "head_size": head_size,
@@ -153,18 +143,19 @@ class RimerModel(FilesModel):
             "dropout": dropout,
             "layers_rate": layers_rate,
             "initial_state": initial_state,
+            "streaming": streaming,
         }
         self._min_input_chunk_length, input_chunk_length = (
             _parse_input_chunk_length(input_chunk_length)
             if isinstance(input_chunk_length, tuple)
             else (input_chunk_length, input_chunk_length)
         )
-        check_network_arguments(
-            input_chunk_length=input_chunk_length,
-            output_chunk_length=output_chunk_length,
+        NetworkConfig(  # checks them; whether there are static covariates, `fit` alone knows
+            input_chunk_length,
+            output_chunk_length,
+            static_covariates=int(initial_state == "static"),
             **self._network_params,
         )
-        self._network_params["streaming"] = streaming
         # Raises for a likelihood that is none of darts' own.
         LikelihoodHead(kwargs.get("likelihood"), input_chunk_length)
         if kwargs.get("use_reversible_instance_norm"):
@@ -201,17 +192,30 @@ class RimerModel(FilesModel):
         """Fewest steps that a forecast is made from; windows up to the look-back are padded."""
         return self._min_input_chunk_length
 
+    @property
+    def network(self) -> RimerNetwork:
+        """The fitted network.
+
+        Raises
+        ------
+        ValueError
+            If there is none: the model is not fitted, or a copy by pickle or deepcopy.
+        """
+        self._check_network()
+        return self.model.network
+
     def _create_model(self, train_sample: TorchTrainingSample) -> PLForecastingModule:
         def components(array: np.ndarray | None) -> int:
             return 0 if array is None else array.shape[1]
 
-        return _RimerModule(
+        return RimerModule(
             network_params={
                 **self._network_params,
                 "past_covariates": components(train_sample.past_covariates),
                 "future_covariates": components(train_sample.future_covariates),
                 "static_covariates": components(train_sample.static_covariates),
             },
+            recipe=asdict(self._recipe),
             uses_recipe=self._uses_recipe,
             **self.pl_module_params,
         )
@@ -243,13 +247,13 @@ class RimerModel(FilesModel):
             If the model was not made with ``streaming=True``: its training did not prepare for it.
         """
         self._check_streams()
-        warn_of_unprepared("this model was", self._network_params)
-        return RimerStream.begin(self, series, past_covariates, future_covariates)
+        warn_of_unprepared("this model was", prepared=self.network.config.prepared_for_streams)
+        return RimerStream.begin(self.model, series, past_covariates, future_covariates)
 
     def load_stream(self, path: str | PathLike[str]) -> RimerStream:
         """Go on with a stream that `RimerStream.save` wrote with these weights."""
         self._check_streams()
-        return RimerStream.load(self, path)
+        return RimerStream.load(self.model, path)
 
     def diagnostics(
         self,
@@ -284,12 +288,12 @@ class RimerModel(FilesModel):
         self._check_streams()
         check_values(series, past_covariates, future_covariates)
         return diagnose(
-            self.model.network,
-            stacked([series.values(copy=False)], self),
+            self.network,
+            stacked([series.values(copy=False)], self.network),
             **known_covariates(
-                self, past_covariates, future_covariates, series.time_index, [series]
+                self.network, past_covariates, future_covariates, series.time_index, [series]
             ),
-            static_covariates=static_covariates(self, [series]),
+            static_covariates=static_covariates(self.network, [series]),
             components=list(series.components),
             stacklevel=3,
         )
@@ -313,7 +317,7 @@ class RimerModel(FilesModel):
     ) -> RimerModel:
         """Fit on windows; see darts. Without a number of epochs it is chosen by their number."""
         if not epochs and self._sets_epochs:
-            epochs = default_epochs(len(train_dataset), self.batch_size)
+            epochs = self._recipe.epochs(len(train_dataset), self.batch_size)
         return super().fit_from_dataset(train_dataset, *args, epochs=epochs, **kwargs)
 
     def _build_train_dataset(
@@ -388,153 +392,5 @@ class RimerModel(FilesModel):
         }
 
 
-class _RimerModule(ResumableModule):
-    """Lightning module: permutes darts' tensors for the network and back.
-
-    Parameters
-    ----------
-    network_params
-        Keyword arguments of `RimerNetwork`, as plain values: they are stored in checkpoints.
-    uses_recipe
-        Whether to train by `rimer_forecaster.recipe`, or by darts' optimiser arguments alone.
-    **kwargs
-        See `PLForecastingModule`.
-    """
-
-    def __init__(self, network_params: dict[str, Any], uses_recipe: bool, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.head = LikelihoodHead(self.likelihood, self.input_chunk_length)
-        self.network = RimerNetwork(
-            self.input_chunk_length,
-            self.output_chunk_length,
-            outputs=self.head.outputs,
-            least_scale=self.head.least_scale,
-            **network_params,
-        )
-        self.uses_recipe = uses_recipe
-
-    @io_processor
-    def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
-        """Forecast; (B, L, C) -> (B, H, C, Q)."""
-        dtype = self.network.offset.dtype  # the data may be of another than that of the training
-
-        def cast(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.to(dtype)
-
-        future = None
-        if x_in.future_covariates is not None:
-            future = cast(x_in.concatenate_future_along_time())
-        output = self.network(
-            cast(x_in.past_target),
-            past_covariates=cast(x_in.past_covariates),
-            future_covariates=future,
-            static_covariates=cast(x_in.static_covariates),
-        )
-        prediction = self.head(output)
-        if self._trainer is not None and self.trainer.predicting:
-            check_finite_forecast(prediction)  # before torch's own errors where it samples
-        return PLModuleOutput(prediction=prediction)
-
-    def _compute_loss(
-        self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
-    ) -> Tensor:
-        observed = marks_of_observed(target)  # (B, H, C)
-        if observed is None:
-            return super()._compute_loss(output, target, criterion, sample_weight)
-        counted = observed.all(-1) if self.head.is_joint else observed
-        if not bool(counted.any()):
-            return 0.0 * output.prediction.sum()
-
-        def those_observed(x: Tensor) -> Tensor:
-            """(B, H, C, ·) -> (1, n, C or 1, ·): what was not observed is no part of the mean."""
-            return x[counted][None] if self.head.is_joint else x[counted][None, :, None]
-
-        return super()._compute_loss(
-            output.replace(prediction=those_observed(output.prediction)),
-            those_observed(target),
-            criterion,
-            None if sample_weight is None else those_observed(sample_weight.expand_as(target)),
-        )
-
-    def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
-        if len(metrics) and (observed := marks_of_observed(target)) is not None:
-            rows = observed.all(-1)  # metrics take whole steps
-            if not bool(rows.any()):
-                return
-            output = output.replace(prediction=output.prediction[rows][None])
-            target = target[rows][None]
-        super()._update_metrics(output, target, metrics)
-
-    def _onnx_wrapper(self, input_sample: PLModuleInput) -> Any:
-        """Return what darts exports, with the parameters of a likelihood as `predict` gives them.
-
-        darts 0.48.1 exports raw outputs, and `run_onnx_prediction` takes them for parameters.
-        """
-        bundle = super()._onnx_wrapper(input_sample)
-        if self.likelihood is not None:
-            bundle.wrapper = LikelihoodParameters(bundle.wrapper, self.likelihood, self.head)
-        return bundle
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Return darts' loss of a batch, and what the layers want added."""
-        return super().training_step(*args, **kwargs) + self.network.penalty()
-
-    def configure_callbacks(self) -> list[pl.Callback]:
-        """Return what else the recipe consists of."""
-        return default_callbacks(self.trainer) if self.uses_recipe else []
-
-    def configure_optimizers(self) -> Any:
-        """Return the package's recipe, or what darts makes of its own arguments."""
-        if not self.uses_recipe:
-            return super().configure_optimizers()
-        return default_optimisation(
-            self.network,
-            total_steps=self.trainer.estimated_stepping_batches,
-            **{"lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY, **self.optimizer_kwargs},
-        )
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Keep the groups' ratios where Lightning's finder of learning rates gives all one rate."""
-        if self.uses_recipe and any(
-            not isinstance(config.scheduler, torch.optim.lr_scheduler.CosineAnnealingLR)
-            for config in self.trainer.lr_scheduler_configs
-        ):
-            keep_ratios(self.optimizers(use_pl_optimizer=False), self.network)
-        super().optimizer_step(*args, **kwargs)
-
-    def on_fit_end(self) -> None:
-        """Refuse weights that are not finite; a finder of learning rates may pass through them."""
-        super().on_fit_end()
-        check_trained(
-            self.network,
-            "Lower the learning rate, for example optimizer_kwargs={'lr': 1e-4}, or look for "
-            "extreme values.",
-        )
-
-    def _get_mc_dropout_modules(self) -> set[Dropout]:
-        """Return the modules that darts turns on for ``mc_dropout=True``: the layers' own."""
-        return {x for x in self.network.modules() if isinstance(x, Dropout) and x.p}
-
-    def set_mc_dropout(self, active: bool) -> None:
-        """Let predictions draw from dropout, or no longer."""
-        for module in self._get_mc_dropout_modules():
-            module.in_evaluation = bool(active)
-
-    def teardown(self, stage: str) -> None:
-        """Put the losses back where `on_fit_end` did not run.
-
-        With sample weights darts 0.48.1 takes the reduction out of the losses and puts it back in
-        `on_fit_end`, which Lightning's tuner leaves out.
-        """
-        super().on_fit_end()
-        super().teardown(stage)
-
-    def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
-        """Refuse forecasts that are not finite."""
-        output = super().predict_step(batch, *args, **kwargs)
-        check_finite_forecast(output[0])
-        return output
-
-
 # darts loads no class from outside its own package that was not declared safe.
-add_safe_globals([RimerModel])
+add_safe_globals([RimerModel, Recipe])

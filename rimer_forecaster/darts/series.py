@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from math import ceil
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,7 @@ from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTra
 from darts.utils.ts_utils import series2seq
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .model import RimerModel
+from ..network import RimerNetwork
 
 __all__ = [
     "InferenceDataset",
@@ -173,15 +172,14 @@ class _Schema(dict[str, Any]):
         return self
 
 
-def to_tensor(values: np.ndarray, model: RimerModel) -> Tensor:
-    """Take values as a tensor in the dtype and on the device of the model."""
-    weight = model.model.network.offset
-    return torch.from_numpy(values).to(weight.device, weight.dtype)
+def to_tensor(values: np.ndarray, network: RimerNetwork) -> Tensor:
+    """Take values as a tensor in the dtype and on the device of the network."""
+    return torch.from_numpy(values).to(network.device, network.dtype)
 
 
-def static_covariates(model: RimerModel, series: list[TimeSeries]) -> Tensor | None:
-    """Static covariates of each series, (B, C or 1, n), or None if the model reads none."""
-    if not model.uses_static_covariates:
+def static_covariates(network: RimerNetwork, series: list[TimeSeries]) -> Tensor | None:
+    """Static covariates of each series, (B, C or 1, n), or None if the network reads none."""
+    if not network.config.static_covariates:
         return None
     for i, one in enumerate(series):
         if one.static_covariates is None:
@@ -189,16 +187,16 @@ def static_covariates(model: RimerModel, series: list[TimeSeries]) -> Tensor | N
                 f"series {i} has no static covariates, but the model was fitted with some. Add "
                 "them by with_static_covariates."
             )
-    return stacked([one.static_covariates_values() for one in series], model)
+    return stacked([one.static_covariates_values() for one in series], network)
 
 
-def stacked(arrays: list[np.ndarray], model: RimerModel) -> Tensor:
-    """Stack arrays of the same shape, in the dtype and on the device of the model."""
-    return to_tensor(np.stack([np.asarray(x, dtype=float) for x in arrays]), model)
+def stacked(arrays: list[np.ndarray], network: RimerNetwork) -> Tensor:
+    """Stack arrays of the same shape, in the dtype and on the device of the network."""
+    return to_tensor(np.stack([np.asarray(x, dtype=float) for x in arrays]), network)
 
 
 def known_covariates(
-    model: RimerModel,
+    network: RimerNetwork,
     past_covariates: Series | None,
     future_covariates: Series | None,
     times: pd.Index,
@@ -209,8 +207,8 @@ def known_covariates(
     """Values of the covariates at the times, (B, n, components), by name."""
     known = {}
     for name, given, used in (
-        ("past_covariates", past_covariates, model.uses_past_covariates and not horizon),
-        ("future_covariates", future_covariates, model.uses_future_covariates),
+        ("past_covariates", past_covariates, network.config.past_covariates and not horizon),
+        ("future_covariates", future_covariates, network.config.future_covariates),
     ):
         covariates = list(series2seq(given) or ())
         if not used:
@@ -233,5 +231,5 @@ def known_covariates(
                     f"stream needs, the first being {absent[0]}."
                 )
             values.append(one.slice(times[0], times[-1]).values(copy=False))
-        known[name] = stacked(values, model)
+        known[name] = stacked(values, network)
     return known

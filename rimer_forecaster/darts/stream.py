@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from io import StringIO
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,8 @@ from darts.utils.utils import generate_index
 
 from ..layers import State
 from ..network.network import RimerNetwork
-from ..network.stream_state import load_state, read_metadata, save_state
+from ..network.state import load_state, read_metadata, save_state
+from .module import RimerModule
 from .series import (
     Series,
     check_values,
@@ -28,9 +29,6 @@ from .series import (
     static_covariates,
     to_tensor,
 )
-
-if TYPE_CHECKING:
-    from .model import RimerModel
 
 __all__ = ["RimerStream"]
 
@@ -59,8 +57,8 @@ class RimerStream:
     (209, 209)
     """
 
-    def __init__(self, model: RimerModel, state: State, last: list[TimeSeries], single: bool):
-        self._model, self._state, self._last, self._single = model, state, last, single
+    def __init__(self, module: RimerModule, state: State, last: list[TimeSeries], single: bool):
+        self._module, self._state, self._last, self._single = module, state, last, single
 
     @property
     def state(self) -> State:
@@ -74,12 +72,12 @@ class RimerStream:
 
     @property
     def _network(self) -> RimerNetwork:
-        return self._model.model.network
+        return self._module.network
 
     @classmethod
     def begin(
         cls,
-        model: RimerModel,
+        module: RimerModule,
         series: Series,
         past_covariates: Series | None,
         future_covariates: Series | None,
@@ -94,8 +92,8 @@ class RimerStream:
                 f"end at {', '.join(map(str, sorted(ends)))}. Make a stream of each."
             )
         longest = max(len(one) for one in histories)
-        static = static_covariates(model, histories)
-        network = model.model.network
+        network = module.network
+        static = static_covariates(network, histories)
         components = histories[0].n_components
         state = network.init_state(len(histories), components, static)
         # Shorter histories are padded on the left by steps at which nothing was observed.
@@ -103,11 +101,11 @@ class RimerStream:
         for i, one in enumerate(histories):
             target[i, longest - len(one) :] = one.values(copy=False)
         times = max(histories, key=len).time_index
-        known = known_covariates(model, past_covariates, future_covariates, times, histories)
+        known = known_covariates(network, past_covariates, future_covariates, times, histories)
         with torch.no_grad():
-            state = network.update(state, to_tensor(target, model), **known)
+            state = network.update(state, to_tensor(target, network), **known)
         single = isinstance(series, TimeSeries)
-        return cls(model, state, [one[-1:] for one in histories], single)
+        return cls(module, state, [one[-1:] for one in histories], single)
 
     def update(
         self,
@@ -148,9 +146,9 @@ class RimerStream:
                     f"{list(last.components)}. Give the same ones in the same order."
                 )
         known = known_covariates(
-            self._model, past_covariates, future_covariates, new[0].time_index, new
+            self._network, past_covariates, future_covariates, new[0].time_index, new
         )
-        target = stacked([one.values(copy=False) for one in new], self._model)
+        target = stacked([one.values(copy=False) for one in new], self._network)
         with torch.no_grad():
             self._state = self._network.update(self._state, target, **known)
         self._last = [
@@ -189,7 +187,7 @@ class RimerStream:
             If `n` is below 1, a covariate does not cover the horizon, or the model has no
             likelihood where one is asked for.
         """
-        likelihood = self._model.likelihood
+        likelihood = self._module.likelihood
         if likelihood is None and (num_samples > 1 or predict_likelihood_parameters):
             raise ValueError(
                 "the model has no likelihood to sample or to give the parameters of; fit one with "
@@ -200,18 +198,18 @@ class RimerStream:
         start = self.end_time + self._last[0].freq
         times = generate_index(start=start, length=n, freq=self._last[0].freq)
         known = known_covariates(
-            self._model, None, future_covariates, times, self._last, horizon=True
+            self._network, None, future_covariates, times, self._last, horizon=True
         )
         with torch.inference_mode():
             output = self._network.forecast(self._state, n, **known)  # (B, n, C, Q)
-            head = self._model.model.head
+            head = self._module.head
             if predict_likelihood_parameters:
                 values = likelihood.predict_likelihood_parameters(head(output))[..., None]
             elif num_samples > 1:
                 drawn = [likelihood.sample(head(output)) for _ in range(num_samples)]
                 values = torch.stack(drawn, -1)
             else:
-                values = head.point(output, self._network.middle)[..., None]
+                values = head.point(output, self._network.config.middle)[..., None]
         forecasts = []
         for last, own in zip(self._last, values.cpu().numpy(), strict=True):
             if predict_likelihood_parameters:
@@ -239,9 +237,9 @@ class RimerStream:
         save_state(self._state, path, network=self._network, metadata=metadata)
 
     @classmethod
-    def load(cls, model: RimerModel, path: str | PathLike[str]) -> RimerStream:
+    def load(cls, module: RimerModule, path: str | PathLike[str]) -> RimerStream:
         """Read a stream; see `RimerModel.load_stream`."""
-        state = load_state(path, model.model.network)
+        state = load_state(path, module.network)
         metadata = read_metadata(path)
         last = []
         for one in json.loads(metadata["series"]):
@@ -259,4 +257,4 @@ class RimerStream:
                     static_covariates=static,
                 )
             )
-        return cls(model, state, last, json.loads(metadata["single"]))
+        return cls(module, state, last, json.loads(metadata["single"]))

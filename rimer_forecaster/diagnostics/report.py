@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import Equilibrium, Mixer, State, leaves
-from ..network.config import check_input, check_not_infinite
-from ..network.network import RimerNetwork
+from ..network import RimerNetwork
+from ..network.checks import check_input, check_not_infinite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -186,9 +186,9 @@ def diagnose(
     names = list(range(C)) if components is None else list(components)
     if len(names) != C:
         raise ValueError(f"components has {len(names)} names, but past_target has {C} components.")
-    check_input("past_covariates", past_covariates, network.past_covariates, (n, n))
-    check_input("future_covariates", future_covariates, network.future_covariates, (n, n))
-    check_input("static_covariates", static_covariates, network.static_covariates)
+    check_input("past_covariates", past_covariates, network.config.past_covariates, (n, n))
+    check_input("future_covariates", future_covariates, network.config.future_covariates, (n, n))
+    check_input("static_covariates", static_covariates, network.config.static_covariates)
     check_not_infinite("past_target", past_target)
     check_not_infinite("past_covariates", past_covariates)
     check_not_infinite("future_covariates", future_covariates)
@@ -252,7 +252,7 @@ def diagnose(
         for layer, equilibrium in equilibria.items()
         if layer in solved and (report := equilibrium.report) is not None
     ]
-    growth = _growth_message(state_norms, network.input_chunk_length)
+    growth = _growth_message(state_norms, network.config.input_chunk_length)
     if growth is not None:
         warnings.warn(growth, StateGrows, stacklevel=stacklevel)
     return Diagnostics(

@@ -1,6 +1,7 @@
 """The forecasting network: tensors in, tensors out."""
 
-from .network import RimerNetwork, default_patch_length
+from .config import NetworkConfig, default_patch_length
+from .network import RimerNetwork
 from .weights import load_network, save_weights
 
-__all__ = ["RimerNetwork", "default_patch_length", "load_network", "save_weights"]
+__all__ = ["NetworkConfig", "RimerNetwork", "default_patch_length", "load_network", "save_weights"]

@@ -1,149 +1,167 @@
-"""Checks of what the network is built from and given, with the remedy in each message."""
+"""What a network is built from: every argument once, with its default, its check and its JSON."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Mapping, Sequence
-from numbers import Integral
+from collections.abc import Collection, Iterator
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from typing import Any
 
-from torch import Tensor
-
 from ..layers import check_layers
+from .checks import check_sizes, plain_number, plain_outputs, plain_size
 
-__all__ = [
-    "check_finite_forecast",
-    "check_input",
-    "check_network_arguments",
-    "check_not_infinite",
-    "check_outputs",
-    "check_sizes",
-    "warn_of_unprepared",
-]
+__all__ = ["OF_TRAINING", "NetworkConfig", "default_patch_length"]
 
+OF_TRAINING = ("dropout", "layers_rate")
+"""Arguments that change no forecast of the same weights, and may differ where they are loaded."""
 
-def check_network_arguments(
-    *,
-    input_chunk_length: Any,
-    output_chunk_length: Any,
-    layers: Any,
-    width: Any,
-    head_size: Any,
-    patch_length: Any,
-    dropout: Any,
-    layers_rate: Any,
-    initial_state: Any,
-) -> None:
-    """Raise the ValueError that `RimerNetwork` documents, before anything is built."""
-    check_sizes(
-        input_chunk_length=input_chunk_length,
-        output_chunk_length=output_chunk_length,
-        width=width,
-        head_size=head_size,
-    )
-    if patch_length is not None:
-        check_sizes(patch_length=patch_length)
-        if patch_length > input_chunk_length:
-            raise ValueError(
-                f"patch_length={patch_length} is longer than input_chunk_length="
-                f"{input_chunk_length}; it is the number of input steps per token. Use a smaller "
-                "one, or None for the default."
-            )
-    if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout!r} must be a probability in [0, 1).")
-    if not isinstance(layers_rate, (int, float)) or not 0 < layers_rate < math.inf:
-        raise ValueError(
-            f"layers_rate={layers_rate!r} must be above 0 and finite: it multiplies the learning "
-            "rate of the layers. For none at all use layers=None."
-        )
-    if initial_state not in ("zero", "learned", "static"):
-        raise ValueError(
-            f"initial_state={initial_state!r} must be 'zero', 'learned', or 'static' for one made "
-            "from static covariates."
-        )
-    if initial_state != "zero" and layers is None:
-        raise ValueError(
-            f"initial_state={initial_state!r} needs layers whose state it is; with layers=None use "
-            "'zero'."
-        )
-    if layers is not None:
-        check_layers(layers, width=width, head_size=head_size)
+_SIZES = ("input_chunk_length", "output_chunk_length", "width", "head_size", "patch_length")
+_COUNTS = ("past_covariates", "future_covariates", "static_covariates")
+_NUMBERS = {
+    "dropout": (lambda x: 0 <= x < 1, "a probability in [0, 1)"),
+    "layers_rate": (
+        lambda x: 0 < x < math.inf,
+        "above 0 and finite: it multiplies the learning rate of the layers. For none at all use "
+        "layers=None",
+    ),
+    "least_scale": (lambda x: 0 <= x < math.inf, "at least 0, and finite"),
+}
 
 
-def check_outputs(outputs: Sequence[str | float]) -> None:
-    """Raise a ValueError for anything but locations and scales, or ascending probabilities."""
-    names = [output for output in outputs if isinstance(output, str)]
-    levels = [output for output in outputs if not isinstance(output, str)]
-    if names:
-        valid = not levels and set(names) <= {"location", "scale"}
-    else:
-        valid = levels == sorted(set(levels)) and bool(levels) and 0 < levels[0] <= levels[-1] < 1
-    if not valid:
-        raise ValueError(
-            f"outputs={outputs!r} must be 'location' and 'scale' only, or else ascending "
-            "probabilities between 0 and 1."
-        )
+def default_patch_length(input_chunk_length: int) -> int:
+    """Patch length for a look-back: 16 steps, 24 beyond a look-back of 128.
 
-
-def check_input(
-    name: str,
-    x: Tensor | None,
-    components: int | None = None,
-    steps: tuple[int, int] | None = None,
-) -> None:
-    """Raise a ValueError that names an input of the wrong size."""
-    given = 0 if x is None else x.shape[-1]
-    if components is not None and given != components:
-        raise ValueError(
-            f"{name} has {given} components, but the network was built for {components}."
-        )
-    if x is not None and steps is not None and not steps[0] <= x.shape[1] <= steps[1]:
-        allowed = " to ".join(map(str, sorted(set(steps))))
-        raise ValueError(f"{name} has {x.shape[1]} steps, but the network reads {allowed}.")
-
-
-def check_not_infinite(name: str, x: Tensor | None) -> None:
-    """Raise a ValueError that names the first value of streams, (B, n, C), that is infinite."""
-    if x is not None and bool(x.isinf().any()):
-        stream, step, component = x.isinf().nonzero()[0].tolist()
-        raise ValueError(
-            f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
-            f"{component}: values must be finite, or NaN where missing."
-        )
-
-
-def check_finite_forecast(forecast: Tensor) -> None:
-    """Raise a ValueError if any value of a forecast from finite input is not finite."""
-    if not bool(forecast.isfinite().all()):
-        raise ValueError(
-            "the forecast is not finite. The input is finite, so a sampled likelihood parameter or "
-            "the feedback of earlier forecasts overflowed; forecast fewer steps, and look for "
-            "covariates that are large or far from those trained on."
-        )
-
-
-def warn_of_unprepared(what: str, arguments: Mapping[str, Any]) -> None:
-    """Warn the caller's caller of streams from weights whose training did not prepare for them.
-
-    Parameters
-    ----------
-    what
-        Subject of the sentence and its verb, "this model was", say.
-    arguments
-        Of the network that was trained; those of an older file say nothing of streams.
+    A window shorter than four such patches takes a quarter of its length, because a recurrence
+    over one token has nothing to carry.
     """
-    if arguments["layers"] is not None and not arguments.get("streaming"):
-        warnings.warn(
-            f"{what} not trained for streams, whose forecasts may be much worse than those from "
-            "windows. Train with streaming=True.",
-            UserWarning,
-            stacklevel=3,
-        )
+    return min(16 if input_chunk_length <= 128 else 24, max(1, input_chunk_length // 4))
 
 
-def check_sizes(**sizes: Any) -> None:
-    """Raise a ValueError that names the first size that is not a whole number of at least 1."""
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-            raise ValueError(f"{name}={size!r} must be a whole number of at least 1.")
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Arguments of `RimerNetwork`, as plain values.
+
+    Attributes
+    ----------
+    input_chunk_length, output_chunk_length
+        L and H, in steps.
+    past_covariates, future_covariates, static_covariates
+        Number of components. Past covariates are known over the window, future ones over the
+        window and the horizon, static ones once per target component.
+    outputs
+        What the Q outputs per value are: ``"location"``, ``"scale"``, or a number for the quantile
+        of that probability. Locations and quantiles come out in the units of the series, and
+        quantiles in ascending order. A scale comes out such that its softplus is in the units of
+        the series. Either all outputs are quantiles, of ascending probabilities, or none.
+    layers
+        Layer string, see `rimer_forecaster.layers.layer_string`; None for the linear skips alone.
+    width, head_size
+        Channels of a token, and of a head; the second must divide the first.
+    patch_length
+        Steps per token, at most L; None takes `default_patch_length`.
+    dropout
+        Probability of zeroing an element of what a layer adds, in [0, 1).
+    layers_rate
+        Factor of the learning rates of all but the linear skips, above 0.
+    initial_state
+        What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
+        ``"static"``, a learned one plus a linear map of the static covariates.
+    streaming
+        Whether training prepares for streams: unfinished patches, and states that were carried from
+        far. It serves streamed forecasts, and may cost windowed ones: see docs/streaming.md.
+    least_scale
+        Smallest standard deviation that a window is divided by, in the units of the series. Above
+        zero, the forecast of a constant window can be another value: for counts, say.
+
+    Raises
+    ------
+    ValueError
+        If a value is of another type or out of range, the head size does not divide the width, the
+        layer string cannot be read, or the outputs are neither locations and scales nor ascending
+        probabilities. It names the argument.
+    """
+
+    input_chunk_length: int
+    output_chunk_length: int
+    _: KW_ONLY
+    past_covariates: int = 0
+    future_covariates: int = 0
+    static_covariates: int = 0
+    outputs: tuple[str | float, ...] = ("location",)
+    layers: str | None = "rwkv7*1"
+    width: int = 32
+    head_size: int = 16
+    patch_length: int = None  # type: ignore[assignment]  # __post_init__ puts a number there
+    dropout: float = 0.1
+    layers_rate: float = 1.0
+    initial_state: str = "zero"
+    streaming: bool = False
+    least_scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every value, and turn it into a plain one."""
+        if self.patch_length is None:
+            check_sizes(input_chunk_length=self.input_chunk_length)
+            self._set(patch_length=default_patch_length(self.input_chunk_length))
+        for name in _SIZES:
+            self._set(**{name: plain_size(name, getattr(self, name))})
+        for name in _COUNTS:
+            self._set(**{name: plain_size(name, getattr(self, name), least=0)})
+        for name, (holds, allowed) in _NUMBERS.items():
+            self._set(**{name: plain_number(name, getattr(self, name), holds, allowed)})
+        self._set(outputs=plain_outputs(self.outputs))
+        if not isinstance(self.streaming, bool):
+            raise ValueError(f"streaming={self.streaming!r} must be True or False.")
+        if self.patch_length > self.input_chunk_length:
+            raise ValueError(
+                f"patch_length={self.patch_length} is longer than input_chunk_length="
+                f"{self.input_chunk_length}; it is the number of input steps per token. Use a "
+                "smaller one, or None for the default."
+            )
+        if self.initial_state not in ("zero", "learned", "static"):
+            raise ValueError(
+                f"initial_state={self.initial_state!r} must be 'zero', 'learned', or 'static' for "
+                "one made from static covariates."
+            )
+        if self.initial_state != "zero" and self.layers is None:
+            raise ValueError(
+                f"initial_state={self.initial_state!r} needs layers whose state it is; with "
+                "layers=None use 'zero'."
+            )
+        if self.initial_state == "static" and not self.static_covariates:
+            raise ValueError(
+                "initial_state='static' needs static covariates to make the state from; give some, "
+                "or use 'learned'."
+            )
+        if self.layers is not None:
+            check_layers(self.layers, width=self.width, head_size=self.head_size)
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def middle(self) -> int:
+        """Which of the Q outputs is the point forecast: the location, or the median."""
+        if "location" in self.outputs:
+            return self.outputs.index("location")
+        distances = [abs(float(output) - 0.5) for output in self.outputs]
+        return distances.index(min(distances))
+
+    @property
+    def prepared_for_streams(self) -> bool:
+        """Whether training prepares for streams, or has nothing to prepare."""
+        return self.streaming or self.layers is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the arguments as JSON can hold them."""
+        return asdict(self) | {"outputs": list(self.outputs)}
+
+    def differences(
+        self, other: NetworkConfig, *, ignored: Collection[str] = OF_TRAINING
+    ) -> Iterator[tuple[str, tuple[Any, Any]]]:
+        """Yield the arguments that differ, each with the values of both, own first."""
+        for name in (x.name for x in fields(self) if x.name not in ignored):
+            values = getattr(self, name), getattr(other, name)
+            if values[0] != values[1]:
+                yield name, values

@@ -37,8 +37,8 @@ class InitialState(nn.Module):
         self.paths = layers.memory
         if not self.paths:
             raise ValueError(
-                "initial_state must be 'zero' for layers without a memory of their own, such as that "
-                "of rwkv7."
+                "initial_state must be 'zero' for layers without a memory of their own, such "
+                "as rwkv7 has."
             )
         state = dict(leaves(layers.init_state(1)))
         self.sizes = [state[path].numel() for path in self.paths]

@@ -12,12 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .network import RimerNetwork
-from .stream_state import fingerprint
+from .state import fingerprint
 
-__all__ = ["OF_TRAINING", "load_network", "read_description", "save_weights"]
-
-OF_TRAINING = ("dropout", "layers_rate")
-"""Arguments that change no forecast of the same weights, and may differ where they are loaded."""
+__all__ = ["load_network", "read_description", "save_weights"]
 
 
 def save_weights(
@@ -44,9 +41,9 @@ def save_weights(
     description = {
         "package": "rimer_forecaster",
         "version": __version__,
-        "dtype": _name(network.offset.dtype),
+        "dtype": _name(network.dtype),
         "fingerprint": fingerprint(network),
-        "arguments": network.arguments,
+        "arguments": network.config.to_json(),
         **(description or {}),
     }
     text = json.dumps(description, indent=2)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from ..network.network import RimerNetwork
-from ..network.weights import OF_TRAINING, load_network, read_description, save_weights
+from ..network import RimerNetwork
+from ..network.config import OF_TRAINING
+from ..network.weights import load_network, read_description, save_weights
 
 __all__ = ["Pretrained"]
 
@@ -59,14 +60,13 @@ class Pretrained:
             If an argument differs that is not of training alone, as dropout is. Weights that were
             not prepared for streams may be streamed: the forecaster warns.
         """
-        for name, value in self.network.arguments.items():
-            if own.arguments[name] != value and name not in (*OF_TRAINING, "streaming"):
-                shown = _SHOWN_AS.get(name, name)
-                raise ValueError(
-                    f"the pretrained weights are of a network with {shown}={value!r}, but this "
-                    f"forecaster has {shown}={own.arguments[name]!r}. Make it with the same "
-                    "arguments."
-                )
+        ignored = (*OF_TRAINING, "streaming")
+        for name, (its, ours) in self.network.config.differences(own.config, ignored=ignored):
+            shown = _SHOWN_AS.get(name, name)
+            raise ValueError(
+                f"the pretrained weights are of a network with {shown}={its!r}, but this "
+                f"forecaster has {shown}={ours!r}. Make it with the same arguments."
+            )
         own.load_state_dict(self.network.state_dict())
 
     def check_X(self, columns: Iterable[Hashable] | None) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..layers import State, from_leaves, leaves
-from ..network.network import RimerNetwork
+from ..network import RimerNetwork
 
 __all__ = ["StreamBank"]
 
@@ -31,7 +31,7 @@ class _Batch(NamedTuple, Generic[Key]):
 
 
 class StreamBank(Generic[Key]):
-    """The states of any number of named streams of one network.
+    """The states of any number of named streams of one network; it stays as it is.
 
     Attributes
     ----------
@@ -39,8 +39,8 @@ class StreamBank(Generic[Key]):
         Number of calls of the network that a forecast of all streams takes.
     """
 
-    def __init__(self) -> None:
-        self._batches: list[_Batch[Key]] = []
+    def __init__(self, batches: Sequence[_Batch[Key]] = ()) -> None:
+        self._batches = tuple(batches)
 
     @property
     def n_batches(self) -> int:
@@ -51,25 +51,29 @@ class StreamBank(Generic[Key]):
         return any(key in batch.keys for batch in self._batches)
 
     @torch.no_grad()
-    def begin(
+    def begun(
         self,
         network: RimerNetwork,
         histories: Mapping[Key, Tensor],
         covariates: Mapping[Key, Tensor] | None = None,
-    ) -> None:
-        """Begin streams from their histories, or begin them anew.
+    ) -> StreamBank[Key]:
+        """Return a bank in which streams begin with their histories, or begin anew.
 
         Parameters
         ----------
         network
             The network that all streams are read by.
         histories
-            A tensor (n, C) a stream, NaN where missing.
+            A tensor (n, C) per stream, NaN where missing.
         covariates
-            A tensor (n, p) a stream, if the network reads any.
+            A tensor (n, p) per stream, if the network reads any.
         """
-        self._drop(histories)
-        P = _patch_length(network)
+        batches = []
+        for batch in self._batches:
+            kept = [row for row, key in enumerate(batch.keys) if key not in histories]
+            if kept:
+                batches.append(_select(batch, kept))
+        P = network.config.patch_length if network.reader is not None else 1
         alike: dict[tuple[int, int], list[Key]] = {}
         for key, history in histories.items():
             # Whole patches of padding leave a state alone; half of a batch at most is padding.
@@ -83,24 +87,24 @@ class StreamBank(Generic[Key]):
                 known = torch.stack([_padded(covariates[key], length) for key in keys])
             state = network.init_state(*target.shape[::2])
             state = network.update(state, target, future_covariates=known)
-            self._batches.append(_Batch(tuple(keys), state))
-        self._merge(P)
+            batches.append(_Batch(tuple(keys), state))
+        return StreamBank(_merged(batches, network))
 
     @torch.no_grad()
-    def update(
+    def updated(
         self,
         network: RimerNetwork,
         new: Mapping[Key, Tensor],
         covariates: Mapping[Key, Tensor] | None = None,
-    ) -> None:
-        """Carry some of the streams on; the others stay as they are.
+    ) -> StreamBank[Key]:
+        """Return a bank in which some of the streams are carried on, the others as they are.
 
         Parameters
         ----------
         network, covariates
-            See `begin`.
+            See `begun`.
         new
-            A tensor (n, C) a stream, of any number of steps n >= 1.
+            A tensor (n, C) per stream, of any number of steps n >= 1.
         """
         batches = []
         for batch in self._batches:
@@ -117,8 +121,7 @@ class StreamBank(Generic[Key]):
                     state = network.update(part.state, target, future_covariates=known)
                     part = part._replace(state=state)
                 batches.append(part)
-        self._batches = batches
-        self._merge(_patch_length(network))
+        return StreamBank(_merged(batches, network))
 
     @torch.inference_mode()
     def forecast(
@@ -132,16 +135,16 @@ class StreamBank(Generic[Key]):
         Parameters
         ----------
         network
-            See `begin`.
+            See `begun`.
         steps
             How many.
         covariates
-            Of these steps, a tensor (steps, p) a stream, if the network reads any.
+            Of these steps, a tensor (steps, p) per stream, if the network reads any.
 
         Returns
         -------
         dict
-            A tensor (steps, C, Q) a stream.
+            A tensor (steps, C, Q) per stream.
         """
         outputs: dict[Key, Tensor] = {}
         for keys, state in self._batches:
@@ -152,27 +155,16 @@ class StreamBank(Generic[Key]):
             outputs.update(zip(keys, output, strict=True))
         return outputs
 
-    def _drop(self, keys: Iterable[Key]) -> None:
-        dropped = set(keys)
-        kept = []
-        for batch in self._batches:
-            rows = [row for row, key in enumerate(batch.keys) if key not in dropped]
-            if rows:
-                kept.append(_select(batch, rows))
-        self._batches = kept
 
-    def _merge(self, patch_length: int) -> None:
-        """Join the batches that one call of the network can do for."""
-        alike: dict[object, list[_Batch[Key]]] = {}
-        for batch in self._batches:
-            place = int(batch.state["steps"]) % patch_length
-            shapes = tuple((path, leaf.shape[1:]) for path, leaf in leaves(batch.state))
-            alike.setdefault((place, shapes), []).append(batch)
-        self._batches = [_joined(batches) for batches in alike.values()]
-
-
-def _patch_length(network: RimerNetwork) -> int:
-    return network.reader.patch_length if network.reader is not None else 1
+def _merged(batches: Iterable[_Batch[Key]], network: RimerNetwork) -> list[_Batch[Key]]:
+    """Join the batches that one call of the network can do for."""
+    P = network.config.patch_length if network.reader is not None else 1
+    alike: dict[object, list[_Batch[Key]]] = {}
+    for batch in batches:
+        place = int(batch.state["steps"]) % P
+        shapes = tuple((path, leaf.shape[1:]) for path, leaf in leaves(batch.state))
+        alike.setdefault((place, shapes), []).append(batch)
+    return [_joined(same) for same in alike.values()]
 
 
 def _padded(x: Tensor, length: int) -> Tensor:

@@ -1,97 +1,173 @@
 """How the network is trained where the user does not say: optimiser, schedule and number of steps.
 
-The same recipe serves both doors. It is free of units: a series times any constant trains to the
-same forecasts times that constant, because Adam divides a gradient by its own size (epsilon is as
-small as in RWKV-7's published training) and nothing clips a gradient at a fixed norm.
+The same recipe serves darts and sktime. It is free of units: a series times any constant trains to
+the same forecasts times that constant, and nothing clips a gradient at a fixed norm.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ..network.network import RimerNetwork
+from ..network import RimerNetwork
+from ..network.checks import check_sizes, plain_number
 
-__all__ = [
-    "LEARNING_RATE",
-    "WEIGHT_DECAY",
-    "check_trained",
-    "default_callbacks",
-    "default_epochs",
-    "default_optimisation",
-    "keep_ratios",
-]
-
-LEARNING_RATE = 1e-3
-WEIGHT_DECAY = 0.01
-
-_STEPS = 2000
-_FEWEST_EPOCHS, _MOST_EPOCHS = 5, 100
-
-_AVERAGING = 0.995
-"""Share of the average that a step leaves as it was; less in the first steps of a training."""
+__all__ = ["AveragedWeights", "Recipe", "check_trained", "keep_ratios", "parameter_groups"]
 
 
-def default_epochs(windows: int, batch_size: int) -> int:
-    """Return as many epochs as make about 2,000 optimiser steps, between 5 and 100.
+@dataclass(frozen=True)
+class Recipe:
+    """What training does by default; an experiment passes in another one.
 
-    A fixed number would leave short series untrained, and spend hours on large panels. More than
-    100 epochs overfit series of a few hundred steps.
+    Attributes
+    ----------
+    learning_rate, weight_decay
+        Of the matrices, see `parameter_groups`; AdamW, on a cosine schedule to zero.
+    steps
+        Optimiser steps that the number of epochs is chosen for.
+    fewest_epochs, most_epochs
+        Between which it is chosen. More than 100 epochs overfit series of a few hundred steps.
+    averaging
+        Share of the average of weights that a step leaves as it was, in [0, 1); 0 takes the last
+        weights. See `AveragedWeights`.
+    training_on
+        Factor of the learning rate where weights are trained on that were trained before.
+
+    Raises
+    ------
+    ValueError
+        If a value is of another type or out of range, by its name.
+
+    Examples
+    --------
+    >>> from rimer_forecaster.training import Recipe
+    >>> Recipe(steps=4000).epochs(windows=640, batch_size=32)
+    100
     """
-    steps_per_epoch = math.ceil(windows / batch_size)
-    return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, math.ceil(_STEPS / steps_per_epoch)))
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    steps: int = 2000
+    fewest_epochs: int = 5
+    most_epochs: int = 100
+    averaging: float = 0.995
+    training_on: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_sizes(
+            steps=self.steps, fewest_epochs=self.fewest_epochs, most_epochs=self.most_epochs
+        )
+        for name in ("learning_rate", "training_on"):
+            plain_number(name, getattr(self, name), _is_positive, "above 0 and finite")
+        plain_number("weight_decay", self.weight_decay, _is_weight, "at least 0 and finite")
+        plain_number("averaging", self.averaging, lambda x: 0 <= x < 1, "in [0, 1)")
+
+    def epochs(self, windows: int, batch_size: int) -> int:
+        """Return as many epochs as make about `steps` optimiser steps.
+
+        A fixed number would leave short series untrained, and spend hours on large panels.
+        """
+        wanted = math.ceil(self.steps / math.ceil(windows / batch_size))
+        return min(self.most_epochs, max(self.fewest_epochs, wanted))
+
+    def optimisation(
+        self, network: RimerNetwork, *, total_steps: float, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Return AdamW over the network's groups with a cosine schedule, in Lightning's terms.
+
+        Parameters
+        ----------
+        network
+            The network to train.
+        total_steps
+            Optimiser steps over which the learning rate falls to zero; it stays constant if
+            infinite.
+        **kwargs
+            Arguments of `torch.optim.AdamW`, in place of those of the recipe.
+        """
+        rates = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        rates |= {name: kwargs.pop(name) for name in rates.keys() & kwargs.keys()}
+        optimizer = torch.optim.AdamW(
+            parameter_groups(network, **rates),
+            # One fused operation: a small model is bound by the number of operations.
+            **{"eps": 1e-18, "fused": True, **kwargs},
+        )
+        if math.isinf(total_steps):
+            return {"optimizer": optimizer}
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, int(total_steps)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def callbacks(self, trainer: pl.Trainer) -> list[pl.Callback]:
+        """Return what a module adds to a trainer that is to train it, and to no other."""
+        if not self.averaging or trainer.state.fn != TrainerFn.FITTING:
+            return []
+        return [AveragedWeights(self.averaging)]
 
 
-def default_optimisation(
-    network: RimerNetwork, *, total_steps: float, lr: float, weight_decay: float, **kwargs: Any
-) -> dict[str, Any]:
-    """Return AdamW over the network's groups with a cosine schedule, in Lightning's terms.
+def parameter_groups(
+    network: RimerNetwork, *, lr: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return the groups of parameters that an optimiser treats alike.
+
+    Each module names its parameters that learn faster than others, in ``learning_rates``; all that
+    is no linear skip learns at ``layers_rate`` times that. Only matrices decay.
 
     Parameters
     ----------
     network
-        The network to train.
-    total_steps
-        Optimiser steps over which the learning rate falls to zero; it stays constant if infinite.
+        Whose parameters they are.
     lr, weight_decay
-        Of the matrices, see `RimerNetwork.parameter_groups`.
-    **kwargs
-        Further arguments of `torch.optim.AdamW`.
+        Learning rate where no module says otherwise, and weight decay of the matrices.
     """
-    optimizer = torch.optim.AdamW(
-        network.parameter_groups(lr=lr, weight_decay=weight_decay),
-        # One fused operation: a small model is bound by the number of operations.
-        **{"eps": 1e-18, "fused": True, **kwargs},
-    )
-    if math.isinf(total_steps):
-        return {"optimizer": optimizer}
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, int(total_steps)))
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def default_callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
-    """Return what a module adds to a trainer that is to train it, and to no other."""
-    return [AveragedWeights()] if trainer.state.fn == TrainerFn.FITTING else []
+    factors = {
+        id(module.get_parameter(name)): factor
+        for module in network.modules()
+        for name, factor in getattr(module, "learning_rates", {}).items()
+    }
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            factor = factors.get(id(parameter), 1.0)
+            if name.startswith("reader."):
+                factor *= network.config.layers_rate
+            groups.setdefault((factor, parameter.ndim >= 2), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": factor * lr,
+            "weight_decay": weight_decay if is_matrix else 0.0,
+        }
+        for (factor, is_matrix), parameters in groups.items()
+    ]
 
 
 class AveragedWeights(pl.callbacks.WeightAveraging):
-    """Validates, saves and leaves the average of the weights of the last two hundred steps or so.
+    """Validates, saves and leaves an average of the weights of the last steps.
 
-    Where a validation part stops the training while the learning rate is still high, the averages'
-    errors are lower (docs/benchmarks.md). At the end of the schedule they are those of the last
-    weights. In the first 2,000 steps the averages are of the last tenth of the steps.
+    With 0.995 of it left at every step it is one of two hundred steps or so. Where a validation
+    part stops the training while the learning rate is still high, the averages' errors are lower
+    (docs/benchmarks.md). At the end of the schedule they are those of the last weights. In the
+    first 2,000 steps the averages are of the last tenth of the steps.
+
+    Parameters
+    ----------
+    kept
+        Share of the average that a step leaves as it was.
     """
 
     _latest_update_step: int
 
-    def __init__(self) -> None:
+    def __init__(self, kept: float) -> None:
         super().__init__(use_buffers=False)
+        self.kept = kept
         self._lists: tuple[list[Tensor], list[Tensor]] = [], []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -108,7 +184,7 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
             return  # gradients were accumulated
         self._latest_update_step = trainer.global_step
         n = trainer.global_step - 1
-        kept = min(_AVERAGING, (1 + n) / (10 + n)) if n else 0.0
+        kept = min(self.kept, (1 + n) / (10 + n)) if n else 0.0
         assert self._average_model is not None
         get_ema_multi_avg_fn(kept)(*self._lists, self._average_model.n_averaged)
 
@@ -126,6 +202,14 @@ def keep_ratios(optimizer: torch.optim.Optimizer, network: RimerNetwork) -> None
     Tools that try learning rates give every group the same, and would so suggest a rate for another
     recipe than the one that trains.
     """
-    groups = network.parameter_groups(lr=1.0, weight_decay=0.0)
+    groups = parameter_groups(network, lr=1.0, weight_decay=0.0)
     for group, ratio in zip(optimizer.param_groups, groups, strict=True):
         group["lr"] *= ratio["lr"]
+
+
+def _is_positive(x: float) -> bool:
+    return 0 < x < math.inf
+
+
+def _is_weight(x: float) -> bool:
+    return 0 <= x < math.inf

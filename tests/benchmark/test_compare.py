@@ -371,7 +371,7 @@ def test_a_network_of_sktime_forecasts_from_what_came_before() -> None:
     assert isinstance(contender, Sktime)
     contender.fit()
     found = contender.forecast(task.origins[:2])
-    weights = contender.forecaster._scaling.with_weights(contender.forecaster.network_)
+    weights = contender.forecaster._fitted.weights()
     for origin, one in zip(task.origins[:2], found, strict=True):
         anew = RimerForecaster(12, 3, n_epochs=0, pretrained=weights)
         expected = anew.fit(contender.frame[:origin], fh=[1, 2, 3]).predict()

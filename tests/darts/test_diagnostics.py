@@ -60,7 +60,7 @@ def test_a_model_warns_on_the_line_that_asked() -> None:
     full = walk(400)
     model = fitted(full[:100], patch_length=P)
     with torch.no_grad():
-        for mixer in model.model.network.modules():
+        for mixer in model.network.modules():
             if isinstance(mixer, RWKV7TimeMix):  # nothing decays, and nothing is removed
                 mixer.decay.up.bias.fill_(-1e3)
                 mixer.learning_rate.up.bias.fill_(-1e3)

@@ -57,7 +57,7 @@ def fit(case, processes, seed=0):
     series = wave(2, WINDOWS + L + H - 1, 0)
     covariates = wave(1, WINDOWS + L + 2 * H, 1)
     model.fit(series, past_covariates=covariates, future_covariates=covariates)
-    weights = {name: x.numpy() for name, x in model.model.network.state_dict().items()}
+    weights = {name: x.numpy() for name, x in model.network.state_dict().items()}
     return {"loss": float(model.trainer.callback_metrics["train_loss"]), **weights}, model
 
 

@@ -141,7 +141,7 @@ class Ruin(pl.Callback):
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         if trainer.current_epoch == 1:
             with torch.no_grad():
-                module.network.offset.fill_(9.0)
+                module.network.skip.offset.fill_(9.0)
 
 
 def test_load_best_goes_back_to_the_best_epoch(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_weighted_errors_train_the_weights(fitted: RimerModel) -> None:
     ones = series.with_values(np.ones_like(series.values()))
     for weight in ("linear", "exponential", ones, 1000 * ones):
         model = RimerModel(**TINY).fit(series, sample_weight=weight)
-        same = torch.allclose(model.model.network.skip.weight, plain, **CLOSE)
+        same = torch.allclose(model.network.skip.weight, plain, **CLOSE)
         assert same == (not isinstance(weight, str)), weight  # Adam heeds no factor of the loss
 
 
@@ -196,7 +196,7 @@ def test_a_weight_of_zero_leaves_steps_out() -> None:
         values = series.values().copy()
         values[84:] = last  # these are read by windows whose own targets have no weight
         model = RimerModel(**TINY).fit(series.with_values(values), sample_weight=weights)
-        return model.model.network.skip.weight.detach()
+        return model.network.skip.weight.detach()
 
     torch.testing.assert_close(skip(0.0), skip(100.0), **CLOSE)
 
@@ -218,7 +218,7 @@ def test_sample_weights_of_the_validation(fitted: RimerModel) -> None:
 def calls_of_the_network(model: RimerModel) -> Iterator[list[int]]:
     """Batch sizes of the calls of a model's network."""
     sizes: list[int] = []
-    hook = model.model.network.register_forward_pre_hook(
+    hook = model.network.register_forward_pre_hook(
         lambda network, inputs: sizes.append(len(inputs[0]))
     )
     try:
@@ -532,8 +532,8 @@ def test_encoders_make_past_and_future_covariates() -> None:
         "transformer": Scaler(),
     }
     model = RimerModel(**TINY, add_encoders=encoders).fit(wave())
-    assert model.model.network.past_covariates == 3
-    assert model.model.network.future_covariates == 5
+    assert model.network.config.past_covariates == 3
+    assert model.network.config.future_covariates == 5
     made = model.generate_fit_predict_encodings(15, wave())
     past, future = made
     plain = RimerModel(**TINY).fit(wave(), past_covariates=past, future_covariates=future)

@@ -223,7 +223,7 @@ def test_quantiles_never_cross_beyond_the_chunk_either() -> None:
     series = TimeSeries.from_values(values)
     model.fit(series)
     with torch.no_grad():
-        model.model.network.reader.head.weight.normal_()  # crosses before sorting
+        model.network.reader.head.weight.normal_()  # crosses before sorting
     forecasts = model.historical_forecasts(
         series,
         forecast_horizon=6,

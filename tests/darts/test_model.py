@@ -29,7 +29,7 @@ from darts.utils.timeseries_generation import linear_timeseries
 from darts_cases import QUIET, TINY, wave
 
 from rimer_forecaster import RimerModel
-from rimer_forecaster.darts.model import _RimerModule
+from rimer_forecaster.darts.module import RimerModule
 
 
 @pytest.fixture(scope="module")
@@ -501,7 +501,7 @@ def test_checkpoints_restore_the_network(tmp_path: pathlib.Path) -> None:
     model = RimerModel(**settings, likelihood=QuantileRegression([0.1, 0.5, 0.9]))
     model.fit(wave(), val_series=wave(seed=1))
     loaded = RimerModel.load_from_checkpoint("m", work_dir=str(tmp_path), best=False)
-    assert isinstance(loaded.model, _RimerModule)
+    assert isinstance(loaded.model, RimerModule)
     assert loaded.model.uses_recipe
     parameters = {"predict_likelihood_parameters": True, "series": wave()}
     np.testing.assert_array_equal(
@@ -699,7 +699,7 @@ def test_an_infinite_forecast_is_an_error(fitted: RimerModel, tmp_path: pathlib.
     fitted.save(path)
     model = RimerModel.load(path)
     with torch.no_grad():
-        model.model.network.offset.fill_(float("inf"))
+        model.network.skip.offset.fill_(float("inf"))
     with pytest.raises(ValueError, match="the forecast is not finite"):
         model.predict(6)
 

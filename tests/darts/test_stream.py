@@ -86,7 +86,7 @@ def test_many_series_are_one_batch() -> None:
 
 def test_series_of_one_batch_are_forecast_as_alone() -> None:
     """Lengths that differ by whole patches, so that patches end alike with padding and without."""
-    patch = fitted(series()).model.network.arguments["patch_length"]
+    patch = fitted(series()).network.config.patch_length
     many = [series(components=1, seed=i)[i * patch :] for i in range(3)]
     causes = [series(170, components=1, seed=5 + i) for i in range(3)]
     many = [
@@ -96,7 +96,7 @@ def test_series_of_one_batch_are_forecast_as_alone() -> None:
     known = {"future_covariates": causes}
     model = fitted(many, covariates=known, initial_state="static")
     with torch.no_grad():
-        for parameter in model.model.network.parameters():
+        for parameter in model.network.parameters():
             parameter.normal_(0, 0.3, generator=torch.Generator().manual_seed(0))
     together = model.stream(many, **known).predict(H, **known)
     for one, cause, forecast in zip(many, causes, together, strict=True):
@@ -143,9 +143,9 @@ def test_static_covariates_come_from_the_history() -> None:
     many = [labelled(0), labelled(1)]
     model = fitted(many, initial_state="static")
     with torch.no_grad():
-        start = model.model.network.reader.initial_state
+        start = model.network.reader.initial_state
         start.from_static.weight.normal_(generator=torch.Generator().manual_seed(0))
-        model.model.network.reader.head.weight.normal_(generator=torch.Generator().manual_seed(1))
+        model.network.reader.head.weight.normal_(generator=torch.Generator().manual_seed(1))
     forecast = model.stream(many[1][:L]).predict(H)
     other = many[1][:L].with_static_covariates(pd.DataFrame({"level": [3.0]}))
     assert np.abs(model.stream(other).predict(H).values() - forecast.values()).max() > 1e-6

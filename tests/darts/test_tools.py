@@ -28,7 +28,7 @@ from darts_cases import LEVEL, TRAINER
 from darts_cases import wave_at_level as wave
 
 from rimer_forecaster import RimerModel
-from rimer_forecaster.training.recipe import default_optimisation
+from rimer_forecaster.training import Recipe
 
 TINY = {**darts_cases.TINY, "patch_length": 12}
 
@@ -309,7 +309,7 @@ def test_tuning_leaves_a_fitted_model_as_it_was(tune: str) -> None:
     np.testing.assert_array_equal(model.predict(6).values(), forecast)
     model.fit(wave(), epochs=2)
     rates = [group["initial_lr"] for group in model.trainer.optimizers[0].param_groups]
-    recipe = default_optimisation(model.model.network, total_steps=1, lr=1e-3, weight_decay=0.01)
+    recipe = Recipe().optimisation(model.network, total_steps=1)
     assert rates == [group["initial_lr"] for group in recipe["optimizer"].param_groups]
 
 

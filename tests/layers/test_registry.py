@@ -170,7 +170,7 @@ def ledger(layers: str) -> dict[str, int]:
         "marks of missing values": marks.numel() + net.reader.embed_target.bias.numel(),
         "layers": sum(p.numel() for p in net.reader.layers.parameters()),
         "last norm": sum(p.numel() for p in net.reader.norm.parameters()),
-        "head": net.reader.head.weight.numel() + net.offset.numel(),
+        "head": net.reader.head.weight.numel() + net.skip.offset.numel(),
         "linear skip": net.skip.weight.numel(),
     }
     assert sum(count.values()) == sum(p.numel() for p in net.parameters())

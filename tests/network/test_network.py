@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.network import default_patch_length
 from rimer_forecaster.network.scale import running_scale, scaled_softplus_input, window_scale
+from rimer_forecaster.training.recipe import parameter_groups
 
 L, H, C = 40, 12, 3
 
@@ -93,7 +94,7 @@ def test_a_fresh_network_forecasts_the_normal_distribution_of_the_window() -> No
 
 def test_no_layers_means_no_parameters_but_the_skip_and_its_offset() -> None:
     names = {name for name, _ in network(layers=None).named_parameters()}
-    assert names == {"skip.weight", "offset"}
+    assert names == {"skip.weight", "skip.offset"}
 
 
 def test_the_layers_add_to_the_skip() -> None:
@@ -198,11 +199,11 @@ def test_left_padding_is_what_a_shorter_network_reads(padding: int) -> None:
     """It leaves scale, skips, lag filter and state alone, covariates or none."""
     net = network(patch_length=8, **ALL_COVARIATES)
     with torch.no_grad():  # lags that are longer than the shorter network's
-        net.lag_filter.weight[..., :padding] = 0
+        net.skip.lag_filter.weight[..., :padding] = 0
     shorter = network(patch_length=8, input_chunk_length=L - padding, **ALL_COVARIATES)
     weights = dict(net.state_dict())
     weights["skip.weight"] = net.skip.weight[:, padding:].detach()
-    weights["lag_filter.weight"] = net.lag_filter.weight[..., padding:].detach()
+    weights["skip.lag_filter.weight"] = net.skip.lag_filter.weight[..., padding:].detach()
     shorter.load_state_dict(weights)
     x, known = windows(), given()
     expected = {
@@ -258,7 +259,7 @@ def test_a_covariate_before_its_first_value_contributes_nothing() -> None:
     forecast = network(**ALL_COVARIATES)(x, **known)
     net = network(**ALL_COVARIATES)
     with torch.no_grad():
-        net.lag_filter.weight.zero_()
+        net.skip.lag_filter.weight.zero_()
         net.reader.embed_covariates.weight.zero_()
     torch.testing.assert_close(forecast, net(x, **given()))
 
@@ -267,7 +268,7 @@ def test_a_covariate_before_its_first_value_contributes_nothing() -> None:
 def test_a_gap_in_the_target_hides_no_covariate_but_padding_does(part: str) -> None:
     net, x = network(past_covariates=1, patch_length=8), windows()
     with torch.no_grad():  # leave one way from covariates to forecast
-        (net.lag_filter if part == "reader" else net.reader.head).weight.zero_()  # type: ignore[union-attr]
+        (net.skip.lag_filter if part == "reader" else net.reader.head).weight.zero_()  # type: ignore[union-attr]
     mask = torch.ones_like(x, dtype=torch.bool)
     mask[:, :8] = mask[:, 16:24] = False
     for first, seen in ((0, False), (16, True)):
@@ -295,7 +296,7 @@ def test_a_target_that_is_a_lagged_covariate_is_learnt(kind: str, lag: int) -> N
     cause = torch.randn(3000, generator=generator)
     target = cause.roll(lag)
     net = RimerNetwork(32, 8, generator=generator, **{kind: 1})
-    optimizer = torch.optim.AdamW(net.parameter_groups(lr=3e-3, weight_decay=0.01))
+    optimizer = torch.optim.AdamW(parameter_groups(net, lr=3e-3, weight_decay=0.01))
     window = torch.arange(40)
 
     def error(first: int, last: int, count: int) -> Tensor:
@@ -373,12 +374,12 @@ def test_dropout_draws_from_the_generator_it_is_given() -> None:
 
 def test_linear_parts_and_decay_biases_learn_faster_and_only_matrices_decay() -> None:
     net = network(layers="rwkv7*2", **ALL_COVARIATES)
-    groups = net.parameter_groups(lr=1.0, weight_decay=0.5)
+    groups = parameter_groups(net, lr=1.0, weight_decay=0.5)
     settings = {
         id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]
     }
     assert len(settings) == sum(len(group["params"]) for group in groups)
-    faster = {"skip.weight": 10.0, "offset": 10.0, "lag_filter.weight": 3.0}
+    faster = {"skip.weight": 10.0, "skip.offset": 10.0, "skip.lag_filter.weight": 3.0}
     for name, parameter in net.named_parameters():
         rate = 2.0 if name.endswith("decay.up.bias") else faster.get(name, 1.0)
         decay = 0.0 if parameter.ndim < 2 else 0.5
@@ -389,7 +390,7 @@ def test_a_learned_start_learns_as_fast_as_the_skip() -> None:
     net = RimerNetwork(L, H, initial_state="learned")
     assert net.reader is not None
     assert net.reader.initial_state is not None
-    groups = net.parameter_groups(lr=1.0, weight_decay=0.0)
+    groups = parameter_groups(net, lr=1.0, weight_decay=0.0)
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
     assert rates[id(net.reader.initial_state.learned)] == rates[id(net.skip.weight)] == 10
 
@@ -398,7 +399,7 @@ def test_the_rate_of_the_layers_leaves_the_linear_skips_alone() -> None:
     rates = []
     for layers_rate in (1.0, 0.1):
         net = network(layers="rwkv7*2", layers_rate=layers_rate, **ALL_COVARIATES)
-        groups = net.parameter_groups(lr=1.0, weight_decay=0.5)
+        groups = parameter_groups(net, lr=1.0, weight_decay=0.5)
         of = {id(p): group["lr"] for group in groups for p in group["params"]}
         rates.append({name: of[id(p)] for name, p in net.named_parameters()})
     for name, rate in rates[1].items():
@@ -410,8 +411,8 @@ def test_frozen_parameters_are_not_trained() -> None:
     net = network()
     net.requires_grad_(False)
     net.skip.requires_grad_(True)
-    groups = net.parameter_groups(lr=1.0, weight_decay=0.0)
-    assert [group["params"] for group in groups] == [[net.skip.weight]]
+    groups = parameter_groups(net, lr=1.0, weight_decay=0.0)
+    assert [group["params"] for group in groups] == [[net.skip.weight], [net.skip.offset]]
 
 
 @pytest.mark.parametrize(
@@ -493,3 +494,45 @@ def test_scales_before_a_jump_are_those_of_what_was_there(
     _, found = running_scale(((x - location) / scale).mT, None, ends, (location / scale).mT)
     expected = torch.stack([window_scale(x[:, :end])[1].flatten() for end in ends], 1) / scale[0]
     torch.testing.assert_close(found[0], expected, rtol=0.05, atol=0)
+
+
+# --- beyond the horizon ---------------------------------------------------------------------------
+
+
+def test_beyond_the_horizon_medians_are_fed_back() -> None:
+    net, past = network(outputs=(0.1, 0.5, 0.9), input_chunk_length=8), windows()[:, :8]
+    far = net.forecast_windows(past, 30)
+    first = net(past)
+    second = net(torch.cat((past, first[..., 1]), 1)[:, -8:])
+    third = net(torch.cat((past, first[..., 1], second[..., 1]), 1)[:, -8:])
+    expected = torch.cat((first, second, third), 1)[:, :30]
+    torch.testing.assert_close(far, expected)
+
+
+def causes(steps: int, rows: int = 1) -> tuple[RimerNetwork, Tensor, Tensor]:
+    """A network with random weights that reads a covariate, pasts and covariates for them."""
+    options = {"width": 8, "head_size": 4, "outputs": (0.1, 0.5, 0.9), "future_covariates": 1}
+    net, generator = RimerNetwork(8, 3, **options).eval(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_(0, 0.3, generator=generator)
+    past = torch.randn(rows, 8, 1, generator=generator)
+    return net, past, torch.randn(rows, 8 + steps, 1, generator=generator)
+
+
+def test_beyond_the_horizon_covariates_of_the_steps_are_read() -> None:
+    net, past, X = causes(7)
+    window, parts = past, []
+    for start in (0, 3, 6):
+        parts.append(net(window, future_covariates=X[:, start : start + 8 + 3]))
+        window = torch.cat((window, parts[-1][..., 1]), 1)[:, -8:]
+    torch.testing.assert_close(net.forecast_windows(past, 7, X), torch.cat(parts, 1)[:, :7])
+
+
+def test_many_windows_are_read_in_parts_with_their_own_covariates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net, past, X = causes(5, rows=3)
+    expected = net.forecast_windows(past, 5, X)
+    monkeypatch.setattr("rimer_forecaster.network.network._MOST_VALUES", 1)
+    torch.testing.assert_close(net.forecast_windows(past, 5, X), expected)

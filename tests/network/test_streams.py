@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.layers import Equilibrium, State, leaves
-from rimer_forecaster.network.stream_state import load_state, save_state
+from rimer_forecaster.network.state import load_state, save_state
+from rimer_forecaster.training.recipe import parameter_groups
 
 L, H, C, P = 20, 6, 2, 5
 
@@ -235,7 +236,7 @@ def test_a_window_of_counts_is_a_short_stream() -> None:
 def test_long_histories_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = network(), history(73)
     expected = net.observe(x)
-    monkeypatch.setattr("rimer_forecaster.network.network._MOST_VALUES", 3 * C * L * 2)
+    monkeypatch.setattr("rimer_forecaster.network.streams._MOST_VALUES", 3 * C * L * 2)
     assert_same(net.observe(x), expected)
 
 
@@ -247,7 +248,7 @@ def test_a_gap_as_long_as_the_window_is_read_alike_in_parts(
     mask = torch.ones(3, 3 * L, C, dtype=torch.bool)
     mask[:, L : 2 * L] = False
     expected = net.observe(x, **known, static_covariates=STATIC, mask=mask)
-    monkeypatch.setattr("rimer_forecaster.network.network._MOST_VALUES", 1)
+    monkeypatch.setattr("rimer_forecaster.network.streams._MOST_VALUES", 1)
     assert_same(net.observe(x, **known, static_covariates=STATIC, mask=mask), expected)
 
 
@@ -268,7 +269,7 @@ def test_a_state_saved_with_other_weights_is_refused(tmp_path: Path) -> None:
     net = network()
     save_state(net.observe(history(9)), tmp_path / "state.safetensors", network=net)
     with torch.no_grad():
-        net.offset[0] += 1e-9
+        net.skip.offset[0] += 1e-9
     with pytest.raises(ValueError, match="was not saved with this network"):
         load_state(tmp_path / "state.safetensors", net)
 
@@ -362,7 +363,7 @@ def trained(x: Tensor, length: int, horizon: int, streaming: bool) -> RimerNetwo
         torch.manual_seed(0)
         net = RimerNetwork(length, horizon, patch_length=12, streaming=streaming)
         windows = x.unfold(0, length + horizon, 1).transpose(1, 2)  # (n, L + H, 1)
-        groups = net.parameter_groups(lr=3e-3, weight_decay=0.01)
+        groups = parameter_groups(net, lr=3e-3, weight_decay=0.01)
         optimizer = torch.optim.AdamW(groups, fused=True)
         steps = 600
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -380,7 +381,7 @@ def trained(x: Tensor, length: int, horizon: int, streaming: bool) -> RimerNetwo
 @torch.no_grad()
 def streamed_over_windowed(net: RimerNetwork, x: Tensor, first: int) -> Tensor:
     """Ratio of squared errors at each phase of the patch, from a stream over all of x."""
-    length, horizon, patch = net.input_chunk_length, net.output_chunk_length, 12
+    length, horizon, patch = net.config.input_chunk_length, net.config.output_chunk_length, 12
     errors = torch.zeros(2, patch)
     state = net.observe(x[None, :first])
     for t in range(first, len(x) - horizon):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -123,10 +124,10 @@ def test_absolute_horizons_name_the_same_steps(fitted: RimerForecaster) -> None:
 
 def test_the_direct_steps_are_those_of_fit_unless_given() -> None:
     y = wave()
-    assert RimerForecaster(**TINY).fit(y, fh=[3, 7]).network_.output_chunk_length == 7
-    assert RimerForecaster(**TINY).fit(y).network_.output_chunk_length == 24
+    assert RimerForecaster(**TINY).fit(y, fh=[3, 7]).network_.config.output_chunk_length == 7
+    assert RimerForecaster(**TINY).fit(y).network_.config.output_chunk_length == 24
     given = RimerForecaster(**TINY, output_chunk_length=5).fit(y, fh=[9])
-    assert given.network_.output_chunk_length == 5
+    assert given.network_.config.output_chunk_length == 5
 
 
 def test_forecasts_follow_the_units_of_the_series() -> None:
@@ -374,7 +375,7 @@ def test_series_of_a_panel_are_forecast_with_their_own_causes(streaming: bool) -
     X.loc["b"] = -2 * X.loc["b"].to_numpy()
     settings = {**TINY, "streaming": streaming}
     both = RimerForecaster(**settings).fit(y, X=X[X.index.isin(y.index)], fh=range(1, 7))
-    weights = both._scaling.with_weights(both.network_)
+    weights = both._fitted.weights()
     forecast = both.predict(X=X)
     for name in "ab":
         alone = RimerForecaster(**{**settings, "n_epochs": 0}, pretrained=weights)
@@ -387,7 +388,7 @@ def test_arguments_of_the_network_reach_it() -> None:
     forecaster = RimerForecaster(**{**TINY, "dropout": 0.4, "layers_rate": 0.3}).fit(wave(), fh=[1])
     names = ("input_chunk_length", "width", "head_size", "dropout", "layers_rate", "streaming")
     for name in names:
-        assert forecaster.network_.arguments[name] == getattr(forecaster, name), name
+        assert getattr(forecaster.network_.config, name) == getattr(forecaster, name), name
 
 
 # --- life of a forecaster ---------------------------------------------------------------------
@@ -427,7 +428,7 @@ def test_what_was_trained_on_another_device_is_kept_on_the_cpu() -> None:
     """A file of a machine with a GPU loads on one without: torch's pickles name their device."""
     forecaster = RimerForecaster(**TINY, streaming=True).fit(wave(), fh=[1])
     kept = [*forecaster.network_.state_dict().values()]
-    kept += [leaf for _, state in forecaster._streams._batches for _, leaf in leaves(state)]
+    kept += [leaf for _, state in forecaster._fitted.streams._batches for _, leaf in leaves(state)]
     assert {x.device.type for x in kept} == {"cpu"}
 
 
@@ -521,7 +522,9 @@ def test_a_missing_value_is_no_zero_and_a_missing_cause_its_last_value() -> None
     assert np.isfinite(forecast.to_numpy()).all()
     filled = forecaster.predict(X=unknown.ffill())
     pd.testing.assert_frame_equal(forecast, filled)
-    forecaster._context[()] = (gaps.fillna(0.0).iloc[-40:], forecaster._context[()][1])
+    memory = forecaster._fitted.memory
+    zeros = {(): replace(memory.series[()], y=gaps.fillna(0.0))}
+    forecaster._fitted = forecaster._fitted._replace(memory=replace(memory, series=zeros))
     assert not np.allclose(forecaster.predict(X=unknown), forecast)
 
 

@@ -163,7 +163,7 @@ def test_a_forecast_of_the_past_is_what_would_have_been_forecast(fitted: RimerFo
     """One step ahead, by the same weights."""
     y = wave()
     past = fitted.predict(fh=[-40, -7, 0])
-    weights = fitted._scaling.with_weights(fitted.network_)
+    weights = fitted._fitted.weights()
     for step in (-40, -7, 0):
         then = RimerForecaster(**{**TINY, "n_epochs": 0}, pretrained=weights)
         expected = then.fit(y[: len(y) - 1 + step], fh=[1]).predict()

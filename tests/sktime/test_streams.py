@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from sktime.split import ExpandingWindowSplitter
 from sktime_cases import TINY, panel, wave, with_gaps
 
 from rimer_forecaster import RimerForecaster, RimerNetwork
+from rimer_forecaster.sktime.forecasts import Fitted
+from rimer_forecaster.sktime.learning import scaled
 from rimer_forecaster.sktime.stream_bank import StreamBank
 
 # --- streams ----------------------------------------------------------------------------------
@@ -31,8 +34,20 @@ def streaming(y: pd.DataFrame, **arguments: Any) -> RimerForecaster:
 
 def steps_of(forecaster: RimerForecaster) -> dict[Any, int]:
     return {
-        key: int(state["steps"]) for keys, state in forecaster._streams._batches for key in keys
+        key: int(state["steps"])
+        for keys, state in forecaster._fitted.streams._batches
+        for key in keys
     }
+
+
+def knowing(forecaster: RimerForecaster, y: pd.DataFrame) -> Fitted:
+    """What a forecaster of one series would have fitted, had it read other values."""
+    fitted = forecaster._fitted
+    memory = replace(fitted.memory, series={(): replace(fitted.memory.series[()], y=y)})
+    streams = fitted.streams
+    if streams is not None:
+        streams = streams.begun(fitted.network, *scaled(memory, memory.series))
+    return Fitted(fitted.network, memory, streams)
 
 
 def assert_forecasts_equal(one: RimerForecaster, other: RimerForecaster, **given: Any) -> None:
@@ -44,9 +59,7 @@ def test_an_updated_stream_forecasts_as_if_it_had_read_everything_at_once() -> N
     parts, whole = streaming(y[:120]), streaming(y[:120])
     for start, end in ((120, 121), (121, 150), (140, 200)):  # the last one overlaps
         parts.update(y[start:end], update_params=False)
-    tensors = whole._scaling.apply({(): y}, {})
-    whole._streams.begin(whole.network_, *tensors)  # the same weights over the whole history
-    whole._context[()] = (y[-30:], None)
+    whole._fitted = knowing(whole, y)  # the same weights over the whole history
     whole._set_cutoff_from_y(y)
     assert_forecasts_equal(parts, whole)
     assert steps_of(parts) == {(): 200}
@@ -56,7 +69,7 @@ def test_a_stream_remembers_what_a_window_has_forgotten() -> None:
     y = wave(200)
     forecaster = streaming(y[:150])
     window = deepcopy(forecaster)
-    window.streaming = False
+    window._fitted = window._fitted._replace(streams=None)
     assert np.abs(forecaster.predict() - window.predict()).to_numpy().max() > 1e-6
 
 
@@ -116,7 +129,7 @@ def test_a_present_that_moves_back_forgets_what_came_after(carried: bool) -> Non
         known = y.copy()
         known.iloc[110:] += later
         forecaster = RimerForecaster(**TINY, streaming=carried).fit(y, fh=range(1, 7))
-        forecaster._context[()] = (known[-30:], None)
+        forecaster._fitted = knowing(forecaster, known)
         forecaster.update(y[95:110], update_params=False)
         forecasts.append(forecaster.predict())
     assert forecasts[0].index[0] == y.index[110]
@@ -211,11 +224,10 @@ def alone(net: RimerNetwork, x: torch.Tensor, steps: int, **covariates: Any) -> 
 def test_in_a_bank_each_stream_is_what_it_is_alone(layers: str | None) -> None:
     """Unequal lengths, parts of unequal lengths, some without new values, and one begun anew."""
     net, full = network(layers), histories(30, 30, 17, 41, 9, 26)
-    bank: StreamBank[str] = StreamBank()
-    bank.begin(net, {name: x[:7] for name, x in full.items()})
+    bank = StreamBank[str]().begun(net, {name: x[:7] for name, x in full.items()})
     for start, end in ((7, 8), (8, 13), (13, 41)):
-        bank.update(net, {name: x[start:end] for name, x in full.items() if len(x) > start})
-    bank.begin(net, {"c": full["c"][5:]})
+        bank = bank.updated(net, {name: x[start:end] for name, x in full.items() if len(x) > start})
+    bank = bank.begun(net, {"c": full["c"][5:]})
     full["c"] = full["c"][5:]
     forecasts = bank.forecast(net, 5)
     assert forecasts.keys() == full.keys()
@@ -229,9 +241,11 @@ def test_streams_with_covariates_and_gaps() -> None:
     full["a"][9:15] = float("nan")
     past = {name: causes[name][: len(x)] for name, x in full.items()}
     future = {name: causes[name][len(x) :] for name, x in full.items()}
-    bank: StreamBank[str] = StreamBank()
-    bank.begin(net, {n: x[:8] for n, x in full.items()}, {n: x[:8] for n, x in past.items()})
-    bank.update(net, {n: x[8:] for n, x in full.items()}, {n: x[8:] for n, x in past.items()})
+    start, later = slice(None, 8), slice(8, None)
+    bank = StreamBank[str]()
+    for part, carry in ((start, StreamBank.begun), (later, StreamBank.updated)):
+        new, known = ({n: x[part] for n, x in of.items()} for of in (full, past))
+        bank = carry(bank, net, new, known)
     forecasts = bank.forecast(net, 3, future)
     for name, x in full.items():
         expected = alone(net, x, 3, past=past[name], future=future[name][None])
@@ -241,10 +255,10 @@ def test_streams_with_covariates_and_gaps() -> None:
 def test_streams_at_the_same_place_of_a_patch_share_a_call() -> None:
     net, calls = network(), []
     net.register_forward_hook(lambda *_: calls.append("window"))
-    bank: StreamBank[str] = StreamBank()
-    bank.begin(net, histories(12, 12, 16, 20, 13))  # patches of 4: one stream stands apart
+    alike_but_one = histories(12, 12, 16, 20, 13)  # in patches of 4
+    bank = StreamBank[str]().begun(net, alike_but_one)
     assert bank.n_batches == 2
-    bank.update(net, {name: torch.zeros(3, 2, dtype=torch.float64) for name in "e"})
+    bank = bank.updated(net, {name: torch.zeros(3, 2, dtype=torch.float64) for name in "e"})
     assert bank.n_batches == 1
     assert not calls
 
@@ -256,7 +270,7 @@ def test_a_panel_is_forecast_as_its_series_are() -> None:
     new = new[~new.index.isin(y.index)]
     both.update(new, update_params=False)
     forecast = both.predict()
-    weights = both._scaling.with_weights(both.network_)
+    weights = both._fitted.weights()
     for name in "abcd":
         one = RimerForecaster(**{**TINY, "n_epochs": 0}, streaming=True, pretrained=weights)
         one.fit(y.loc[name], fh=range(1, 7)).update(new.loc[name], update_params=False)
@@ -273,7 +287,7 @@ def test_update_predict_equals_reading_everything_from_scratch(carried: bool) ->
     forecaster = RimerForecaster(**TINY, streaming=carried).fit(y[:150], fh=[1, 2, 3])
     splitter = ExpandingWindowSplitter(fh=[1, 2, 3], initial_window=1, step_length=7)
     moving = forecaster.update_predict(y[150:], cv=splitter, update_params=False)
-    weights = forecaster._scaling.with_weights(forecaster.network_)
+    weights = forecaster._fitted.weights()
     scratch = RimerForecaster(
         **{**TINY, "n_epochs": 0}, streaming=carried, pretrained=weights, output_chunk_length=3
     )
@@ -296,4 +310,4 @@ def test_weights_that_were_not_trained_for_streams_warn() -> None:
             streamed.fit(y, fh=[1, 2])
         said = [str(one.message) for one in caught]
         assert any("were not trained for streams" in one for one in said) != prepared
-        assert streamed.network_.arguments["streaming"] == prepared  # as its files will say
+        assert streamed.network_.config.streaming == prepared  # as its files will say

@@ -25,7 +25,7 @@ from sktime.split import ExpandingWindowSplitter
 from sktime_cases import TINY, caused, panel, wave
 
 from rimer_forecaster import RimerForecaster
-from rimer_forecaster.network.stream_state import fingerprint
+from rimer_forecaster.network.state import fingerprint
 from rimer_forecaster.sktime.pretrained import Pretrained
 
 AS_THEY_ARE = {**TINY, "n_epochs": 0}
@@ -167,7 +167,7 @@ def test_pretrained_causes_keep_their_units(tmp_path: pathlib.Path) -> None:
     shifted = RimerForecaster(**AS_THEY_ARE, pretrained=path)
     forecast = shifted.fit(y[:60], X=X[:60], fh=range(1, 7)).predict(X=X[60:66])
     np.testing.assert_allclose(forecast, y[60:66], atol=1.5)  # its deviation is 3
-    np.testing.assert_allclose(shifted._scaling.of_X.mean_, X["x"].mean())
+    np.testing.assert_allclose(shifted._fitted.memory.X_scaler.mean_, X["x"].mean())
     with pytest.raises(ValueError, match=r"pretrained with X \['x'\], but got no X"):
         RimerForecaster(**AS_THEY_ARE, pretrained=path).fit(y, fh=[1])
 
@@ -175,7 +175,7 @@ def test_pretrained_causes_keep_their_units(tmp_path: pathlib.Path) -> None:
 def test_causes_in_another_order_are_named() -> None:
     X = wave(80, columns=2, seed=5)
     learnt = RimerForecaster(**TINY).fit(wave(80), X=X, fh=range(1, 7))
-    weights = learnt._scaling.with_weights(learnt.network_)
+    weights = learnt._fitted.weights()
     swapped = X[X.columns[::-1]]
     with pytest.raises(ValueError, match=r"with X \['y0', 'y1'\], but got X \['y1', 'y0'\]"):
         RimerForecaster(**AS_THEY_ARE, pretrained=weights).fit(wave(80), X=swapped, fh=[1])
@@ -283,7 +283,7 @@ def test_what_validates_is_the_end_and_is_not_trained_on() -> None:
     forecaster = RimerForecaster(**{**TINY, "n_epochs": 1}, validation_fraction=0.2)
     seen, fitted = losses_and_batches(forecaster, y)
     batches = [x for x in seen if isinstance(x, torch.Tensor)]
-    scaler = fitted._scaling.of_y[()]
+    scaler = fitted._fitted.memory.series[()].scaler
     steps = [x[..., 0].double() * scaler.scale_[0] + scaler.mean_[0] for x in batches]
     trained = torch.cat([x for x in steps if x.nan_to_num(0).max() < 159.5])
     validated = torch.cat([x for x in steps if x.nan_to_num(0).max() >= 159.5])

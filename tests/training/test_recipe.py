@@ -15,7 +15,7 @@ pytest.importorskip("pytorch_lightning", reason="the recipe is one for Lightning
 import pytorch_lightning as pl
 
 from rimer_forecaster import RimerNetwork
-from rimer_forecaster.training.recipe import default_epochs, default_optimisation
+from rimer_forecaster.training import Recipe
 
 Weights = dict[str, torch.Tensor]
 
@@ -25,7 +25,27 @@ Weights = dict[str, torch.Tensor]
     [(1, 32, 100), (640, 32, 100), (6400, 32, 10), (6401, 32, 10), (10**7, 32, 5)],
 )
 def test_epochs_make_about_two_thousand_steps(windows: int, batch_size: int, epochs: int) -> None:
-    assert default_epochs(windows, batch_size) == epochs
+    assert Recipe().epochs(windows, batch_size) == epochs
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", -1e-3),
+        ("learning_rate", float("inf")),
+        ("weight_decay", -1.0),
+        ("weight_decay", "0.1"),
+        ("averaging", 1.0),
+        ("training_on", 0),
+        ("steps", 0),
+        ("most_epochs", 2.5),
+        ("fewest_epochs", True),
+    ],
+)
+def test_a_value_out_of_range_is_named(argument: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{argument}={value!r} must be"):
+        Recipe(**{argument: value})
 
 
 def trained(factor: float) -> torch.Tensor:
@@ -34,7 +54,7 @@ def trained(factor: float) -> torch.Tensor:
     series = factor * torch.randn(200, generator=generator, dtype=torch.float64).cumsum(0)
     windows = series.unfold(0, 24, 1)[..., None]  # (B, L + H, 1)
     net = RimerNetwork(16, 8, dropout=0.0, generator=generator).double()
-    optimizer = default_optimisation(net, total_steps=20, lr=1e-3, weight_decay=0.01)["optimizer"]
+    optimizer = Recipe().optimisation(net, total_steps=20)["optimizer"]
     net.draw_from(generator)
     for _ in range(20):
         loss = (net(windows[:, :16])[..., 0] - windows[:, 16:]).abs().mean()
@@ -51,7 +71,7 @@ def test_training_does_not_depend_on_the_units_of_the_series(factor: float) -> N
 
 def test_learning_rates_fall_to_zero_along_a_cosine() -> None:
     net = RimerNetwork(16, 8, layers="rwkv7")
-    parts = default_optimisation(net, total_steps=10, lr=1.0, weight_decay=0.0)
+    parts = Recipe(learning_rate=1.0, weight_decay=0.0).optimisation(net, total_steps=10)
     optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
     assert parts["lr_scheduler"]["interval"] == "step"
     rates = []
@@ -66,15 +86,17 @@ def test_learning_rates_fall_to_zero_along_a_cosine() -> None:
 
 def test_without_an_end_the_rate_stays() -> None:
     net = RimerNetwork(16, 8)
-    parts = default_optimisation(net, total_steps=float("inf"), lr=1.0, weight_decay=0.0)
+    parts = Recipe().optimisation(net, total_steps=float("inf"))
     assert set(parts) == {"optimizer"}
 
 
 def test_further_arguments_reach_the_optimiser() -> None:
     net = RimerNetwork(16, 8)
-    parts = default_optimisation(net, total_steps=1, lr=1.0, weight_decay=0.3, betas=(0.5, 0.6))
+    parts = Recipe().optimisation(net, total_steps=1, lr=2.0, weight_decay=0.3, betas=(0.5, 0.6))
     assert parts["optimizer"].defaults["betas"] == (0.5, 0.6)
-    assert {group["weight_decay"] for group in parts["optimizer"].param_groups} == {0.0, 0.3}
+    groups = parts["optimizer"].param_groups
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.3}
+    assert {group["initial_lr"] for group in groups} == {2.0, 4.0, 20.0}
 
 
 # --- averaged weights ---------------------------------------------------------------------------
@@ -123,7 +145,7 @@ def in_darts(recorder: pl.Callback, *, validate: bool, **options: Any) -> RimerN
     options |= {"batch_size": 8, "n_epochs": 4, "random_state": 0, "pl_trainer_kwargs": trainer}
     model = RimerModel(16, 4, **options)
     model.fit(series[:120], val_series=series[100:] if validate else None)
-    return model.model.network
+    return model.network
 
 
 def in_sktime(
@@ -158,19 +180,21 @@ def test_training_leaves_averaged_weights(train: Callable[..., RimerNetwork]) ->
     assert not torch.equal(left["skip.weight"], steps[-1]["skip.weight"])
 
 
-def test_averages_forget_at_a_constant_rate_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rimer_forecaster.training.recipe._AVERAGING", 0.5)
+@pytest.mark.parametrize("train", [in_darts, in_sktime])
+def test_averages_forget_at_the_rate_of_the_recipe(train: Callable[..., RimerNetwork]) -> None:
     steps: list[Weights] = []
-    left = copied(in_darts(Recorder(steps, []), validate=False))
+    left = copied(train(Recorder(steps, []), validate=False, recipe=Recipe(averaging=0.5)))
     torch.testing.assert_close(left, averaged(steps, most=0.5))
+    left = copied(train(Recorder(steps, []), validate=False, recipe=Recipe(averaging=0.0)))
+    torch.testing.assert_close(left, steps[-1], rtol=0, atol=0)
 
 
 def test_batches_between_two_steps_are_not_averaged() -> None:
     steps: list[Weights] = []
     left = copied(in_sktime(Recorder(steps, []), validate=False, accumulate_grad_batches=3))
     after_steps = steps[2::3]  # 18 batches an epoch
-    assert not torch.equal(steps[2]["offset"], steps[1]["offset"])
-    assert torch.equal(steps[3]["offset"], steps[2]["offset"])
+    assert not torch.equal(steps[2]["skip.offset"], steps[1]["skip.offset"])
+    assert torch.equal(steps[3]["skip.offset"], steps[2]["skip.offset"])
     torch.testing.assert_close(left, averaged(after_steps))
 
 

@@ -1,0 +1,177 @@
+"""The Lightning module of RimerModel: the network in darts' terms.
+
+Letters: B windows, L input steps, H output steps, C target components, Q output parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from darts.models.forecasting.pl_forecasting_module import io_processor
+from darts.utils.data.torch_datasets.utils import PLModuleInput, PLModuleOutput
+from torch import Tensor
+
+from ..layers import Dropout
+from ..network import RimerNetwork
+from ..network.checks import check_finite_forecast
+from ..network.missing_values import marks_of_observed
+from ..training.recipe import Recipe, check_trained, keep_ratios
+from .likelihoods import LikelihoodHead, LikelihoodParameters
+from .resume import ResumableModule
+
+__all__ = ["RimerModule"]
+
+
+class RimerModule(ResumableModule):
+    """Lightning module: permutes darts' tensors for the network and back.
+
+    Parameters
+    ----------
+    network_params
+        Keyword arguments of `RimerNetwork`, as plain values: they are stored in checkpoints.
+    recipe
+        Fields of the `Recipe` to train by.
+    uses_recipe
+        Whether its optimiser and callbacks are used, or darts' optimiser arguments alone.
+    **kwargs
+        See `PLForecastingModule`.
+    """
+
+    def __init__(
+        self,
+        network_params: dict[str, Any],
+        recipe: dict[str, Any],
+        uses_recipe: bool,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.head = LikelihoodHead(self.likelihood, self.input_chunk_length)
+        self.network = RimerNetwork(
+            self.input_chunk_length,
+            self.output_chunk_length,
+            outputs=self.head.outputs,
+            least_scale=self.head.least_scale,
+            **network_params,
+        )
+        self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
+
+    @io_processor
+    def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
+        """Forecast; (B, L, C) -> (B, H, C, Q)."""
+        dtype = self.network.dtype  # the data may be of another than that of the training
+
+        def cast(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(dtype)
+
+        future = None
+        if x_in.future_covariates is not None:
+            future = cast(x_in.concatenate_future_along_time())
+        output = self.network(
+            cast(x_in.past_target),
+            past_covariates=cast(x_in.past_covariates),
+            future_covariates=future,
+            static_covariates=cast(x_in.static_covariates),
+        )
+        prediction = self.head(output)
+        if self._trainer is not None and self.trainer.predicting:
+            check_finite_forecast(prediction)  # before torch's own errors where it samples
+        return PLModuleOutput(prediction=prediction)
+
+    def _compute_loss(
+        self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
+    ) -> Tensor:
+        observed = marks_of_observed(target)  # (B, H, C)
+        if observed is None:
+            return super()._compute_loss(output, target, criterion, sample_weight)
+        counted = observed.all(-1) if self.head.is_joint else observed
+        if not bool(counted.any()):
+            return 0.0 * output.prediction.sum()
+
+        def those_observed(x: Tensor) -> Tensor:
+            """(B, H, C, ·) -> (1, n, C or 1, ·): what was not observed is no part of the mean."""
+            return x[counted][None] if self.head.is_joint else x[counted][None, :, None]
+
+        return super()._compute_loss(
+            output.replace(prediction=those_observed(output.prediction)),
+            those_observed(target),
+            criterion,
+            None if sample_weight is None else those_observed(sample_weight.expand_as(target)),
+        )
+
+    def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
+        if len(metrics) and (observed := marks_of_observed(target)) is not None:
+            rows = observed.all(-1)  # metrics take whole steps
+            if not bool(rows.any()):
+                return
+            output = output.replace(prediction=output.prediction[rows][None])
+            target = target[rows][None]
+        super()._update_metrics(output, target, metrics)
+
+    def _onnx_wrapper(self, input_sample: PLModuleInput) -> Any:
+        """Return what darts exports, with the parameters of a likelihood as `predict` gives them.
+
+        darts 0.48.1 exports raw outputs, and `run_onnx_prediction` takes them for parameters.
+        """
+        bundle = super()._onnx_wrapper(input_sample)
+        if self.likelihood is not None:
+            bundle.wrapper = LikelihoodParameters(bundle.wrapper, self.likelihood, self.head)
+        return bundle
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Return darts' loss of a batch, and what the layers want added."""
+        return super().training_step(*args, **kwargs) + self.network.penalty()
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Return what else the recipe consists of."""
+        return self.recipe.callbacks(self.trainer) if self.uses_recipe else []
+
+    def configure_optimizers(self) -> Any:
+        """Return the package's recipe, or what darts makes of its own arguments."""
+        if not self.uses_recipe:
+            return super().configure_optimizers()
+        steps = self.trainer.estimated_stepping_batches
+        return self.recipe.optimisation(self.network, total_steps=steps, **self.optimizer_kwargs)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the groups' ratios where Lightning's finder of learning rates gives all one rate."""
+        if self.uses_recipe and any(
+            not isinstance(config.scheduler, torch.optim.lr_scheduler.CosineAnnealingLR)
+            for config in self.trainer.lr_scheduler_configs
+        ):
+            keep_ratios(self.optimizers(use_pl_optimizer=False), self.network)
+        super().optimizer_step(*args, **kwargs)
+
+    def on_fit_end(self) -> None:
+        """Refuse weights that are not finite; a finder of learning rates may pass through them."""
+        super().on_fit_end()
+        check_trained(
+            self.network,
+            "Lower the learning rate, for example optimizer_kwargs={'lr': 1e-4}, or look for "
+            "extreme values.",
+        )
+
+    def _get_mc_dropout_modules(self) -> set[Dropout]:
+        """Return the modules that darts turns on for ``mc_dropout=True``: the layers' own."""
+        return {x for x in self.network.modules() if isinstance(x, Dropout) and x.p}
+
+    def set_mc_dropout(self, active: bool) -> None:
+        """Let predictions draw from dropout, or no longer."""
+        for module in self._get_mc_dropout_modules():
+            module.in_evaluation = bool(active)
+
+    def teardown(self, stage: str) -> None:
+        """Put the losses back where `on_fit_end` did not run.
+
+        With sample weights darts 0.48.1 takes the reduction out of the losses and puts it back in
+        `on_fit_end`, which Lightning's tuner leaves out.
+        """
+        super().on_fit_end()
+        super().teardown(stage)
+
+    def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        """Refuse forecasts that are not finite."""
+        output = super().predict_step(batch, *args, **kwargs)
+        check_finite_forecast(output[0])
+        return output

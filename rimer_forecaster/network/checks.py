@@ -1,0 +1,112 @@
+"""What a network is given and what comes out of it, refused with the remedy in the message."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from numbers import Integral, Real
+from typing import Any
+
+from torch import Tensor
+
+__all__ = [
+    "check_finite_forecast",
+    "check_input",
+    "check_not_infinite",
+    "check_sizes",
+    "plain_number",
+    "plain_outputs",
+    "plain_size",
+    "warn_of_unprepared",
+]
+
+
+def check_sizes(**sizes: Any) -> None:
+    """Raise a ValueError that names the first size that is not a whole number of at least 1."""
+    for name, size in sizes.items():
+        plain_size(name, size)
+
+
+def plain_size(name: str, size: Any, *, least: int = 1) -> int:
+    """Return a whole number of any type as a plain one, or raise a ValueError that names it."""
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < least:
+        raise ValueError(f"{name}={size!r} must be a whole number of at least {least}.")
+    return int(size)
+
+
+def plain_number(name: str, x: Any, holds: Callable[[float], bool], allowed: str) -> float:
+    """Return a number of any type as a plain one, or raise a ValueError that says what may be."""
+    if isinstance(x, bool) or not isinstance(x, Real) or not holds(float(x)):
+        raise ValueError(f"{name}={x!r} must be {allowed}.")
+    return float(x)
+
+
+def plain_outputs(outputs: Iterable[str | float]) -> tuple[str | float, ...]:
+    """Return locations and scales, or ascending probabilities; raise a ValueError for others."""
+    outputs = tuple(outputs)
+    levels = [float(output) for output in outputs if not isinstance(output, str)]
+    valid = bool(outputs) and not levels and set(outputs) <= {"location", "scale"}
+    if len(levels) == len(outputs) > 0:
+        valid = levels == sorted(set(levels)) and 0 < levels[0] <= levels[-1] < 1
+    if not valid:
+        raise ValueError(
+            f"outputs={list(outputs)!r} must be 'location' and 'scale' only, or else ascending "
+            "probabilities between 0 and 1."
+        )
+    return tuple(levels) if levels else outputs
+
+
+def check_input(
+    name: str,
+    x: Tensor | None,
+    components: int | None = None,
+    steps: tuple[int, int] | None = None,
+) -> None:
+    """Raise a ValueError that names an input of the wrong size."""
+    given = 0 if x is None else x.shape[-1]
+    if components is not None and given != components:
+        raise ValueError(
+            f"{name} has {given} components, but the network was built for {components}."
+        )
+    if x is not None and steps is not None and not steps[0] <= x.shape[1] <= steps[1]:
+        allowed = " to ".join(map(str, sorted(set(steps))))
+        raise ValueError(f"{name} has {x.shape[1]} steps, but the network reads {allowed}.")
+
+
+def check_not_infinite(name: str, x: Tensor | None) -> None:
+    """Raise a ValueError that names the first value of streams, (B, n, C), that is infinite."""
+    if x is not None and bool(x.isinf().any()):
+        stream, step, component = x.isinf().nonzero()[0].tolist()
+        raise ValueError(
+            f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
+            f"{component}: values must be finite, or NaN where missing."
+        )
+
+
+def check_finite_forecast(forecast: Tensor) -> None:
+    """Raise a ValueError if any value of a forecast from finite input is not finite."""
+    if not bool(forecast.isfinite().all()):
+        raise ValueError(
+            "the forecast is not finite. The input is finite, so a sampled likelihood parameter or "
+            "the feedback of earlier forecasts overflowed; forecast fewer steps, and look for "
+            "covariates that are large or far from those trained on."
+        )
+
+
+def warn_of_unprepared(what: str, *, prepared: bool) -> None:
+    """Warn the caller's caller of streams from weights whose training did not prepare for them.
+
+    Parameters
+    ----------
+    what
+        Subject of the sentence and its verb, "this model was", say.
+    prepared
+        See `NetworkConfig.prepared_for_streams`.
+    """
+    if not prepared:
+        warnings.warn(
+            f"{what} not trained for streams, whose forecasts may be much worse than those from "
+            "windows. Train with streaming=True.",
+            UserWarning,
+            stacklevel=3,
+        )

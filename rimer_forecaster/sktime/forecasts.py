@@ -1,0 +1,190 @@
+"""Forecasts of all series of a fit: from their windows, from their streams, or of their past.
+
+Letters: L look-back, n time points, C target components, p covariates, Q quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sktime.forecasting.base import ForecastingHorizon
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..network import RimerNetwork
+from ..network.checks import check_finite_forecast
+from .memory import Memory, Remembered
+from .pretrained import Pretrained
+from .series import Instances, Key, check_observed, joined, name_of, rows
+from .stream_bank import StreamBank
+
+__all__ = ["Fitted"]
+
+
+class Fitted(NamedTuple):
+    """What a fit or an update leaves, as one: it is replaced as a whole.
+
+    Attributes
+    ----------
+    network
+        On the CPU, ready to forecast.
+    memory
+        The series.
+    streams
+        Their states, or None where forecasts are from windows.
+    """
+
+    network: RimerNetwork
+    memory: Memory
+    streams: StreamBank[Key] | None
+
+    @property
+    def length(self) -> int:
+        """How many rows of a series are remembered after an update: what windows read."""
+        config = self.network.config
+        return config.input_chunk_length + config.output_chunk_length
+
+    def weights(self) -> Pretrained:
+        """Return the network for other forecasters, with the scale of its covariates."""
+        columns = self.memory.X_columns
+        names = None if columns is None else tuple(map(str, columns))
+        return Pretrained(self.network, names, self.memory.X_scaler)
+
+    def forecast(
+        self, fh: ForecastingHorizon, X: pd.DataFrame | None
+    ) -> tuple[pd.Index, NDArray[np.float64]]:
+        """Forecast all series: the index, and quantiles (rows, C, Q) in the units of y.
+
+        Raises
+        ------
+        ValueError
+            If X does not cover the horizon, nothing was observed where it is forecast from, or the
+            horizon reaches back beyond what is remembered.
+        """
+        given = self.memory.instances_of_X(X)
+        cutoffs = self.memory.cutoffs()
+        # Once for all series that end together: sktime takes a millisecond for each.
+        ends = {cutoff[0]: cutoff for cutoff in cutoffs.values()}
+        steps_from = {end: fh.to_relative(cutoff).to_numpy() for end, cutoff in ends.items()}
+        labels_from = {end: fh.to_absolute_index(cutoff) for end, cutoff in ends.items()}
+        ahead = {key: steps_from[cutoff[0]] for key, cutoff in cutoffs.items()}
+        coming: Mapping[Key, Tensor] = {}
+        if max(steps.max() for steps in ahead.values()) >= 1:
+            read = self._from_windows if self.streams is None else self._from_streams
+            coming = read(cutoffs, ahead, given)
+        values, indices = [], []
+        for key, one in self.memory.series.items():
+            steps = ahead[key]
+            later = steps >= 1
+            parts = []
+            if not later.all():
+                parts.append(self._of_the_past(key, one, steps[~later]))
+            if later.any():
+                parts.append(coming[key][steps[later] - 1])
+                check_finite_forecast(parts[-1])
+            own = torch.cat(parts).double().numpy()  # a horizon is in ascending order
+            values.append(own * one.scaler.scale_[:, None] + one.scaler.mean_[:, None])
+            indices.append(labels_from[cutoffs[key][0]])
+        names = self.memory.level_names
+        if len(names) == 1:
+            return indices[0], values[0]
+        tuples = [
+            (*key, time) for key, times in zip(cutoffs, indices, strict=True) for time in times
+        ]
+        return pd.MultiIndex.from_tuples(tuples, names=names), np.concatenate(values)
+
+    def _from_windows(
+        self,
+        cutoffs: Mapping[Key, pd.Index],
+        ahead: Mapping[Key, NDArray[np.int64]],
+        given: Instances,
+    ) -> dict[Key, Tensor]:
+        """Forecast each series from its last L time points, (most, C, Q)."""
+        L = self.network.config.input_chunk_length
+        most = int(max(steps.max() for steps in ahead.values()))
+        past, known = [], []
+        for key, one in self.memory.series.items():
+            window = self._window(key, one)
+            lead = L - len(window.y)
+            past.append(_padded(window.scaled_y(), lead, L, fill=float("nan")))
+            if self.memory.X_scaler is not None:
+                coming, needed = _labels(cutoffs[key], ahead[key])
+                own = rows(
+                    joined(one.X, given[key]) if key in given else one.X,
+                    window.y.index.append(coming),
+                    key,
+                    needed=window.y.index.append(needed),
+                )
+                known.append(_padded(self.memory.scaled_X(own), lead, L + most, fill=0.0))
+        quantiles = self.network.forecast_windows(
+            torch.stack(past), most, torch.stack(known) if known else None
+        )  # (series, steps, C, Q)
+        return dict(zip(self.memory.series, quantiles, strict=True))
+
+    def _from_streams(
+        self,
+        cutoffs: Mapping[Key, pd.Index],
+        ahead: Mapping[Key, NDArray[np.int64]],
+        given: Instances,
+    ) -> dict[Key, Tensor]:
+        """Forecast each series from the state that it carries, (most, C, Q)."""
+        assert self.streams is not None
+        most = int(max(steps.max() for steps in ahead.values()))
+        for key, one in self.memory.series.items():
+            self._window(key, one)
+        known = None
+        if self.memory.X_scaler is not None:
+            known = {}
+            for key, cutoff in cutoffs.items():
+                coming, needed = _labels(cutoff, ahead[key])
+                own = rows(given.get(key), coming, key, needed=needed)
+                known[key] = _padded(self.memory.scaled_X(own), 0, most, fill=0.0)
+        return self.streams.forecast(self.network, most, known)
+
+    def _window(self, key: Key, one: Remembered) -> Remembered:
+        """Return the last L rows, in which there must be a value of every column."""
+        window = one.end(self.network.config.input_chunk_length)
+        remedy = "Choose a longer input_chunk_length."
+        check_observed(f"y{name_of(key)}", window.y, remedy=remedy)
+        return window
+
+    def _of_the_past(self, key: Key, one: Remembered, steps: NDArray[np.int64]) -> Tensor:
+        """Forecast time points of the past, each from the L before it, (steps, C, Q)."""
+        L, y = self.network.config.input_chunk_length, one.y
+        origins = len(y) - 1 + steps
+        if origins.min() < (L if one.forgotten else 0):
+            begin = y.index[L] if one.forgotten and len(y) > L else y.index[0]
+            raise ValueError(
+                f"fh reaches back to the time points before {begin}, of which y{name_of(key)} "
+                "is not remembered: that is so for all before what fit was given and, after an "
+                "update or in a file, for all but the last ones. Ask for later steps, or fit again."
+            )
+        at = torch.from_numpy(origins)
+        target = _padded(one.scaled_y(), L, L + len(y), fill=float("nan"))
+        windows = target.unfold(0, L, 1)[at].mT  # (L + n, C) -> (steps, L, C)
+        known = None
+        if one.X is not None:
+            covariates = _padded(self.memory.scaled_X(one.X), L, L + len(y), fill=0.0)
+            known = covariates.unfold(0, L + 1, 1)[at].mT
+        quantiles = self.network.forecast_windows(windows, 1, known)[:, 0]  # (steps, C, Q)
+        nothing = windows.isnan().all(1)
+        return quantiles.masked_fill(nothing[..., None], float("nan"))
+
+
+def _labels(cutoff: pd.Index, steps: NDArray[np.int64]) -> tuple[pd.Index, pd.Index]:
+    """Time points from a cutoff to the last step of a horizon, and those that it names."""
+    most = int(steps.max())
+    if most < 1:
+        return cutoff[:0], cutoff[:0]
+    labels = ForecastingHorizon(range(1, most + 1)).to_absolute_index(cutoff)
+    return labels, labels[steps[steps >= 1] - 1]
+
+
+def _padded(x: Tensor, before: int, length: int, *, fill: float) -> Tensor:
+    """Fill up along time to a length, with some of it before."""
+    return F.pad(x, (0, 0, before, length - before - len(x)), value=fill)

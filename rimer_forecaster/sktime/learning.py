@@ -1,0 +1,147 @@
+"""How a forecaster trains a network on what it remembers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..network import RimerNetwork
+from ..network.checks import check_sizes
+from ..training import Recipe
+from ..training.fit import train
+from ..training.windows import Windows
+from .memory import Memory, Remembered
+from .series import Key
+
+__all__ = ["Learning", "scaled"]
+
+_LENGTHS = ("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "callbacks")
+"""Arguments of the trainer that are not for the one pass of an update."""
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Arguments of `RimerForecaster` that are about training alone; checked.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range.
+    """
+
+    recipe: Recipe
+    batch_size: int
+    n_epochs: int | None
+    validation_fraction: float | None
+    trainer_kwargs: dict[str, Any] | None
+
+    def __post_init__(self) -> None:
+        """Check what nothing else checks."""
+        check_sizes(batch_size=self.batch_size)
+        if self.n_epochs is not None and self.n_epochs != 0:
+            check_sizes(n_epochs=self.n_epochs)
+        fraction = self.validation_fraction
+        if fraction is not None and not 0 < fraction < 1:
+            raise ValueError(
+                f"validation_fraction={fraction!r} must be a share between 0 and 1, or None to "
+                "train on everything."
+            )
+
+    def trained_on(self) -> Learning:
+        """Return how weights are trained that were trained before."""
+        rate = self.recipe.training_on * self.recipe.learning_rate
+        return replace(self, recipe=replace(self.recipe, learning_rate=rate))
+
+    def train(
+        self,
+        network: RimerNetwork,
+        memory: Memory,
+        series: Mapping[Key, Remembered],
+        generator: torch.Generator,
+    ) -> None:
+        """Train in place on series, all or all but their ends, which validate."""
+        lengths = {key: len(one.y) for key, one in series.items()}
+        validation = None
+        if self.validation_fraction is not None:
+            share = self.validation_fraction
+            left = {key: end - math.ceil(share * end) for key, end in lengths.items()}
+            left = {key: end for key, end in left.items() if end >= 2}
+            if not left:
+                raise ValueError(
+                    f"validation_fraction={self.validation_fraction} leaves no series with 2 time "
+                    "points to train on. Lower it, or give longer series."
+                )
+            held_back = {key: series[key] for key in left}
+            validation = _windows(network, memory, held_back, first_origins=left)
+            lengths |= left
+        windows = _windows(network, memory, series, lengths=lengths)
+        self._train(network, windows, validation, generator)
+
+    def update(
+        self,
+        network: RimerNetwork,
+        memory: Memory,
+        series: Mapping[Key, Remembered],
+        first_origins: Mapping[Key, int],
+        generator: torch.Generator,
+    ) -> None:
+        """Train in place by one pass over windows from the first time points to forecast on."""
+        kwargs = {n: x for n, x in (self.trainer_kwargs or {}).items() if n not in _LENGTHS}
+        windows = _windows(network, memory, series, first_origins=first_origins)
+        once = replace(self.trained_on(), n_epochs=1, trainer_kwargs=kwargs)
+        once._train(network, windows, None, generator)
+
+    def _train(
+        self,
+        network: RimerNetwork,
+        windows: Windows,
+        validation: Windows | None,
+        generator: torch.Generator,
+    ) -> None:
+        train(
+            network,
+            windows,
+            validation=validation,
+            recipe=self.recipe,
+            batch_size=self.batch_size,
+            n_epochs=self.n_epochs,
+            generator=generator,
+            trainer_kwargs=self.trainer_kwargs,
+        )
+
+
+def scaled(
+    memory: Memory, series: Mapping[Key, Remembered], starts: Mapping[Key, int] | None = None
+) -> tuple[dict[Key, Tensor], dict[Key, Tensor] | None]:
+    """Standardise series and their covariates from given rows on, (n, columns) each."""
+    first = {} if starts is None else starts
+    y = {key: one.scaled_y(first.get(key, 0)) for key, one in series.items()}
+    if memory.X_scaler is None:
+        return y, None
+    X = {key: memory.scaled_X(one.X, first.get(key, 0)) for key, one in series.items()}
+    return y, X
+
+
+def _windows(
+    network: RimerNetwork,
+    memory: Memory,
+    series: Mapping[Key, Remembered],
+    *,
+    lengths: Mapping[Key, int] | None = None,
+    first_origins: Mapping[Key, int] | None = None,
+) -> Windows:
+    """Windows over series of which some are cut to a length."""
+    y, X = scaled(memory, series)
+    ends = {key: len(one) for key, one in y.items()} | dict(lengths or {})
+    return Windows(
+        [one[: ends[key]] for key, one in y.items()],
+        None if X is None else [one[: ends[key]] for key, one in X.items()],
+        input_chunk_length=network.config.input_chunk_length,
+        output_chunk_length=network.config.output_chunk_length,
+        first_origins=None if first_origins is None else [first_origins[key] for key in y],
+    )

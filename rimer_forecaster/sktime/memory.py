@@ -1,0 +1,250 @@
+"""What RimerForecaster remembers of its series between calls, each on a grid of time points.
+
+Nothing here changes in place: an update makes a new memory, which the forecaster takes when all of
+the update has succeeded.
+
+Letters: n time points, C target components, p covariates, L look-back, H output steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from .pretrained import Pretrained
+from .series import (
+    Instances,
+    Key,
+    as_scaled,
+    check_observed,
+    cutoff_of,
+    freq_of,
+    instances,
+    joined,
+    name_of,
+    on_grid,
+    rows,
+)
+
+__all__ = ["Memory", "Remembered", "Update"]
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One series.
+
+    Attributes
+    ----------
+    y
+        All that ``fit`` was given; after an update or in a file, the last L + H rows.
+    X
+        Its covariates at the same time points, or None.
+    scaler
+        What y is standardised by.
+    begin
+        First time point that was ever given.
+    """
+
+    y: pd.DataFrame
+    X: pd.DataFrame | None
+    scaler: StandardScaler
+    begin: Hashable
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether there were time points before those remembered."""
+        return self.y.index[0] != self.begin
+
+    def scaled_y(self, start: int = 0) -> Tensor:
+        """Return the standardised rows from one on, (n, C)."""
+        return as_scaled(self.scaler, self.y.iloc[start:])
+
+    def end(self, length: int) -> Remembered:
+        """Return the last rows alone."""
+        X = None if self.X is None else self.X.iloc[-length:]
+        return replace(self, y=self.y.iloc[-length:], X=X)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What new rows mean for one series.
+
+    Attributes
+    ----------
+    series
+        What was remembered, and the new rows after it.
+    known
+        How many of its rows were remembered.
+    goes_on
+        Whether those say what they said before, so that a stream may go on.
+    """
+
+    series: Remembered
+    known: int
+    goes_on: bool
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All series of a fit, and what they share.
+
+    Attributes
+    ----------
+    series
+        By their place in the panel.
+    y_columns, level_names
+        Of the frame that ``fit`` was given.
+    freq
+        Step of dates.
+    X_columns, X_scaler
+        Of the covariates and what they are standardised by; None without any.
+    """
+
+    series: Mapping[Key, Remembered]
+    y_columns: pd.Index
+    level_names: list[Hashable]
+    freq: Any
+    X_columns: list[Hashable] | None = None
+    X_scaler: StandardScaler | None = None
+
+    @classmethod
+    def of(
+        cls, y: pd.DataFrame, X: pd.DataFrame | None, prior: Pretrained | None, *, least: int
+    ) -> Memory:
+        """Split y and X into series, and measure their scales; covariates by the prior's.
+
+        Raises
+        ------
+        ValueError
+            If a series has fewer than `least` time points or none observed, or X does not cover it
+            or is not what the prior knows.
+        """
+        series = instances(y)
+        for key, one in series.items():
+            if len(one) < least:
+                raise ValueError(
+                    f"y{name_of(key)} has {len(one)} time point, but training needs at least "
+                    f"{least}: one to forecast from and one to compare with. Give a longer series "
+                    "or leave it out."
+                )
+            check_observed(f"y{name_of(key)}", one)
+        if prior is not None:
+            prior.check_X(None if X is None else X.columns)
+        covariates: Instances = {}
+        columns: list[Hashable] | None = None
+        scaler = None
+        if X is not None:
+            given, columns = instances(X), list(X.columns)
+            covariates = {key: rows(given.get(key), one.index, key) for key, one in series.items()}
+            scaler = None if prior is None else prior.X_scaler
+            if scaler is None:
+                every = pd.concat(covariates.values())
+                check_observed("X", every)
+                scaler = StandardScaler().fit(every.to_numpy())
+        return cls(
+            {
+                key: Remembered(one, covariates.get(key), _scaler_of(one), one.index[0])
+                for key, one in series.items()
+            },
+            y.columns,
+            list(y.index.names),
+            freq_of(max((one.index for one in series.values()), key=len)),
+            columns,
+            scaler,
+        )
+
+    def scaled_X(self, X: pd.DataFrame | None, start: int = 0) -> Tensor:
+        """Standardise covariates from one row on, (n, p)."""
+        assert X is not None
+        return as_scaled(self.X_scaler, X.iloc[start:])
+
+    def cutoffs(self) -> dict[Key, pd.Index]:
+        """Return the last time point of each series."""
+        return {key: cutoff_of(one.y.index, self.freq) for key, one in self.series.items()}
+
+    def instances_of_X(self, X: pd.DataFrame | None) -> Instances:
+        """Split X by series.
+
+        Raises
+        ------
+        ValueError
+            If it has not the columns of the X given to ``fit``.
+        """
+        if (X is None) != (self.X_columns is None):
+            given, fitted = ("no X", "with") if X is None else ("X", "without")
+            raise ValueError(
+                f"got {given}, but RimerForecaster was fitted {fitted} X. Do the same."
+            )
+        if X is not None and list(X.columns) != self.X_columns:
+            raise ValueError(
+                f"X has columns {list(X.columns)}, but RimerForecaster was fitted with "
+                f"{self.X_columns}. Give the same ones in the same order."
+            )
+        return instances(X)
+
+    def updates(self, y: pd.DataFrame, X: pd.DataFrame | None, *, length: int) -> dict[Key, Update]:
+        """Return what new rows mean for their series, of each of which some rows are looked at.
+
+        Parameters
+        ----------
+        y, X
+            The new rows. The present may also move back, and rows may overlap what is known.
+        length
+            How many of the last rows that are remembered.
+
+        Raises
+        ------
+        ValueError
+            If they have other columns, lie beside the grid, or X does not cover them.
+        """
+        if list(y.columns) != list(self.y_columns):
+            raise ValueError(
+                f"y has columns {list(y.columns)}, but RimerForecaster was fitted with "
+                f"{list(self.y_columns)}. Give the same ones in the same order."
+            )
+        given = self.instances_of_X(X)
+        found = {}
+        for key, new in instances(y).items():
+            past = self.series[key].end(length) if key in self.series else None
+            past_y, past_X = (None, None) if past is None else (past.y, past.X)
+            observed = joined(past_y, new).loc[: new.index[-1]]
+            one = on_grid(observed, self.freq)
+            if past is None:
+                check_observed(f"y{name_of(key)}", one)
+            own_X = None
+            if self.X_scaler is not None:
+                own_X = joined(past_X, given[key]) if key in given else past_X
+                own_X = rows(own_X, one.index, key, needed=observed.index)
+            known, goes_on = 0, False
+            if past is not None:
+                known = int((one.index <= past.y.index[-1]).sum())
+                goes_on = _ends_with(past_y, one[:known])
+                if own_X is not None:
+                    goes_on = goes_on and _ends_with(past_X, own_X[:known])
+            scaler = _scaler_of(one) if past is None else past.scaler
+            begin = one.index[0] if past is None else past.begin
+            found[key] = Update(Remembered(one, own_X, scaler, begin), known, goes_on)
+        return found
+
+    def updated(self, updates: Mapping[Key, Update], *, length: int) -> Memory:
+        """Return a memory of the last rows of what was updated, and of the others as they were."""
+        new = {key: update.series.end(length) for key, update in updates.items()}
+        return replace(self, series={**self.series, **new})
+
+    def shortened(self, length: int) -> Memory:
+        """Return a memory of the last rows alone."""
+        return replace(self, series={key: one.end(length) for key, one in self.series.items()})
+
+
+def _scaler_of(y: pd.DataFrame) -> StandardScaler:
+    return StandardScaler().fit(y.to_numpy())
+
+
+def _ends_with(frame: pd.DataFrame | None, end: pd.DataFrame) -> bool:
+    return frame is not None and np.array_equal(frame.iloc[-len(end) :], end, equal_nan=True)

@@ -1,0 +1,144 @@
+"""Training of a network on windows, silently and in place."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, SequentialSampler
+
+from ..network import RimerNetwork
+from .module import TrainingModule
+from .recipe import Recipe, check_trained
+from .windows import WindowBatch, Windows
+
+__all__ = ["train"]
+
+
+def train(
+    network: RimerNetwork,
+    windows: Windows,
+    *,
+    validation: Windows | None = None,
+    recipe: Recipe,
+    batch_size: int,
+    n_epochs: int | None,
+    generator: torch.Generator,
+    trainer_kwargs: dict[str, Any] | None,
+) -> None:
+    """Train a network in place, silently, and leave it on the CPU in evaluation mode.
+
+    Parameters
+    ----------
+    network, recipe
+        See `TrainingModule`.
+    windows
+        What to train on.
+    validation
+        What to compute ``val_loss`` on after each epoch; the weights with the lowest one are kept.
+    batch_size
+        Windows per optimiser step.
+    n_epochs
+        Passes over the windows; None takes `Recipe.epochs`.
+    generator
+        Source of the order of windows and of dropout: the process's own generators stay as they
+        are, also when several threads train at once.
+    trainer_kwargs
+        Arguments of `pytorch_lightning.Trainer` that override the silent defaults. Callbacks are
+        copied: those that count, such as early stopping, begin anew in every training.
+
+    Raises
+    ------
+    ValueError
+        If training ends with weights that are not finite.
+    """
+    kwargs = dict(trainer_kwargs or {})
+    callbacks = copy.deepcopy(kwargs.pop("callbacks", None) or [])
+    callbacks = [*callbacks] if isinstance(callbacks, (list, tuple)) else [callbacks]
+    best = _KeepBest()
+    order = RandomSampler(windows, generator=generator)
+    loaders = [_loader(windows, order, batch_size, generator)]
+    if validation is not None:
+        loaders.append(_loader(validation, SequentialSampler(validation), batch_size, generator))
+        callbacks.append(best)
+    options = {
+        "max_epochs": n_epochs or recipe.epochs(len(windows), batch_size),
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "callbacks": callbacks,
+        **kwargs,
+    }
+    network.draw_from(generator)
+    network.train()  # Lightning leaves it as it is
+    with _without_remarks():
+        trainer = pl.Trainer(**options)
+        trainer.fit(TrainingModule(network, recipe), *loaders)
+    network.draw_from(None)
+    if best.weights is not None:
+        network.load_state_dict(best.weights)
+    network.cpu().eval()
+    check_trained(
+        network,
+        f"Lower learning_rate={recipe.learning_rate:g}, or look for extreme values in the data.",
+    )
+
+
+def _loader(
+    windows: Windows, order: Sampler[int], batch_size: int, generator: torch.Generator
+) -> DataLoader[WindowBatch]:
+    batches = BatchSampler(order, batch_size, drop_last=False)
+    # The data set itself fetches batches.
+    return DataLoader(windows, sampler=batches, batch_size=None, generator=generator)
+
+
+class _KeepBest(pl.Callback):
+    """Remembers the weights of the epoch with the lowest validation loss."""
+
+    def __init__(self) -> None:
+        self.lowest = math.inf
+        self.weights: dict[str, Tensor] | None = None
+
+    # Not on_validation_end, before which Lightning puts the weights of the last step back.
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
+        loss = float(trainer.callback_metrics["val_loss"])
+        if loss < self.lowest and not trainer.sanity_checking:
+            self.lowest = loss
+            weights = pl_module.network.state_dict()
+            self.weights = {name: x.detach().clone() for name, x in weights.items()}
+
+
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep Lightning's remarks about devices, loggers and workers to itself."""
+    token = _silent.set(True)
+    with warnings.catch_warnings():
+        # Worker processes only slow down windows that lie in memory.
+        warnings.filterwarnings("ignore", ".*does not have many workers")
+        warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
+        # Lightning 2.6 uses a name that torch has deprecated.
+        warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
+        try:
+            yield
+        finally:
+            _silent.reset(token)
+
+
+# A filter that asks the current thread, because a changed log level would be seen by all of them.
+logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+    lambda record: record.levelno > logging.INFO or not _silent.get()
+)
