@@ -38,7 +38,7 @@ from torch.nn import functional as F
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.benchmark import versions
-from rimer_forecaster.training.recipe import LEARNING_RATE, WEIGHT_DECAY, default_optimisation
+from rimer_forecaster.training import Recipe
 
 WINDOW, BATCH, SPLIT_SEED = 32, 30, 42
 """Rows of a window, windows of a batch and the seed of the split, as released."""
@@ -199,10 +199,8 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     network = RimerNetwork(WINDOW, WINDOW, dropout=0.0, generator=generator, **kwargs)
     network.draw_from(generator)
-    recipe = default_optimisation(
-        network, total_steps=steps, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-    )
-    optimizer, schedule = recipe["optimizer"], recipe["lr_scheduler"]["scheduler"]
+    parts = Recipe().optimisation(network, total_steps=steps)
+    optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
     x, y = as_tensor(inputs), as_tensor(targets)
     for _ in range(steps):
         rows = torch.randint(len(x), (256,), generator=generator)

@@ -38,7 +38,7 @@ from darts.utils.likelihood_models.torch import (
 from torch import Tensor, nn
 
 from ..layers.parts.exportable import softplus
-from ..network.scale import softplus_input
+from ..network.scale import scaled_softplus_input, softplus_input
 
 __all__ = ["LikelihoodHead", "LikelihoodParameters"]
 
@@ -67,12 +67,20 @@ class _Family(NamedTuple):
         Whether its mean lies between 0 and 1.
     counts
         Whether it is of events: a window without any must be able to foretell some.
+    joint
+        Whether it is of all components at once, which add up to 1.
     """
 
     inputs: Moments | None
     support: _Support | None = None
     shares: bool = False
     counts: bool = False
+    joint: bool = False
+
+    @property
+    def any_unit(self) -> bool:
+        """Whether values times a constant are of the same family."""
+        return not self.shares and not self.counts and not self.joint
 
 
 class LikelihoodHead:
@@ -93,7 +101,10 @@ class LikelihoodHead:
     Attributes
     ----------
     outputs, least_scale
-        See `RimerNetwork`.
+        See `NetworkConfig`.
+    has_units
+        Whether the loss can be taken in any units. That of counts, of shares and of a likelihood
+        with priors cannot: they are of the values as they come.
     is_joint
         Whether the loss of a value depends on the component it belongs to.
     """
@@ -103,6 +114,7 @@ class LikelihoodHead:
         self.outputs: tuple[str | float, ...] = ("location",)
         self.least_scale = 0.0
         self.is_joint = False
+        self.has_units = True
         if likelihood is None:
             return
         if isinstance(likelihood, QuantileRegression):
@@ -119,8 +131,9 @@ class LikelihoodHead:
         if _FAMILIES[self._kind].counts:
             self.least_scale = input_chunk_length**-0.5  # of a window with a single event
         # A prior may differ between components, and a Dirichlet distribution is over all of them.
-        priors = likelihood._prior_params or ()
-        self.is_joint = isinstance(likelihood, DirichletLikelihood) or any(map(_has_axes, priors))
+        priors = [prior for prior in likelihood._prior_params or () if prior is not None]
+        self.is_joint = self._family.joint or any(map(_has_axes, priors))
+        self.has_units = self._family.any_unit and not priors
 
     @property
     def _family(self) -> _Family:
@@ -155,6 +168,14 @@ class LikelihoodHead:
         inputs = self._family.inputs
         return output if inputs is None else torch.stack(inputs(*self._moments(output)), -1)
 
+    def in_units(self, output: Tensor, unit: Tensor) -> Tensor:
+        """Return the network's output, (B, H, C, Q), in units of the series, (B, 1, C)."""
+        unit = unit[..., None]
+        if "scale" not in self.outputs:
+            return output / unit
+        location, scale = output.split(1, -1)
+        return torch.cat((location / unit, scaled_softplus_input(scale, 1 / unit)), -1)
+
     def point(self, output: Tensor, middle: int) -> Tensor:
         """Return the point forecast, (B, H, C, Q) -> (B, H, C).
 
@@ -163,7 +184,7 @@ class LikelihoodHead:
         output
             Of the network.
         middle
-            `RimerNetwork.middle`.
+            `NetworkConfig.middle`.
         """
         return output[..., middle] if self._family.inputs is None else self._moments(output)[0]
 
@@ -215,7 +236,7 @@ def _least_variation(x: Tensor) -> float:
 
 
 def _has_axes(prior: object) -> bool:
-    return prior is not None and torch.as_tensor(prior).ndim > 0
+    return torch.as_tensor(prior).ndim > 0
 
 
 # --- mean and standard deviation to the inputs of darts' likelihoods ------------------------------
@@ -295,6 +316,7 @@ _FAMILIES: dict[type[TorchLikelihood], _Family] = {
             "components above 0 that add up to 1",
             lambda x: (x > 0) & ((x.nansum(-1, keepdim=True) - 1).abs() < 1e-5),
         ),
+        joint=True,
     ),
     ExponentialLikelihood: _Family(lambda mean, _: [softplus_input(1 / mean)], _NOT_NEGATIVE),
     GammaLikelihood: _Family(_gamma, _POSITIVE),

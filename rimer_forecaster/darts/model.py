@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from darts import TimeSeries
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
@@ -29,6 +30,7 @@ from .series import (
     check_long_enough,
     check_observed,
     check_values,
+    collate,
     known_covariates,
     stacked,
     static_covariates,
@@ -313,12 +315,31 @@ class RimerModel(FilesModel):
         self.model.eval()
 
     def fit_from_dataset(
-        self, train_dataset: TorchTrainingDataset, *args: Any, epochs: int = 0, **kwargs: Any
+        self,
+        train_dataset: TorchTrainingDataset,
+        val_dataset: TorchTrainingDataset | None = None,
+        trainer: pl.Trainer | None = None,
+        verbose: bool | None = None,
+        epochs: int = 0,
+        dataloader_kwargs: dict[str, Any] | None = None,
+        load_best: bool = False,
     ) -> RimerModel:
-        """Fit on windows; see darts. Without a number of epochs it is chosen by their number."""
+        """Fit on windows; see darts. Without a number of epochs it is chosen by their number.
+
+        Errors of windows of another data set than RimerModel's own are counted in units of the
+        windows: they do not say which series they are of.
+        """
         if not epochs and self._sets_epochs:
             epochs = self._recipe.epochs(len(train_dataset), self.batch_size)
-        return super().fit_from_dataset(train_dataset, *args, epochs=epochs, **kwargs)
+        return super().fit_from_dataset(
+            train_dataset,
+            val_dataset,
+            trainer,
+            verbose,
+            epochs,
+            {"collate_fn": collate, **(dataloader_kwargs or {})},
+            load_best,
+        )
 
     def _build_train_dataset(
         self,

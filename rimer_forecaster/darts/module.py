@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import io_processor
-from darts.utils.data.torch_datasets.utils import PLModuleInput, PLModuleOutput
+from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, PLModuleOutput
 from torch import Tensor
 
 from ..layers import Dropout
@@ -20,6 +20,7 @@ from ..network.missing_values import marks_of_observed
 from ..training.recipe import Recipe, check_trained, keep_ratios
 from .likelihoods import LikelihoodHead, LikelihoodParameters
 from .resume import ResumableModule
+from .series import Batch
 
 __all__ = ["RimerModule"]
 
@@ -77,11 +78,22 @@ class RimerModule(ResumableModule):
         prediction = self.head(output)
         if self._trainer is not None and self.trainer.predicting:
             check_finite_forecast(prediction)  # before torch's own errors where it samples
-        return PLModuleOutput(prediction=prediction)
+        # In training what the loss is made of comes along; in prediction darts would feed it back.
+        is_prediction = x_in.stage is ModuleStage.PREDICT
+        return PLModuleOutput(prediction, state=None if is_prediction else output)
+
+    def _train_val_step(self, batch: Batch, *args: Any, **kwargs: Any) -> Tensor:
+        """Remember the unit of the batch for its loss."""
+        self._unit = self.recipe.unit(batch.past_target, getattr(batch, "unit", None))
+        return super()._train_val_step(batch, *args, **kwargs)
 
     def _compute_loss(
         self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
     ) -> Tensor:
+        """Return darts' loss in units of the series, over the values that were observed."""
+        if self.head.has_units:
+            inputs = self.head(self.head.in_units(output.state, self._unit))
+            output, target = output.replace(prediction=inputs), target / self._unit
         observed = marks_of_observed(target)  # (B, H, C)
         if observed is None:
             return super()._compute_loss(output, target, criterion, sample_weight)

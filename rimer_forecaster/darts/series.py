@@ -6,8 +6,8 @@ Letters: B series, n steps or static covariates, C components.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from math import ceil
 from typing import Any, TypeAlias
@@ -18,11 +18,17 @@ import torch
 from darts import TimeSeries
 from darts.utils.data.torch_datasets.inference_dataset import SequentialTorchInferenceDataset
 from darts.utils.data.torch_datasets.training_dataset import SequentialTorchTrainingDataset
-from darts.utils.data.torch_datasets.utils import TorchInferenceSample, TorchTrainingSample
+from darts.utils.data.torch_datasets.utils import (
+    TorchInferenceSample,
+    TorchTrainingBatch,
+    TorchTrainingSample,
+    _batch_collate_fn_train,
+)
 from darts.utils.ts_utils import series2seq
 from torch import Tensor
 
 from ..network import RimerNetwork
+from ..network.scale import unit_of
 
 __all__ = [
     "InferenceDataset",
@@ -31,6 +37,7 @@ __all__ = [
     "check_long_enough",
     "check_observed",
     "check_values",
+    "collate",
     "known_covariates",
     "stacked",
     "static_covariates",
@@ -136,8 +143,15 @@ class TrainingDataset(SequentialTorchTrainingDataset):
         if any(one.is_stochastic for sequence in given for one in sequence or ()):
             self.most_kept = 0  # every window is another draw
 
+        self._units = [_unit_of(one) for one in self.series]
+
     def __len__(self) -> int:
         return self._ends[-1]
+
+    def __getitems__(self, indices: list[int]) -> Samples:
+        """Return windows with the units of their series."""
+        units = [self._units[bisect_right(self._ends, index)] for index in indices]
+        return Samples((self[index] for index in indices), units)
 
     def __getitem__(self, index: int) -> TorchTrainingSample:
         """Return a window; see darts."""
@@ -149,6 +163,37 @@ class TrainingDataset(SequentialTorchTrainingDataset):
             if len(self._kept) < self.most_kept:
                 self._kept[index] = sample
         return sample
+
+
+def _unit_of(series: TimeSeries) -> np.ndarray:
+    """Unit in which errors of a series are counted, (1, C)."""
+    values = series.all_values(copy=False)  # (n, C, samples)
+    samples = torch.from_numpy(values.astype(np.float64)).transpose(1, 2).flatten(0, 1)
+    return unit_of(samples[None])[0].numpy()
+
+
+class Samples(list[TorchTrainingSample]):
+    """Windows to train on, and the units of their series, (1, C) each."""
+
+    def __init__(self, samples: Iterable[TorchTrainingSample], units: list[np.ndarray]) -> None:
+        super().__init__(samples)
+        self.units = units
+
+
+@dataclass(slots=True)
+class Batch(TorchTrainingBatch):
+    """Windows to train on, with the units of their series, (B, 1, C), or None."""
+
+    unit: Tensor | None = None
+
+
+def collate(samples: list[TorchTrainingSample]) -> Batch:
+    """Make a batch of windows as darts does, and of their units."""
+    batch = _batch_collate_fn_train(samples)
+    unit = None
+    if isinstance(samples, Samples):
+        unit = torch.from_numpy(np.stack(samples.units)).to(batch.past_target.dtype)
+    return Batch(**{x.name: getattr(batch, x.name) for x in fields(batch)}, unit=unit)
 
 
 class InferenceDataset(SequentialTorchInferenceDataset):

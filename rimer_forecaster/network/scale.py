@@ -17,8 +17,14 @@ __all__ = [
     "running_scale",
     "scaled_softplus_input",
     "softplus_input",
+    "unit_of",
     "window_scale",
 ]
+
+
+_WILD = 20
+"""Median absolute deviations from the median beyond which a value is wild: 13 standard deviations
+of a normal distribution."""
 
 
 def window_scale(
@@ -39,6 +45,23 @@ def window_scale(
         variance = deviation.square().sum(1, keepdim=True) / count
     scale = torch.maximum(variance.sqrt(), _resolution(location))
     return location, scale.clamp_min(least) if least else scale
+
+
+def unit_of(x: Tensor) -> Tensor:
+    """Return what errors of each series are counted in, (B, n, C) -> (B, 1, C).
+
+    The standard deviation of the observed values, in which those count that are no more than 20
+    median absolute deviations away from the median, and others as if they were: one wild value is
+    to make no other one small. Of constant values it is their size, or 1 if they are zero. NaN is a
+    missing value.
+    """
+    median = x.nanmedian(1, keepdim=True).values
+    reach = _WILD * (x - median).abs().nanmedian(1, keepdim=True).values
+    reach = reach.where(reach > 0, torch.inf)  # where most values are alike, all others count
+    x = x.clamp(median - reach, median + reach)
+    location, scale = window_scale(x, ~x.isnan())
+    size = location.abs().where(location != 0, 1.0)
+    return scale.where(scale > _resolution(location), size)
 
 
 def running_scale(

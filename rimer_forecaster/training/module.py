@@ -67,8 +67,12 @@ class TrainingModule(pl.LightningModule):
 
     def _loss(self, batch: WindowBatch) -> Tensor:
         L = self.network.config.input_chunk_length
-        forecast = self.network(batch.target[:, :L], future_covariates=batch.covariates)
-        return quantile_loss(forecast, batch.target[:, L:], self.quantiles)
+        past, target = batch.target[:, :L], batch.target[:, L:]
+        forecast = self.network(past, future_covariates=batch.covariates)
+        if self.recipe.loss_unit != "series":  # which is 1: each series was standardised
+            unit = self.recipe.unit(past, None)
+            forecast, target = forecast / unit[..., None], target / unit
+        return quantile_loss(forecast, target, self.quantiles)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return what else the recipe consists of."""

@@ -1,7 +1,8 @@
 """How the network is trained where the user does not say: optimiser, schedule and number of steps.
 
-The same recipe serves darts and sktime. It is free of units: a series times any constant trains to
-the same forecasts times that constant, and nothing clips a gradient at a fixed norm.
+The same recipe serves darts and sktime. It is free of units: errors count in units of their own
+series, so that a series times any constant trains to the same forecasts times that constant, and
+series of different size train one model as each would its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network import RimerNetwork
 from ..network.checks import check_sizes, plain_number
+from ..network.scale import unit_of
 
 __all__ = ["AveragedWeights", "Recipe", "check_trained", "keep_ratios", "parameter_groups"]
 
@@ -39,6 +41,10 @@ class Recipe:
         weights. See `AveragedWeights`.
     training_on
         Factor of the learning rate where weights are trained on that were trained before.
+    loss_unit
+        What errors are counted in, so that series and components of different size weigh alike:
+        ``"series"``, the standard deviation of each over all that is trained on; or ``"window"``,
+        that of what a forecast is made from.
 
     Raises
     ------
@@ -59,6 +65,7 @@ class Recipe:
     most_epochs: int = 100
     averaging: float = 0.995
     training_on: float = 0.1
+    loss_unit: str = "series"
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -69,6 +76,8 @@ class Recipe:
             plain_number(name, getattr(self, name), _is_positive, "above 0 and finite")
         plain_number("weight_decay", self.weight_decay, _is_weight, "at least 0 and finite")
         plain_number("averaging", self.averaging, lambda x: 0 <= x < 1, "in [0, 1)")
+        if self.loss_unit not in ("series", "window"):
+            raise ValueError(f"loss_unit={self.loss_unit!r} must be 'series' or 'window'.")
 
     def epochs(self, windows: int, batch_size: int) -> int:
         """Return as many epochs as make about `steps` optimiser steps.
@@ -77,6 +86,20 @@ class Recipe:
         """
         wanted = math.ceil(self.steps / math.ceil(windows / batch_size))
         return min(self.most_epochs, max(self.fewest_epochs, wanted))
+
+    def unit(self, past_target: Tensor, of_series: Tensor | None) -> Tensor:
+        """Return the unit of a batch's errors, (B, 1, C).
+
+        Parameters
+        ----------
+        past_target
+            Windows, (B, L, C), NaN where missing.
+        of_series
+            Unit of the series that they are of, (B, 1, C); None if it is not known.
+        """
+        if of_series is None or self.loss_unit == "window":
+            return unit_of(past_target)
+        return of_series.to(past_target.dtype)
 
     def optimisation(
         self, network: RimerNetwork, *, total_steps: float, **kwargs: Any
@@ -98,7 +121,7 @@ class Recipe:
         optimizer = torch.optim.AdamW(
             parameter_groups(network, **rates),
             # One fused operation: a small model is bound by the number of operations.
-            **{"eps": 1e-18, "fused": True, **kwargs},
+            **{"fused": True, **kwargs},
         )
         if math.isinf(total_steps):
             return {"optimizer": optimizer}

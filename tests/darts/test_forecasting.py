@@ -106,10 +106,12 @@ def test_epochs_follow_from_the_windows_that_are_left() -> None:
 
 def test_metrics_of_the_user_are_logged() -> None:
     metrics = MetricCollection({"mae": MeanAbsoluteError()})
-    model = RimerModel(**quiet(), torch_metrics=metrics).fit(wave(), val_series=wave(seed=1))
+    validation = wave(seed=1)
+    model = RimerModel(**quiet(), torch_metrics=metrics).fit(wave(), val_series=validation)
     logged = model.trainer.callback_metrics
     assert {"train_mae", "val_mae", "train_loss", "val_loss"} <= logged.keys()
-    assert float(logged["val_mae"]) == pytest.approx(float(logged["val_loss"]), rel=1e-4)
+    loss = float(logged["val_loss"]) * validation.values().std()  # which has no units
+    assert float(logged["val_mae"]) == pytest.approx(loss, rel=1e-4)
 
 
 def test_a_schedule_that_watches_the_validation_loss() -> None:
@@ -198,7 +200,8 @@ def test_a_weight_of_zero_leaves_steps_out() -> None:
         model = RimerModel(**TINY).fit(series.with_values(values), sample_weight=weights)
         return model.network.skip.weight.detach()
 
-    torch.testing.assert_close(skip(0.0), skip(100.0), **CLOSE)
+    # They have a part in the unit of the loss, which changes what AdamW's epsilon is worth.
+    torch.testing.assert_close(skip(0.0), skip(100.0), rtol=1e-2, atol=1e-4)
 
 
 def test_sample_weights_of_the_validation(fitted: RimerModel) -> None:

@@ -296,15 +296,16 @@ def test_missing_values_are_no_part_of_the_loss(likelihood: Any, weights: str | 
     model = RimerModel(**settings).fit(series, sample_weight=weights, **covariates)
     assert np.isfinite(model.predict(6, **covariates).values()).all()
     module = model.model
+    module._unit = torch.full((1, 1, 1), 2.0)
     forecast = torch.randn(7, 6, 2, module.likelihood.num_parameters if likelihood else 1)
     target = torch.randn(7, 6, 2)
     target[2, 3, 1] = target[4] = float("nan")
     weight = torch.rand(7, 6, 2) if weights else None
     criterion = torch.nn.L1Loss(reduction="none" if weights else "mean")
-    actual = module._compute_loss(PLModuleOutput(forecast), target, criterion, weight)
+    actual = module._compute_loss(PLModuleOutput(forecast, forecast), target, criterion, weight)
     each = [
         module._compute_loss(
-            PLModuleOutput(forecast[b : b + 1, h : h + 1, c : c + 1]),
+            PLModuleOutput(one := forecast[b : b + 1, h : h + 1, c : c + 1], one),
             target[b : b + 1, h : h + 1, c : c + 1],
             criterion,
             None if weight is None else weight[b : b + 1, h : h + 1, c : c + 1],

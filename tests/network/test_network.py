@@ -11,7 +11,12 @@ from torch.nn import functional as F
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.network import default_patch_length
-from rimer_forecaster.network.scale import running_scale, scaled_softplus_input, window_scale
+from rimer_forecaster.network.scale import (
+    running_scale,
+    scaled_softplus_input,
+    unit_of,
+    window_scale,
+)
 from rimer_forecaster.training.recipe import parameter_groups
 
 L, H, C = 40, 12, 3
@@ -494,6 +499,34 @@ def test_scales_before_a_jump_are_those_of_what_was_there(
     _, found = running_scale(((x - location) / scale).mT, None, ends, (location / scale).mT)
     expected = torch.stack([window_scale(x[:, :end])[1].flatten() for end in ends], 1) / scale[0]
     torch.testing.assert_close(found[0], expected, rtol=0.05, atol=0)
+
+
+# --- units of errors ------------------------------------------------------------------------------
+
+
+def test_the_unit_of_errors_is_the_deviation_of_what_was_observed() -> None:
+    x = windows()
+    x[0, 3:9, 1] = float("nan")
+    expected = [
+        [x[b, ~x[b, :, c].isnan(), c].std(correction=0) for c in range(C)] for b in range(4)
+    ]
+    torch.testing.assert_close(unit_of(x)[:, 0], torch.tensor(expected, dtype=x.dtype))
+    torch.testing.assert_close(unit_of(-1e-21 * x), 1e-21 * unit_of(x), rtol=1e-9, atol=0)
+
+
+def test_the_unit_of_constant_errors_is_their_size() -> None:
+    x = torch.tensor([[0.0, -3e7, 5.0]]).expand(1, 10, 3)
+    assert unit_of(x).tolist() == [[[1.0, 3e7, 5.0]]]
+
+
+def test_one_wild_value_leaves_the_unit_in_its_range() -> None:
+    x = torch.sin(torch.arange(200.0))[None, :, None]
+    wild = x.clone()
+    wild[0, 50] = 1e9
+    assert 1 < float(unit_of(wild) / unit_of(x)) < 2
+    counts = torch.zeros(1, 100, 1)
+    counts[0, ::7] = 3.0  # most are alike, but the others are no accident
+    torch.testing.assert_close(unit_of(counts), counts.std(1, correction=0, keepdim=True))
 
 
 # --- beyond the horizon ---------------------------------------------------------------------------

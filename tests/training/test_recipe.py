@@ -15,6 +15,7 @@ pytest.importorskip("pytorch_lightning", reason="the recipe is one for Lightning
 import pytorch_lightning as pl
 
 from rimer_forecaster import RimerNetwork
+from rimer_forecaster.network.scale import unit_of
 from rimer_forecaster.training import Recipe
 
 Weights = dict[str, torch.Tensor]
@@ -54,10 +55,12 @@ def trained(factor: float) -> torch.Tensor:
     series = factor * torch.randn(200, generator=generator, dtype=torch.float64).cumsum(0)
     windows = series.unfold(0, 24, 1)[..., None]  # (B, L + H, 1)
     net = RimerNetwork(16, 8, dropout=0.0, generator=generator).double()
-    optimizer = Recipe().optimisation(net, total_steps=20)["optimizer"]
+    recipe, unit = Recipe(), unit_of(series[None, :, None])
+    optimizer = recipe.optimisation(net, total_steps=20)["optimizer"]
     net.draw_from(generator)
     for _ in range(20):
-        loss = (net(windows[:, :16])[..., 0] - windows[:, 16:]).abs().mean()
+        error = net(windows[:, :16])[..., 0] - windows[:, 16:]
+        loss = (error / recipe.unit(windows[:, :16], unit)).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
