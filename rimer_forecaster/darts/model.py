@@ -326,9 +326,17 @@ class RimerModel(FilesModel):
     ) -> RimerModel:
         """Fit on windows; see darts. Without a number of epochs it is chosen by their number.
 
-        Errors of windows of another data set than RimerModel's own are counted in units of the
-        windows: they do not say which series they are of.
+        Where as many series validate as train, each is taken for what comes after the training
+        series of its number, and its errors are counted in units of that. Errors of windows of
+        another data set than RimerModel's own are counted in units of the windows: they do not say
+        which series they are of.
         """
+        if (
+            isinstance(train_dataset, TrainingDataset)
+            and isinstance(val_dataset, TrainingDataset)
+            and len(train_dataset.units) == len(val_dataset.units)
+        ):
+            val_dataset.units = train_dataset.units
         if not epochs and self._sets_epochs:
             epochs = self._recipe.epochs(len(train_dataset), self.batch_size)
         return super().fit_from_dataset(

@@ -143,14 +143,14 @@ class TrainingDataset(SequentialTorchTrainingDataset):
         if any(one.is_stochastic for sequence in given for one in sequence or ()):
             self.most_kept = 0  # every window is another draw
 
-        self._units = [_unit_of(one) for one in self.series]
+        self.units = [_unit_of(one) for one in self.series]
 
     def __len__(self) -> int:
         return self._ends[-1]
 
     def __getitems__(self, indices: list[int]) -> Samples:
         """Return windows with the units of their series."""
-        units = [self._units[bisect_right(self._ends, index)] for index in indices]
+        units = [self.units[bisect_right(self._ends, index)] for index in indices]
         return Samples((self[index] for index in indices), units)
 
     def __getitem__(self, index: int) -> TorchTrainingSample:

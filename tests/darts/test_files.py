@@ -560,7 +560,7 @@ def test_best_and_last_checkpoint(tmp_path: pathlib.Path) -> None:
     assert absolute_error(best, other) < absolute_error(last, other)
     (path,) = tmp_path.glob("m/checkpoints/best-epoch=0-val_loss=*")
     of_its_name = float(path.stem.rpartition("=")[2])
-    unit = other.values().std()  # the loss has no units
+    unit = wave().values().std()  # the loss has no units, and other is taken for its end
     assert absolute_error(best, other) / unit == pytest.approx(of_its_name, abs=1e-4)
     of_best = RimerModel(**settings)
     of_best.load_weights_from_checkpoint("m", work_dir=str(tmp_path))

@@ -106,11 +106,10 @@ def test_epochs_follow_from_the_windows_that_are_left() -> None:
 
 def test_metrics_of_the_user_are_logged() -> None:
     metrics = MetricCollection({"mae": MeanAbsoluteError()})
-    validation = wave(seed=1)
-    model = RimerModel(**quiet(), torch_metrics=metrics).fit(wave(), val_series=validation)
+    model = RimerModel(**quiet(), torch_metrics=metrics).fit(wave(), val_series=wave(seed=1))
     logged = model.trainer.callback_metrics
     assert {"train_mae", "val_mae", "train_loss", "val_loss"} <= logged.keys()
-    loss = float(logged["val_loss"]) * validation.values().std()  # which has no units
+    loss = float(logged["val_loss"]) * wave().values().std()  # which has no units
     assert float(logged["val_mae"]) == pytest.approx(loss, rel=1e-4)
 
 

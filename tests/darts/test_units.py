@@ -162,3 +162,13 @@ def test_positive_values_have_units_and_priors_keep_them(loss: str) -> None:
         found.append(forecasts(series, likelihood=likelihood)[0])
     shapes = [x[:, 0] for x in found]  # of a gamma distribution, which have no unit
     assert np.allclose(*shapes, rtol=1e-6) == has_units
+
+
+def test_what_validates_is_counted_in_units_of_the_series_that_it_continues() -> None:
+    series = pair()[0]
+    found = []
+    for validation in (100 * series, [100 * series], [100 * series, series]):
+        model = RimerModel(**TINY).fit(series, val_series=validation)
+        found.append(float(model.trainer.callback_metrics["val_loss"]))
+    assert found[0] == found[1] > 10
+    assert found[2] < 2  # of others, each in its own
