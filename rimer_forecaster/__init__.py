@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .darts import RimerModel
     from .network import RimerNetwork
     from .sktime import RimerForecaster
 
-__version__ = "0.1.0.dev0"
 __all__ = ["RimerForecaster", "RimerModel", "RimerNetwork", "__version__"]
 
 # name: (module, the extra that brings what the module imports)

@@ -19,9 +19,8 @@ from darts import TimeSeries
 from sktime.forecasting.base import BaseForecaster
 from tqdm.auto import tqdm
 
-import rimer_forecaster
-
 from ..network.checks import check_sizes
+from ..version import __version__
 from .contenders import ALWAYS, Budget, Model, check_model, resolved
 from .runs import Run, stored
 from .task import Task, make_task
@@ -250,7 +249,7 @@ def versions() -> str:
     """Say what figures of this process are measured with: versions and machine."""
     threads = torch.get_num_threads()
     return (
-        f"rimer_forecaster {rimer_forecaster.__version__}, darts {darts.__version__}, sktime "
+        f"rimer_forecaster {__version__}, darts {darts.__version__}, sktime "
         f"{sktime.__version__}, torch {torch.__version__}, Python {platform.python_version()}; "
         f"{threads} thread{'s' if threads > 1 else ''} of {os.cpu_count()} {platform.machine()} "
         "cores"

@@ -7,17 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from .report import QUANTILES, Diagnostics
+import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw"]
+__all__ = ["QUANTILES", "draw", "norms_at"]
+
+QUANTILES = {"10 %": 0.1, "median": 0.5, "90 %": 0.9}
+"""Of the half-lives of a head, by their names."""
 
 
-def draw(report: Diagnostics, axes: Sequence[Any] | None = None) -> Figure:
-    """Draw norms and half-lives; see `Diagnostics.plot`."""
+def draw(
+    state_norms: pd.DataFrame, half_lives: pd.DataFrame, axes: Sequence[Any] | None = None
+) -> Figure:
+    """Draw norms and half-lives; see `Diagnostics`, whose tables these are, and its ``plot``."""
     try:
         from matplotlib import pyplot as plt
     except ModuleNotFoundError as error:
@@ -25,7 +29,7 @@ def draw(report: Diagnostics, axes: Sequence[Any] | None = None) -> Figure:
             "plot needs the package 'matplotlib', which is not installed. Install it with: "
             "pip install matplotlib"
         ) from error
-    count = len(report.half_lives)
+    count = len(half_lives)
     if axes is None:
         size = (11, max(4.0, 1.5 + 0.25 * count))
         _, axes = plt.subplots(1, 2, figsize=size, layout="constrained")
@@ -34,7 +38,7 @@ def draw(report: Diagnostics, axes: Sequence[Any] | None = None) -> Figure:
     norm_axis, half_life_axis = axes
     figure: Any = norm_axis.figure
     norm_axis.set(xlabel="steps read", ylabel="Frobenius norm of the memory")
-    if report.state_norms.columns.get_level_values("component").nunique() > 1:
+    if state_norms.columns.get_level_values("component").nunique() > 1:
         norm_axis.set_title("of the component where it is largest", fontsize="medium")
     half_life_axis.set(xlabel="half-life, steps: 10 % to 90 %, median marked")
     if not count:
@@ -42,12 +46,12 @@ def draw(report: Diagnostics, axes: Sequence[Any] | None = None) -> Figure:
             place = {"transform": axis.transAxes, "ha": "center", "va": "center"}
             axis.text(0.5, 0.5, "no memory was read", **place)
         return figure
-    steps = report.state_norms.index.to_numpy()
-    spans = report.half_lives[list(QUANTILES)].to_numpy()
+    steps = state_norms.index.to_numpy()
+    spans = half_lives[list(QUANTILES)].to_numpy()
     finite = spans[np.isfinite(spans)]
     edge = 10 * max(steps[-1], finite.max(initial=0.0))  # stands for infinity
-    for i, half_life in enumerate(report.half_lives.to_dict("records")):
-        norms = report.norms(half_life)
+    for i, half_life in enumerate(half_lives.to_dict("records")):
+        norms = norms_at(state_norms, half_life)
         largest = np.nan_to_num(norms.max(0), nan=np.inf).argmax()
         # 4 line styles and 7 marks: 28 lines before a pair of them comes again.
         marker, color = "osD^vXP"[i % 7], f"C{i % 10}"
@@ -70,7 +74,7 @@ def draw(report: Diagnostics, axes: Sequence[Any] | None = None) -> Figure:
     half_life_axis.text(
         steps[-1], 1.01, "history", transform=half_life_axis.get_xaxis_transform(), ha="center"
     )
-    names = [_name_of(half_life) for half_life in report.half_lives.to_dict("records")]
+    names = [_name_of(half_life) for half_life in half_lives.to_dict("records")]
     half_life_axis.set_yticks(range(count), names)
     half_life_axis.set_ylim(count - 0.5, -0.5)
     half_life_axis.set_xscale("log")
@@ -79,6 +83,12 @@ def draw(report: Diagnostics, axes: Sequence[Any] | None = None) -> Figure:
     norm_axis.set_ylim(bottom=0)
     norm_axis.legend(fontsize="small", ncols=math.ceil(count / 12))
     return figure
+
+
+def norms_at(state_norms: pd.DataFrame, place: Mapping[Any, Any]) -> np.ndarray:
+    """Return the norms of one layer and head, (T, C)."""
+    key = place["layer"], place["head"]
+    return state_norms.xs(key, axis=1, level=("layer", "head")).to_numpy()
 
 
 def _name_of(place: Mapping[Any, Any]) -> str:

@@ -21,13 +21,12 @@ from torch import Tensor, nn
 from ..layers import Equilibrium, Mixer, State, leaves
 from ..network import RimerNetwork
 from ..network.checks import check_input, check_not_infinite
+from .plot import QUANTILES, draw, norms_at
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["QUANTILES", "Diagnostics", "StateGrows", "diagnose"]
-
-QUANTILES = {"10 %": 0.1, "median": 0.5, "90 %": 0.9}
+__all__ = ["Diagnostics", "StateGrows", "diagnose"]
 
 _STEEPEST_BOUNDED = 0.75
 _FEWEST_TOKENS = 64
@@ -92,7 +91,7 @@ class Diagnostics:
         exponents = _growth_exponents(self.state_norms)
         rows = []
         for half_life in self.half_lives.to_dict("records"):
-            norms = self.norms(half_life)
+            norms = norms_at(self.state_norms, half_life)
             own = exponents.xs((half_life["layer"], half_life["head"]), level=("layer", "head"))
             rows.append(
                 {
@@ -129,14 +128,7 @@ class Diagnostics:
         ValueError
             If the axes are not two.
         """
-        from .plot import draw
-
-        return draw(self, axes)
-
-    def norms(self, place: Mapping[Any, Any]) -> np.ndarray:
-        """Return the norms of one layer and head, (T, C)."""
-        key = place["layer"], place["head"]
-        return self.state_norms.xs(key, axis=1, level=("layer", "head")).to_numpy()
+        return draw(self.state_norms, self.half_lives, axes)
 
 
 def diagnose(

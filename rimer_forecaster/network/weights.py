@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..version import __version__
 from .network import RimerNetwork
 from .state import fingerprint
 
@@ -36,8 +37,6 @@ def save_weights(
     ValueError
         If the path ends otherwise.
     """
-    from .. import __version__
-
     description = {
         "package": "rimer_forecaster",
         "version": __version__,
@@ -93,8 +92,6 @@ def load_network(path: str | PathLike[str]) -> RimerNetwork:
         If one is damaged, they were not written together, or the arguments are not those of this
         version's `RimerNetwork`.
     """
-    from .. import __version__
-
     description = read_description(path)
     try:
         with torch.device("cpu"):  # a generator of its own: the process's is left alone

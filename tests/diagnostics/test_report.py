@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from network_cases import randomised, walk
 from torch import Tensor, nn
 
 from rimer_forecaster import RimerNetwork
@@ -23,12 +24,7 @@ L, H, C, P = 20, 6, 2, 5
 def network(layers: str | None = "rwkv7*2", **arguments: Any) -> RimerNetwork:
     """A network in float64 with every parameter random: its tokens differ, and so do its heads."""
     options = {"width": 8, "head_size": 4, "patch_length": P, **arguments}
-    net = RimerNetwork(L, H, layers=layers, **options).double()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return net
+    return randomised(RimerNetwork(L, H, layers=layers, **options).double())
 
 
 def fresh(layers: str = "rwkv7*2", *, seed: int = 0) -> RimerNetwork:
@@ -38,8 +34,7 @@ def fresh(layers: str = "rwkv7*2", *, seed: int = 0) -> RimerNetwork:
 
 
 def history(n: int, *, components: int = C, seed: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(1, n, components, generator=generator, dtype=torch.float64).cumsum(1)
+    return walk(1, n, components, seed=seed)
 
 
 def season(n: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from network_cases import normal, randomised
 from torch import Tensor
 
 from rimer_forecaster.layers import (
@@ -68,18 +69,13 @@ def test_every_layer_that_a_string_can_name_is_held_to_the_protocol() -> None:
 @pytest.fixture(params=MAKERS, ids=lambda name: name.replace(" ", "-"))
 def mixer(request: pytest.FixtureRequest) -> Mixer:
     """A layer in float64 whose parameters are all random, so that nothing is zero by chance."""
-    mixer = MAKERS[request.param]().double()
-    generator = torch.Generator().manual_seed(0)
     # Large random weights have no equilibrium.
     size = 0.2 if "equilibrium" in request.param else 0.5
-    with torch.no_grad():
-        for parameter in mixer.parameters():
-            parameter.copy_(size * torch.randn(parameter.shape, generator=generator))
-    return mixer
+    return randomised(MAKERS[request.param]().double(), size, seed=0)
 
 
 def tokens(B: int = 2, T: int = 20) -> Tensor:
-    return torch.randn(B, T, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return normal(B, T, D, seed=1)
 
 
 def flat(state: State) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from network_cases import normal, randomised
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.layers import LAYERS, RWKV7TimeMix, build_layers, check_layers, register
@@ -121,13 +122,9 @@ def example_layer(tmp_path: Path) -> Iterator[str]:
 def test_a_file_with_one_registration_is_a_layer_of_the_string(
     example_layer: str, tmp_path: Path
 ) -> None:
-    generator = torch.Generator().manual_seed(0)
     layers = f"({example_layer}(slowest=0.05), rwkv7)*2"
-    net = RimerNetwork(24, 6, layers=layers, generator=generator).double()
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-    x = torch.randn(2, 60, 1, generator=generator, dtype=torch.float64)
+    net = randomised(RimerNetwork(24, 6, layers=layers).double())
+    x = normal(2, 60, 1)
     net(x[:, :24]).sum().backward()
     rates = {name: p for name, p in net.named_parameters() if name.endswith("token_mixer.rate")}
     assert len(rates) == 2

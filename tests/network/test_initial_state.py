@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from network_cases import normal, randomised, walk
 from torch import Tensor
 
 from rimer_forecaster import RimerNetwork
@@ -27,11 +28,10 @@ def network(initial_state: str, layers: str = "rwkv7*2", **arguments: Any) -> Ri
         static_covariates=2,
         **arguments,
     ).double()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in net.named_parameters():
-            if "initial_state" not in name:
-                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    randomised(net)
+    assert net.reader is not None
+    if net.reader.initial_state is not None:
+        net.reader.initial_state.reset_parameters()
     return net.eval()
 
 
@@ -40,21 +40,15 @@ def draw(net: RimerNetwork) -> InitialState:
     assert net.reader is not None
     start = net.reader.initial_state
     assert start is not None
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in start.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return start
+    return randomised(start, 1.0, seed=2)
 
 
 def windows(B: int = 3) -> Tensor:
-    generator = torch.Generator().manual_seed(3)
-    return torch.randn(B, L, C, generator=generator, dtype=torch.float64).cumsum(1)
+    return walk(B, L, C, seed=3)
 
 
 def static() -> Tensor:
-    generator = torch.Generator().manual_seed(4)
-    return torch.randn(3, C, 2, generator=generator, dtype=torch.float64)
+    return normal(3, C, 2, seed=4)
 
 
 @pytest.mark.parametrize("kind", ["learned", "static"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from network_cases import normal, randomised, walk
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,22 +27,15 @@ def network(*, random: bool = True, input_chunk_length: int = L, **arguments: An
     """A network in float64, in evaluation mode; by default with every parameter random."""
     generator = torch.Generator().manual_seed(0)
     net = RimerNetwork(input_chunk_length, H, generator=generator, **arguments).double()
-    if random:
-        generator = torch.Generator().manual_seed(1)
-        with torch.no_grad():
-            for parameter in net.parameters():
-                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return net.eval()
+    return (randomised(net) if random else net).eval()
 
 
 def windows(B: int = 4, seed: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(B, L, C, generator=generator, dtype=torch.float64).cumsum(1)
+    return walk(B, L, C, seed=seed)
 
 
 def covariates(steps: int, n: int, B: int = 4, seed: int = 3) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(B, steps, n, generator=generator, dtype=torch.float64)
+    return normal(B, steps, n, seed=seed)
 
 
 ALL_COVARIATES = {"past_covariates": 2, "future_covariates": 1, "static_covariates": 2}
@@ -545,12 +539,8 @@ def test_beyond_the_horizon_medians_are_fed_back() -> None:
 def causes(steps: int, rows: int = 1) -> tuple[RimerNetwork, Tensor, Tensor]:
     """A network with random weights that reads a covariate, pasts and covariates for them."""
     options = {"width": 8, "head_size": 4, "outputs": (0.1, 0.5, 0.9), "future_covariates": 1}
-    net, generator = RimerNetwork(8, 3, **options).eval(), torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.normal_(0, 0.3, generator=generator)
-    past = torch.randn(rows, 8, 1, generator=generator)
-    return net, past, torch.randn(rows, 8 + steps, 1, generator=generator)
+    net = randomised(RimerNetwork(8, 3, **options).double()).eval()
+    return net, normal(rows, 8, 1, seed=2), normal(rows, 8 + steps, 1, seed=3)
 
 
 def test_beyond_the_horizon_covariates_of_the_steps_are_read() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from network_cases import randomised, walk
 from torch import Tensor
 
 from rimer_forecaster import RimerNetwork
@@ -24,11 +25,7 @@ L, H, C, P = 20, 6, 2, 5
 def network(layers: str | None = "rwkv7*2", **arguments: Any) -> RimerNetwork:
     """A network in float64, in evaluation mode, with every parameter random."""
     options = {"width": 8, "head_size": 4, "patch_length": P, **arguments}
-    net = RimerNetwork(L, H, layers=layers, **options).double()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    net = randomised(RimerNetwork(L, H, layers=layers, **options).double())
     for module in net.modules():
         if isinstance(module, Equilibrium):
             module.tolerance, module.max_iter = 1e-13, 500
@@ -36,8 +33,7 @@ def network(layers: str | None = "rwkv7*2", **arguments: Any) -> RimerNetwork:
 
 
 def history(n: int, *, components: int = C, B: int = 3, seed: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(B, n, components, generator=generator, dtype=torch.float64).cumsum(1)
+    return walk(B, n, components, seed=seed)
 
 
 COVARIATES = {"past_covariates": 2, "future_covariates": 1, "static_covariates": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from network_cases import randomised
 from safetensors.torch import load_file, save_file
 
 import rimer_forecaster
@@ -21,11 +23,11 @@ from rimer_forecaster.network.weights import load_network, read_description, sav
 def network(**arguments: Any) -> RimerNetwork:
     """A small network whose every parameter is random."""
     net = RimerNetwork(**{"input_chunk_length": 12, "output_chunk_length": 4, **SMALL, **arguments})
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.normal_(std=0.3)
-    return net.eval()
+    return randomised(net, seed=next(_SEEDS)).eval()
 
+
+_SEEDS = itertools.count()
+"""No two networks are alike."""
 
 SMALL: dict[str, Any] = {"width": 4, "head_size": 4}
 
@@ -124,7 +126,7 @@ def test_arguments_of_another_version_are_named(
     path = tmp_path / "w.safetensors"
     arguments = network().config.to_json() | {"later": 1}
     monkeypatch.setattr(NetworkConfig, "to_json", lambda config: arguments)
-    monkeypatch.setattr(rimer_forecaster, "__version__", "9.9")
+    monkeypatch.setattr("rimer_forecaster.network.weights.__version__", "9.9")
     save_weights(network(), path)
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"rimer_forecaster 9\.9, and version .* 'later'"):

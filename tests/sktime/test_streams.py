@@ -15,6 +15,7 @@ import torch
 
 pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
 
+from network_cases import normal, randomised
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.split import ExpandingWindowSplitter
 from sktime_cases import TINY, panel, wave, with_gaps
@@ -196,20 +197,15 @@ def network(layers: str | None = "rwkv7", **options: Any) -> RimerNetwork:
         head_size=4,
         patch_length=4,
         outputs=(0.1, 0.5, 0.9),
-        generator=torch.Generator().manual_seed(0),
         **options,
     )
-    with torch.no_grad():
-        for p in net.parameters():
-            p.normal_(0, 0.3, generator=torch.Generator().manual_seed(p.numel()))
-    return net.double().eval()
+    return randomised(net.double()).eval()
 
 
 def histories(*lengths: int, columns: int = 2) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
     return {
-        name: torch.randn(n, columns, generator=generator, dtype=torch.float64)
-        for name, n in zip("abcdefgh", lengths, strict=False)
+        name: normal(n, columns, seed=i)
+        for i, (name, n) in enumerate(zip("abcdefgh", lengths, strict=False))
     }
 
 

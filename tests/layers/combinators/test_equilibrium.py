@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from network_cases import normal, randomised
 from torch import Tensor
 
 from rimer_forecaster.layers import Equilibrium, NotConverged, Pass, RandomModule, build_layers
@@ -20,19 +21,15 @@ def layer(inner: str = "rwkv7", *, size: float = 0.2, dropout: float = 0.0, **op
     """An equilibrium in float64 with random weights."""
     text = "; " + ", ".join(f"{key}={value}" for key, value in options.items()) if options else ""
     stack = build_layers(f"equilibrium({inner}{text})", width=D, head_size=N, dropout=dropout)
-    net = stack.layers[0].double()
-    generator = torch.Generator().manual_seed(0)
+    net = randomised(stack.layers[0].double(), size, seed=0)
     with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.copy_(size * torch.randn(parameter.shape, generator=generator))
         net.norm.weight.add_(1)
     assert isinstance(net, Equilibrium)
     return net.eval()
 
 
 def tokens(B: int = 2, T: int = 5) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(B, T, D, dtype=torch.float64, generator=generator)
+    return normal(B, T, D, seed=1)
 
 
 EXACT = {"tolerance": 1e-14, "max_iter": 500}

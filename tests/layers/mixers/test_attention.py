@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from network_cases import normal, randomised
 from torch import Tensor
 
 from rimer_forecaster.layers import Attention, Pass
@@ -13,17 +14,11 @@ D, N = 16, 8
 
 
 def mixer(window: int | None = None) -> Attention:
-    mixer = Attention(D, head_size=N, window=window).double()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in mixer.parameters():
-            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
-    return mixer
+    return randomised(Attention(D, head_size=N, window=window).double(), 0.5, seed=0)
 
 
 def tokens(T: int, B: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(B, T, D, dtype=torch.float64, generator=generator)
+    return normal(B, T, D, seed=1)
 
 
 def plain(mixer: Attention, x: Tensor, window: int | None) -> Tensor:

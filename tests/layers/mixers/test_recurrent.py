@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from network_cases import randomised
 from torch import Tensor
 
 from rimer_forecaster import RimerNetwork
@@ -13,12 +14,7 @@ D = 6
 
 
 def mixer(cell: str) -> Recurrent:
-    mixer = Recurrent(D, cell=cell).double()  # type: ignore[arg-type]
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in mixer.parameters():
-            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
-    return mixer
+    return randomised(Recurrent(D, cell=cell).double(), 0.5, seed=0)  # type: ignore[arg-type]
 
 
 def plain(mixer: Recurrent, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from network_cases import randomised
 
 from rimer_forecaster.layers import Block, ChannelMix, LayerPosition, Pass, RWKV7TimeMix
 from rimer_forecaster.layers.parts.low_rank import rank_of
@@ -18,12 +19,7 @@ LATER = frozenset({"first_value"})
 
 def layer(position: LayerPosition = LayerPosition(), *, seed: int = 0) -> RWKV7TimeMix:  # noqa: B008
     """A layer in float64 in which every parameter is far from its initial value."""
-    generator = torch.Generator().manual_seed(seed)
-    mix = RWKV7TimeMix(D, head_size=N, position=position).double()
-    with torch.no_grad():
-        for parameter in mix.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.7)
-    return mix
+    return randomised(RWKV7TimeMix(D, head_size=N, position=position).double(), 0.7, seed=seed)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
