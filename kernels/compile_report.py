@@ -26,7 +26,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from . import triton_recurrent, triton_scan, triton_time_mix
+from .triton import recurrent, scan, time_mix
 
 __all__ = ["Cost", "Variant", "measure", "report", "variants"]
 
@@ -83,44 +83,44 @@ class Cost(NamedTuple):
 
 def variants(target: str) -> Iterator[Variant]:
     """Every kernel that dispatch can choose on a target."""
-    for label, launches in triton_scan.SETTINGS[target].items():
+    for label, launches in scan.SETTINGS[target].items():
         name, _, one_chunk = label.partition(" ")
         for dtype, dtype_name in _TYPES.items():
             for N in launches:
-                options = triton_scan.compile_options(target, label, N, dtype)
+                options = scan.compile_options(target, label, N, dtype)
                 capitals = [option for option in options if option.isupper()]
                 constants = {option: options.pop(option) for option in capitals}
                 if name in ("forward", "backward"):
                     constants["CARRIED"] = not one_chunk
                 yield Variant(target, label, name, dtype_name, constants, options)
-    if triton_scan.SETTINGS[target]:
-        _, solve = triton_scan.precisions(target, "carry", torch.float32)
-        for N, carry_launch in triton_scan.CARRY.items():
+    if scan.SETTINGS[target]:
+        _, solve = scan.precisions(target, "carry", torch.float32)
+        for N, carry_launch in scan.CARRY.items():
             for reverse in (False, True):
                 constants = {"N": N, "REVERSE": reverse, "SOLVE": solve}
                 label = "carry, reverse" if reverse else "carry"
                 yield Variant(target, label, "carry", "fp32", constants, carry_launch._asdict())
-    for name, recurrent in triton_recurrent.SETTINGS.items():
+    for name, by_size in recurrent.SETTINGS.items():
         for dtype_name in _TYPES.values():
-            for N, step_launch in recurrent.items():
+            for N, step_launch in by_size.items():
                 options = step_launch._asdict()
                 constants = {"N": N}
                 if name == "recurrent_backward":
-                    constants["HELD"] = triton_recurrent.held(N)
+                    constants["HELD"] = recurrent.held(N)
                 yield Variant(target, name, name, dtype_name, constants, options)
     for name in _TIME_MIX:
         for dtype_name in _TYPES.values():
-            for N in triton_time_mix.LAUNCHES:
-                options = triton_time_mix.compile_options(N)
+            for N in time_mix.LAUNCHES:
+                options = time_mix.compile_options(N)
                 constants = {key: options.pop(key) for key in ("ROWS", "N")}
                 yield Variant(target, name, name, dtype_name, constants, options)
 
 
 def measure(variant: Variant) -> Cost:
     """Compile a variant and read what it takes."""
-    modules = (triton_scan, triton_recurrent, triton_time_mix)
+    modules = (scan, recurrent, time_mix)
     module = next(module for module in modules if hasattr(module, variant.function))
-    floats = _WEIGHTS if module is triton_time_mix else _STATES
+    floats = _WEIGHTS if module is time_mix else _STATES
     if variant.constants.get("HELD", variant.constants["N"]) < variant.constants["N"]:
         floats = floats | _SHARES
     kinds = {"p_lengths": "*i32", "p_mask": "*u8", "eps": "fp32", **dict.fromkeys(floats, "*fp32")}

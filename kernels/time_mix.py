@@ -2,7 +2,7 @@
 
 Elementwise work and sums over a head: nothing beside the recurrence in arithmetic, but 84 bytes an
 element in bfloat16 when every operation reads and writes memory. On a GPU two fused kernels move
-34 (`triton_time_mix`); on a CPU some of the work is compiled (`numba_time_mix`); elsewhere these
+34 (`triton.time_mix`); on a CPU some of the work is compiled (`numba.time_mix`); elsewhere these
 plain forms run, which define them.
 
 Source: Peng et al. (2025), "RWKV-7 Goose with Expressive Dynamic State Evolution",
@@ -63,13 +63,13 @@ def prologue(
     """
     path = _path(backend, v)
     if path == "triton":
-        return path_module("triton_time_mix").prologue(
+        return path_module("triton.time_mix").prologue(
             *(decay, k, v, learning_rate, removal, replacement),
             *(first_value, value_residual, mask),
         )
     w = LOG_DECAY_BOUND * torch.sigmoid(decay)
     eta = torch.sigmoid(learning_rate)
-    make_keys = path_module("numba_time_mix").keys if path == "numba" else keys
+    make_keys = path_module("numba.time_mix").keys if path == "numba" else keys
     k, a, b = make_keys(k, eta, removal, replacement)
     dtype = v.dtype
     if first_value is not None and value_residual is not None:
@@ -139,7 +139,7 @@ def epilogue(
     """
     path = _path(backend, v)
     if path != "plain":
-        module = path_module(f"{path}_time_mix")
+        module = path_module(f"{path}.time_mix")
         return module.epilogue(o, r, k, v, gate, bonus, weight, bias, eps)
     B, T, H, N = o.shape
     if torch.compiler.is_exporting():  # ONNX has no group norm, and ONNX Runtime none in float64
@@ -159,7 +159,7 @@ def _path(backend: str, v: Tensor) -> str:
     path = ("triton" if v.is_cuda else "numba") if backend == "auto" else backend
     if path == "plain" or (backend == "auto" and is_traced()):
         return "plain"
-    module = path_module(f"{path}_time_mix")
+    module = path_module(f"{path}.time_mix")
     obstacle = module if isinstance(module, str) else module.unsupported(v)
     if obstacle is None:
         return path

@@ -159,7 +159,7 @@ def wkv7_step(
         obstacle = _obstacle("triton", r, v)
         if obstacle is None:
             with torch.no_grad():
-                return path_module("triton_recurrent").triton_step(r, w, k, v, a, b, state), state
+                return path_module("triton.recurrent").triton_step(r, w, k, v, a, b, state), state
         _warn_of_slow_path(obstacle)
     with torch.no_grad():
         o, new_state = _step(r, w, k, v, a, b, state)
@@ -241,12 +241,12 @@ def _choose(backend: str, r: Tensor, w: Tensor, v: Tensor, lowest_log_decay: flo
                 f"backend={backend!r} cannot run here: {obstacle}. Use backend='auto'."
             )
     if backend == "triton":
-        scan = path_module("triton_scan")
+        scan = path_module("triton.scan")
         if _holds(w, lowest_log_decay, scan.C.value):
             return scan.triton_scan
-        return path_module("triton_recurrent").recurrent_scan
+        return path_module("triton.recurrent").recurrent_scan
     if backend == "numba":
-        return path_module("numba_scan").numba_scan
+        return path_module("numba.scan").numba_scan
     return chunked_scan if backend == "chunked" else loop_scan
 
 
@@ -263,7 +263,7 @@ def _obstacle(backend: str, r: Tensor, v: Tensor) -> str | None:
     """Return why a backend cannot take tensors like these, or None."""
     if backend not in ("numba", "triton"):
         return None
-    module = path_module(f"{backend}_scan")
+    module = path_module(f"{backend}.scan")
     return module if isinstance(module, str) else module.unsupported(r, v)
 
 
@@ -273,7 +273,7 @@ def path_module(name: str) -> Any:
     try:
         return import_module(f"{__package__}.{name}")
     except ImportError as error:
-        package = name.split("_")[0]
+        package = name.split(".")[0]
         return f"{package} cannot be imported ({error}); install it with pip install {package}"
 
 

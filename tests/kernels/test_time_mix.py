@@ -130,7 +130,7 @@ def test_compiled_for_the_cpu_they_are_exact_in_double_precision() -> None:
 
 def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba", reason="this path needs numba")
-    from rimer_forecaster.kernels import numba_scan
+    from rimer_forecaster.kernels.numba import scan as numba_scan
 
     def results() -> list[Tensor]:
         prologue_ = run_prologue("numba", T=37, N=16, residual=True, masked=False)
@@ -174,7 +174,7 @@ def test_in_half_precision_only_results_are_rounded() -> None:
 def test_gradients_of_the_weights_do_not_depend_on_the_number_of_programs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from rimer_forecaster.kernels import triton_time_mix
+    from rimer_forecaster.kernels.triton import time_mix as triton_time_mix
 
     several = run_epilogue("triton", T=37, N=16)
     monkeypatch.setattr(triton_time_mix, "PROGRAMS", 1)

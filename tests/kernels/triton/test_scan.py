@@ -33,7 +33,9 @@ from rimer_forecaster.kernels.wkv7 import loop_scan
 
 pytest.importorskip("triton", reason="the GPU kernels need triton")
 
-from rimer_forecaster.kernels import triton_recurrent, triton_scan, triton_time_mix
+from rimer_forecaster.kernels.triton import recurrent as triton_recurrent
+from rimer_forecaster.kernels.triton import scan as triton_scan
+from rimer_forecaster.kernels.triton import time_mix as triton_time_mix
 
 Scan = Callable[..., tuple[Tensor, Tensor | None]]
 SCANS = [triton_scan.triton_scan, triton_recurrent.recurrent_scan]

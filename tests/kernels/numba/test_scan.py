@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rimer_forecaster.kernels import numba_scan, wkv7
+from rimer_forecaster.kernels import wkv7
+from rimer_forecaster.kernels.numba import scan as numba_scan
 
 
 def tensors(B: int = 6, T: int = 60, H: int = 3, N: int = 16) -> list[Tensor]:

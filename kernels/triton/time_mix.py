@@ -21,8 +21,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .triton_recurrent import Launch, aligned, empty, nothing, on_device
-from .triton_recurrent import unsupported as scan_unsupported
+from .recurrent import Launch, aligned, empty, nothing, on_device
+from .recurrent import unsupported as scan_unsupported
 
 __all__ = ["epilogue", "prologue", "unsupported"]
 

@@ -1,7 +1,7 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
 """The RWKV-7 recurrence on a GPU as its definition reads: step after step, the state in registers.
 
-It takes any log decay and any card, and so serves where the chunks of `triton_scan` cannot hold
+It takes any log decay and any card, and so serves where the chunks of `scan` cannot hold
 the decay or would spill registers. Also here: the single step for decoding, and what both files
 share about devices and memory.
 

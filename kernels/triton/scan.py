@@ -31,7 +31,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .triton_recurrent import (
+from .recurrent import (
     Launch,
     aligned,
     architecture,
@@ -41,7 +41,7 @@ from .triton_recurrent import (
     on_device,
     recurrent_scan,
 )
-from .triton_recurrent import unsupported as recurrent_unsupported
+from .recurrent import unsupported as recurrent_unsupported
 
 __all__ = ["triton_scan", "unsupported"]
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .numba_scan import compiled, dtype_name, spread
+from .scan import compiled, dtype_name, spread
 
 __all__ = ["epilogue", "keys", "unsupported"]
 

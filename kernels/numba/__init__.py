@@ -1,0 +1,1 @@
+"""The recurrence and the time mix compiled for the CPU by numba, which only files here import."""
