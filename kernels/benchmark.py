@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .loop import LOG_DECAY_BOUND
 from .verification import LENGTHS, MODES, failure, inputs, state_like
-from .wkv7 import LOG_DECAY_BOUND, wkv7
+from .wkv7 import wkv7
 
 __all__ = ["main"]
 

@@ -26,7 +26,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from .triton import recurrent, scan, time_mix
+from .triton import recurrent, scan_kernels, scan_launch, time_mix
 
 __all__ = ["Cost", "Variant", "measure", "report", "variants"]
 
@@ -49,10 +49,28 @@ _WEIGHTS = {"p_removal", "p_replacement", "p_bonus", "p_weight", "p_bias", "p_d_
 _SHARES = {"p_d_r", "p_d_w", "p_d_k", "p_d_a", "p_d_b"}
 """Gradients in float32 where several programs hold a head's rows."""
 
-_TIME_MIX = ("prologue_forward", "prologue_backward", "epilogue_forward", "epilogue_backward")
-
 _TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 """What kernels see: float16 is turned into float32 before."""
+
+_SCAN = {
+    "forward": scan_kernels.scan_forward,
+    "forward one chunk": scan_kernels.scan_forward,
+    "backward": scan_kernels.scan_backward,
+    "backward one chunk": scan_kernels.scan_backward,
+    "segment_map": scan_kernels.segment_map,
+    "segment_gradient": scan_kernels.segment_gradient,
+    "carry": scan_kernels.carry_state,
+    "carry, reverse": scan_kernels.carry_state,
+    "recurrent_forward": recurrent.recurrent_forward,
+    "recurrent_backward": recurrent.recurrent_backward,
+    "step": recurrent.replace_state,
+}
+_TIME_MIX = {
+    "prologue_forward": time_mix.prologue_forward,
+    "prologue_backward": time_mix.prologue_backward,
+    "epilogue_forward": time_mix.epilogue_forward,
+    "epilogue_backward": time_mix.epilogue_backward,
+}
 
 
 class Variant(NamedTuple):
@@ -60,7 +78,6 @@ class Variant(NamedTuple):
 
     target: str
     label: str
-    function: str
     dtype: str
     constants: dict[str, Any]
     options: dict[str, Any]
@@ -83,48 +100,47 @@ class Cost(NamedTuple):
 
 def variants(target: str) -> Iterator[Variant]:
     """Every kernel that dispatch can choose on a target."""
-    for label, launches in scan.SETTINGS[target].items():
-        name, _, one_chunk = label.partition(" ")
+    for label, launches in scan_launch.SETTINGS[target].items():
         for dtype, dtype_name in _TYPES.items():
             for N in launches:
-                options = scan.compile_options(target, label, N, dtype)
+                options = scan_launch.scan_options(target, label, N, dtype)
                 capitals = [option for option in options if option.isupper()]
                 constants = {option: options.pop(option) for option in capitals}
-                if name in ("forward", "backward"):
-                    constants["CARRIED"] = not one_chunk
-                yield Variant(target, label, name, dtype_name, constants, options)
-    if scan.SETTINGS[target]:
-        _, solve = scan.precisions(target, "carry", torch.float32)
-        for N, carry_launch in scan.CARRY.items():
+                if "CARRIED" in _SCAN[label].arg_names:
+                    constants["CARRIED"] = label in ("forward", "backward")
+                yield Variant(target, label, dtype_name, constants, options)
+    if scan_launch.SETTINGS[target]:
+        _, solve = scan_launch.precisions(target, "carry", torch.float32)
+        for N, carry_launch in scan_launch.CARRY.items():
             for reverse in (False, True):
                 constants = {"N": N, "REVERSE": reverse, "SOLVE": solve}
                 label = "carry, reverse" if reverse else "carry"
-                yield Variant(target, label, "carry", "fp32", constants, carry_launch._asdict())
-    for name, by_size in recurrent.SETTINGS.items():
+                yield Variant(target, label, "fp32", constants, carry_launch._asdict())
+    for label, by_size in recurrent.SETTINGS.items():
         for dtype_name in _TYPES.values():
             for N, step_launch in by_size.items():
                 options = step_launch._asdict()
                 constants = {"N": N}
-                if name == "recurrent_backward":
+                if label == "recurrent_backward":
                     constants["HELD"] = recurrent.held(N)
-                yield Variant(target, name, name, dtype_name, constants, options)
-    for name in _TIME_MIX:
+                yield Variant(target, label, dtype_name, constants, options)
+    for label in _TIME_MIX:
         for dtype_name in _TYPES.values():
             for N in time_mix.LAUNCHES:
-                options = time_mix.compile_options(N)
-                constants = {key: options.pop(key) for key in ("ROWS", "N")}
-                yield Variant(target, name, name, dtype_name, constants, options)
+                options = time_mix.time_mix_options(N)
+                constants = {key: options.pop(key) for key in ("STEPS", "N")}
+                yield Variant(target, label, dtype_name, constants, options)
 
 
 def measure(variant: Variant) -> Cost:
     """Compile a variant and read what it takes."""
-    modules = (scan, recurrent, time_mix)
-    module = next(module for module in modules if hasattr(module, variant.function))
-    floats = _WEIGHTS if module is time_mix else _STATES
+    if variant.label in _TIME_MIX:
+        function, floats = _TIME_MIX[variant.label], _WEIGHTS
+    else:
+        function, floats = _SCAN[variant.label], _STATES
     if variant.constants.get("HELD", variant.constants["N"]) < variant.constants["N"]:
         floats = floats | _SHARES
     kinds = {"p_lengths": "*i32", "p_mask": "*u8", "eps": "fp32", **dict.fromkeys(floats, "*fp32")}
-    function = getattr(module, variant.function)
     signature, attributes = {}, {}
     for i, name in enumerate(function.arg_names):
         if name in variant.constants:

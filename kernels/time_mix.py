@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .wkv7 import LOG_DECAY_BOUND, is_traced, path_module
+from .loop import LOG_DECAY_BOUND
+from .wkv7 import is_traced, path_module
 
 __all__ = ["epilogue", "keys", "prologue"]
 
@@ -63,13 +64,13 @@ def prologue(
     """
     path = _path(backend, v)
     if path == "triton":
-        return path_module("triton.time_mix").prologue(
+        return path_module("triton.time_mix").triton_prologue(
             *(decay, k, v, learning_rate, removal, replacement),
             *(first_value, value_residual, mask),
         )
     w = LOG_DECAY_BOUND * torch.sigmoid(decay)
     eta = torch.sigmoid(learning_rate)
-    make_keys = path_module("numba.time_mix").keys if path == "numba" else keys
+    make_keys = path_module("numba.time_mix").numba_keys if path == "numba" else keys
     k, a, b = make_keys(k, eta, removal, replacement)
     dtype = v.dtype
     if first_value is not None and value_residual is not None:
@@ -140,7 +141,8 @@ def epilogue(
     path = _path(backend, v)
     if path != "plain":
         module = path_module(f"{path}.time_mix")
-        return module.epilogue(o, r, k, v, gate, bonus, weight, bias, eps)
+        compiled = module.triton_epilogue if path == "triton" else module.numba_epilogue
+        return compiled(o, r, k, v, gate, bonus, weight, bias, eps)
     B, T, H, N = o.shape
     if torch.compiler.is_exporting():  # ONNX has no group norm, and ONNX Runtime none in float64
         y = F.layer_norm(o, (N,), eps=eps) * weight + bias
@@ -159,8 +161,13 @@ def _path(backend: str, v: Tensor) -> str:
     path = ("triton" if v.is_cuda else "numba") if backend == "auto" else backend
     if path == "plain" or (backend == "auto" and is_traced()):
         return "plain"
-    module = path_module(f"{path}.time_mix")
-    obstacle = module if isinstance(module, str) else module.unsupported(v)
+    module = path_module("triton.device" if path == "triton" else "numba.time_mix")
+    if isinstance(module, str):
+        obstacle: str | None = module
+    elif path == "triton":
+        obstacle = module.unsupported(v, v)
+    else:
+        obstacle = module.time_mix_unsupported(v)
     if obstacle is None:
         return path
     if backend != "auto":

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .wkv7 import LOG_DECAY_BOUND, loop_scan, wkv7
+from .loop import LOG_DECAY_BOUND, loop_scan
+from .wkv7 import wkv7
 
 __all__ = [
     "LENGTHS",

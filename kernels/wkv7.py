@@ -1,13 +1,8 @@
-"""The RWKV-7 state recurrence: its definition, the checks of its arguments and the choice of path.
+"""The public operator: the RWKV-7 recurrence on tensors, the checks of its arguments, its path.
 
-Per head, with log decay ``w``, the state ``S`` (V x K) follows the generalised delta rule of Peng
-et al. (2025), "RWKV-7 Goose with Expressive Dynamic State Evolution", arXiv:2503.14456:
-
-    S_t = S_{t-1} (diag(exp(w_t)) + a_t b_t^T) + v_t k_t^T
-    o_t = S_t r_t
-
-An RWKV-7 layer feeds ``a = -kappa`` and ``b = kappa * eta``: the normalised removal key and the
-in-context learning rate times it. Nothing here knows about layers or forecasts.
+The recurrence is defined in `loop`. An RWKV-7 layer feeds ``a = -kappa`` and ``b = kappa * eta``:
+the normalised removal key and the in-context learning rate times it. Nothing here knows about
+layers or forecasts.
 
 Letters: B sequences, T steps, H heads, K key channels, V value channels.
 """
@@ -25,11 +20,9 @@ import torch
 from torch import Tensor
 
 from .chunked import MAX_CHUNK_LENGTH, chunked_scan
+from .loop import loop_scan, loop_step
 
-__all__ = ["LOG_DECAY_BOUND", "wkv7", "wkv7_step"]
-
-LOG_DECAY_BOUND = -0.6065306597126334
-"""-exp(-1/2), the lowest log decay that an RWKV-7 layer produces."""
+__all__ = ["wkv7", "wkv7_step"]
 
 _SAFE_EXPONENT = 80.0
 """Largest fall of the log decay over one chunk that its centred exponents hold in float32."""
@@ -154,52 +147,17 @@ def wkv7_step(
         which otherwise does not change.
     """
     if not in_place:
-        return _step(r, w, k, v, a, b, state)
+        with _full_precision(r):
+            return loop_step(r, w, k, v, a, b, state)
     if r.is_cuda and state.dtype == torch.float32 and not is_traced():
         obstacle = _obstacle("triton", r, v)
         if obstacle is None:
             with torch.no_grad():
                 return path_module("triton.recurrent").triton_step(r, w, k, v, a, b, state), state
         _warn_of_slow_path(obstacle)
-    with torch.no_grad():
-        o, new_state = _step(r, w, k, v, a, b, state)
+    with torch.no_grad(), _full_precision(r):
+        o, new_state = loop_step(r, w, k, v, a, b, state)
         return o, state.copy_(new_state)
-
-
-def _step(
-    r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
-    output_dtype = v.dtype
-    with _full_precision(r):
-        r, w, k, a, b = (x.to(state.dtype)[..., None, :] for x in (r, w, k, a, b))
-        v = v.to(state.dtype)[..., :, None]
-        removed = (state * a).sum(-1, keepdim=True)  # S a, (B, H, V, 1)
-        state = state * w.exp() + removed * b + v * k
-        return (state * r).sum(-1).to(output_dtype), state
-
-
-def loop_scan(
-    r: Tensor,
-    w: Tensor,
-    k: Tensor,
-    v: Tensor,
-    a: Tensor,
-    b: Tensor,
-    *,
-    initial_state: Tensor | None,
-    output_final_state: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Compute `wkv7` as its definition reads, one step after another."""
-    state = initial_state
-    if state is None:
-        state = v.new_zeros(v.shape[0], v.shape[2], v.shape[3], k.shape[3])
-    outputs = []
-    # unbind: indexing x[:, t] would make the backward quadratic in T.
-    steps = zip(*(x.unbind(1) for x in (r, w, k, v, a, b)), strict=True)
-    for r_t, w_t, k_t, v_t, a_t, b_t in steps:
-        o, state = _step(r_t, w_t, k_t, v_t, a_t, b_t, state)
-        outputs.append(o)
-    return torch.stack(outputs, 1), state if output_final_state else None
 
 
 _BACKENDS = ("triton", "numba", "chunked", "loop")
@@ -241,9 +199,9 @@ def _choose(backend: str, r: Tensor, w: Tensor, v: Tensor, lowest_log_decay: flo
                 f"backend={backend!r} cannot run here: {obstacle}. Use backend='auto'."
             )
     if backend == "triton":
-        scan = path_module("triton.scan")
-        if _holds(w, lowest_log_decay, scan.C.value):
-            return scan.triton_scan
+        launch = path_module("triton.scan_launch")
+        if _holds(w, lowest_log_decay, launch.C.value):
+            return launch.triton_scan
         return path_module("triton.recurrent").recurrent_scan
     if backend == "numba":
         return path_module("numba.scan").numba_scan
@@ -263,8 +221,10 @@ def _obstacle(backend: str, r: Tensor, v: Tensor) -> str | None:
     """Return why a backend cannot take tensors like these, or None."""
     if backend not in ("numba", "triton"):
         return None
-    module = path_module(f"{backend}.scan")
-    return module if isinstance(module, str) else module.unsupported(r, v)
+    module = path_module("triton.device" if backend == "triton" else "numba.scan")
+    if isinstance(module, str):
+        return module
+    return (module.unsupported if backend == "triton" else module.scan_unsupported)(r, v)
 
 
 @functools.cache

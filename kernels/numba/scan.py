@@ -3,11 +3,8 @@
 The recurrence of `wkv7` treats each row of the state, one value channel, on its own: a row is
 decayed, corrected by its product with `a`, written and read, all within the first-level cache. The
 backward pass never divides by the decay: the forward pass keeps the state of every
-`STEPS_PER_CHECKPOINT`-th step, and the rows between two checkpoints are computed again.
-
-Heads of all sequences are spread over threads of our own, as many as torch uses. Numba's parallel
-loops are not used: depending on how it was installed, they end the process when two threads enter
-them or when it forks, which backtests and searches do.
+`STEPS_PER_CHECKPOINT`-th step, and the rows between two checkpoints are computed again. Heads are
+spread over threads.
 
 Letters: B sequences, T steps, H heads, K key channels, V value channels.
 """
@@ -15,37 +12,22 @@ Letters: B sequences, T steps, H heads, K key channels, V value channels.
 from __future__ import annotations
 
 import functools
-import itertools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["compiled", "dtype_name", "numba_scan", "spread", "unsupported"]
+from .spread import compiled, dtype_name, spread
+
+__all__ = ["numba_scan", "scan_unsupported"]
 
 STEPS_PER_CHECKPOINT = 64
 
-_SMALL_WORK = 2**18
-"""Products of B, T, H, K and V, or as much other work, below which a second thread does not pay."""
 
-
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile at the first call, kept on disk for later processes where a folder can be written."""
-    # Sums may be reordered into vector lanes; NaN and infinity keep their meaning.
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # numba found no folder for its cache
-        return njit(**options)(function)
-
-
-def unsupported(r: Tensor, v: Tensor) -> str | None:
+def scan_unsupported(r: Tensor, v: Tensor) -> str | None:
     """Return why `numba_scan` cannot take tensors like these, or None."""
     if r.device.type != "cpu":
         return f"it runs on the CPU, not on {r.device}"
@@ -97,7 +79,7 @@ class _NumbaScan(torch.autograd.Function):
         kept = (T - 1) // STEPS_PER_CHECKPOINT if any(ctx.needs_input_grad) else 0
         checkpoints = r.new_empty(B * H, kept, V, K)
         arguments = (*inputs, w, start, o, end, checkpoints)
-        spread(_forward_kernel(dtype_name(r)), arguments, items=B * H, work=r.numel() * V)
+        spread(_scan_kernel(dtype_name(r)), arguments, items=B * H, work=r.numel() * V)
         ctx.save_for_backward(*inputs, start, checkpoints)
         ctx.set_materialize_grads(False)
         return o, end if output_final_state else None
@@ -116,7 +98,7 @@ class _NumbaScan(torch.autograd.Function):
         gradients = tuple(torch.empty_like(x) for x in inputs)
         arguments = (*inputs, start, checkpoints, d_o, d_end, d_start, *gradients)
         items = r.shape[0] * H
-        spread(_backward_kernel(K, dtype_name(r)), arguments, items=items, work=r.numel() * V)
+        spread(_scan_gradients_kernel(K, dtype_name(r)), arguments, items=items, work=r.numel() * V)
         return *gradients, d_start if len(start) else None, None
 
 
@@ -124,47 +106,12 @@ def _state_or_none(state: Tensor | None, H: int, V: int, K: int, like: Tensor) -
     return like.new_empty(0, H, V, K) if state is None else state.contiguous()
 
 
-def dtype_name(x: Tensor) -> str:
-    """Return numpy's name of a tensor's dtype."""
-    return str(x.dtype).removeprefix("torch.")
-
-
-def spread(
-    kernel: Callable[..., None],
-    tensors: tuple[Tensor, ...],
-    *options: float,
-    items: int,
-    work: int,
-) -> None:
-    """Run a kernel over a number of items, on torch's number of threads.
-
-    The kernel takes the tensors as arrays, the options, and the first item and that after the last.
-    """
-    arrays = [x.detach().numpy() for x in tensors]
-    threads = min(torch.get_num_threads(), items)
-    if threads == 1 or work < _SMALL_WORK:
-        kernel(*arrays, *options, 0, items)
-        return
-    pieces = min(items, 4 * threads)  # some spare: a thread may find its core busy
-    edges = [i * items // pieces for i in range(pieces + 1)]
-    pool = _threads(threads, os.getpid())
-    runs = [pool.submit(kernel, *arrays, *options, *edge) for edge in itertools.pairwise(edges)]
-    for run in runs:
-        run.result()
-
-
 @functools.cache
-def _threads(count: int, process: int) -> ThreadPoolExecutor:
-    """Threads of this process: a fork inherits the pool but not its threads."""
-    return ThreadPoolExecutor(count, thread_name_prefix="rimer-wkv7")
-
-
-@functools.cache
-def _forward_kernel(dtype: str) -> Callable[..., None]:
+def _scan_kernel(dtype: str) -> Callable[..., None]:
     zero = np.dtype(dtype).type(0)
 
     @compiled
-    def forward(  # type: ignore[no-untyped-def]
+    def scan_of_heads(  # type: ignore[no-untyped-def]
         r, d, k, v, a, b, w, start, o, end, checkpoints, first, last
     ):
         T, H, K = r.shape[1:]
@@ -200,11 +147,11 @@ def _forward_kernel(dtype: str) -> Callable[..., None]:
             if end.shape[0] > 0:
                 end[i, h] = S
 
-    return forward
+    return scan_of_heads
 
 
 @functools.cache
-def _backward_kernel(K: int, dtype: str) -> Callable[..., None]:
+def _scan_gradients_kernel(K: int, dtype: str) -> Callable[..., None]:
     # The steps between two checkpoints are packed into records, all vectors at fixed distances in
     # one array: what the compiler knows not to overlap it can vectorise. Two rows of the state at a
     # time halve the traffic of the five accumulated gradients, and what the end of step t and the
@@ -216,7 +163,7 @@ def _backward_kernel(K: int, dtype: str) -> Callable[..., None]:
     RECORD = 12 * K
 
     @compiled
-    def backward(  # type: ignore[no-untyped-def]
+    def scan_gradients_of_heads(  # type: ignore[no-untyped-def]
         r, d, k, v, a, b, start, checkpoints, d_o, d_end, d_start, d_r, d_w, d_k, d_v, d_a, d_b,
         first, last,
     ):  # fmt: skip
@@ -315,4 +262,4 @@ def _backward_kernel(K: int, dtype: str) -> Callable[..., None]:
             if d_start.shape[0] > 0:
                 d_start[i, h] = d_state
 
-    return backward
+    return scan_gradients_of_heads

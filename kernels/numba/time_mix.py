@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .scan import compiled, dtype_name, spread
+from .spread import compiled, dtype_name, spread
 
-__all__ = ["epilogue", "keys", "unsupported"]
+__all__ = ["numba_epilogue", "numba_keys", "time_mix_unsupported"]
 
 _WORK_OF_AN_ELEMENT = 8
 """How much of `spread`'s measure of work an element is."""
 
 
-def unsupported(v: Tensor) -> str | None:
+def time_mix_unsupported(v: Tensor) -> str | None:
     """Return why these cannot take tensors like `v`, or None."""
     if v.device.type != "cpu":
         return f"they run on the CPU, not on {v.device}"
@@ -34,14 +34,14 @@ def unsupported(v: Tensor) -> str | None:
     return None
 
 
-def keys(
+def numba_keys(
     k: Tensor, eta: Tensor, removal: Tensor, replacement: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return updated key and removal vectors a and b; see `time_mix.keys`."""
-    return _Keys.apply(k, eta, removal, replacement)  # type: ignore[no-untyped-call]
+    return _NumbaKeys.apply(k, eta, removal, replacement)  # type: ignore[no-untyped-call]
 
 
-def epilogue(
+def numba_epilogue(
     o: Tensor,
     r: Tensor,
     k: Tensor,
@@ -53,10 +53,10 @@ def epilogue(
     eps: float,
 ) -> Tensor:
     """Normalise, add the bonus and apply the gate; see `time_mix.epilogue`."""
-    return _Epilogue.apply(o, r, k, v, gate, bonus, weight, bias, eps)  # type: ignore[no-untyped-call]
+    return _NumbaEpilogue.apply(o, r, k, v, gate, bonus, weight, bias, eps)  # type: ignore[no-untyped-call]
 
 
-class _Keys(torch.autograd.Function):
+class _NumbaKeys(torch.autograd.Function):
     """k and eta (B, T, H, N), weights (H, N)."""
 
     @staticmethod
@@ -65,7 +65,7 @@ class _Keys(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         inputs = tuple(x.contiguous() for x in (k, eta, removal, replacement))
         outputs = torch.empty_like(inputs[0]), torch.empty_like(k), torch.empty_like(k)
-        _run(_keys_forward(dtype_name(k)), (*inputs, *outputs), k)
+        _run_over_heads(_keys_kernel(dtype_name(k)), (*inputs, *outputs), k)
         ctx.save_for_backward(*inputs)
         return outputs
 
@@ -75,11 +75,11 @@ class _Keys(torch.autograd.Function):
         inputs = ctx.saved_tensors
         gradients = tuple(torch.empty_like(x) for x in inputs)
         arrays = (*inputs, *(x.contiguous() for x in d_outputs), *gradients)
-        _run(_keys_backward(dtype_name(inputs[0])), arrays, inputs[0])
+        _run_over_heads(_keys_gradients_kernel(dtype_name(inputs[0])), arrays, inputs[0])
         return gradients
 
 
-class _Epilogue(torch.autograd.Function):
+class _NumbaEpilogue(torch.autograd.Function):
     """o, r, k, v and gate (B, T, H, N), weights (H, N)."""
 
     @staticmethod
@@ -87,7 +87,7 @@ class _Epilogue(torch.autograd.Function):
         *inputs, ctx.eps = arguments
         inputs = [x.contiguous() for x in inputs]
         y = torch.empty_like(inputs[0])
-        _run(_epilogue_forward(dtype_name(y)), (*inputs, y), y, ctx.eps)
+        _run_over_heads(_epilogue_kernel(dtype_name(y)), (*inputs, y), y, ctx.eps)
         ctx.save_for_backward(*inputs)
         return y
 
@@ -97,11 +97,11 @@ class _Epilogue(torch.autograd.Function):
         inputs = ctx.saved_tensors
         gradients = tuple(torch.empty_like(x) for x in inputs)
         arrays = (*inputs, d_y.contiguous(), *gradients)
-        _run(_epilogue_backward(dtype_name(d_y)), arrays, d_y, ctx.eps)
+        _run_over_heads(_epilogue_gradients_kernel(dtype_name(d_y)), arrays, d_y, ctx.eps)
         return *gradients, None
 
 
-def _run(
+def _run_over_heads(
     kernel: Callable[..., None], tensors: tuple[Tensor, ...], like: Tensor, *options: float
 ) -> None:
     """Run a kernel over the heads, whose weights' gradients no two threads share."""
@@ -111,11 +111,11 @@ def _run(
 
 
 @functools.cache
-def _keys_forward(dtype: str) -> Callable[..., None]:
+def _keys_kernel(dtype: str) -> Callable[..., None]:
     zero, one, least = np.dtype(dtype).type([0, 1, 1e-12])
 
     @compiled
-    def forward(k, eta, removal, replacement, k_new, a, b, first, last):  # type: ignore[no-untyped-def]
+    def keys_of_heads(k, eta, removal, replacement, k_new, a, b, first, last):  # type: ignore[no-untyped-def]
         R, _, N = k.shape
         for h in range(first, last):
             removal_h, replacement_h = removal[h], replacement[h]
@@ -132,15 +132,15 @@ def _keys_forward(dtype: str) -> Callable[..., None]:
                     b_i[c] = kappa * eta_i[c]
                     new_i[c] = k_i[c] * (one + (eta_i[c] - one) * replacement_h[c])
 
-    return forward
+    return keys_of_heads
 
 
 @functools.cache
-def _keys_backward(dtype: str) -> Callable[..., None]:
+def _keys_gradients_kernel(dtype: str) -> Callable[..., None]:
     zero, one, least = np.dtype(dtype).type([0, 1, 1e-12])
 
     @compiled
-    def backward(  # type: ignore[no-untyped-def]
+    def keys_gradients_of_heads(  # type: ignore[no-untyped-def]
         k, eta, removal, replacement, d_new, d_a, d_b, d_k, d_eta, d_removal, d_replacement,
         first, last,
     ):  # fmt: skip
@@ -172,15 +172,15 @@ def _keys_backward(dtype: str) -> Callable[..., None]:
                     d_removal_h[c] += d_q * k_i[c]
                     d_replacement_h[c] += d_new_i[c] * k_i[c] * rate
 
-    return backward
+    return keys_gradients_of_heads
 
 
 @functools.cache
-def _epilogue_forward(dtype: str) -> Callable[..., None]:
+def _epilogue_kernel(dtype: str) -> Callable[..., None]:
     zero, one = np.dtype(dtype).type([0, 1])
 
     @compiled
-    def forward(o, r, k, v, gate, bonus, weight, bias, y, eps, first, last):  # type: ignore[no-untyped-def]
+    def epilogue_of_heads(o, r, k, v, gate, bonus, weight, bias, y, eps, first, last):  # type: ignore[no-untyped-def]
         R, _, N = o.shape
         for h in range(first, last):
             bonus_h, weight_h, bias_h = bonus[h], weight[h], bias[h]
@@ -206,15 +206,15 @@ def _epilogue_forward(dtype: str) -> Callable[..., None]:
                     normal = (o_i[c] - mean) * scale
                     y_i[c] = (normal * weight_h[c] + bias_h[c] + own * v_i[c]) * g_i[c]
 
-    return forward
+    return epilogue_of_heads
 
 
 @functools.cache
-def _epilogue_backward(dtype: str) -> Callable[..., None]:
+def _epilogue_gradients_kernel(dtype: str) -> Callable[..., None]:
     zero, one = np.dtype(dtype).type([0, 1])
 
     @compiled
-    def backward(  # type: ignore[no-untyped-def]
+    def epilogue_gradients_of_heads(  # type: ignore[no-untyped-def]
         o, r, k, v, gate, bonus, weight, bias, d_y,
         d_o, d_r, d_k, d_v, d_gate, d_bonus, d_weight, d_bias, eps, first, last,
     ):  # fmt: skip
@@ -262,4 +262,4 @@ def _epilogue_backward(dtype: str) -> Callable[..., None]:
                     d_weight_h[c] += d_z * normal
                     d_bias_h[c] += d_z
 
-    return backward
+    return epilogue_gradients_of_heads

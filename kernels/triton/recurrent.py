@@ -1,9 +1,8 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
 """The RWKV-7 recurrence on a GPU as its definition reads: step after step, the state in registers.
 
-It takes any log decay and any card, and so serves where the chunks of `scan` cannot hold
-the decay or would spill registers. Also here: the single step for decoding, and what both files
-share about devices and memory.
+It takes any log decay and any card, and so serves where the chunks of `scan_launch` cannot hold the
+decay or would spill registers. Also here: the single step for decoding.
 
 The forward splits the rows of the state among programs, for rows do not meet. The backward keeps
 the state at every 16th step and recomputes those between from it, never dividing by the decay.
@@ -14,9 +13,7 @@ Letters: B sequences, T steps, H heads, K key channels, V value channels, K = V 
 
 from __future__ import annotations
 
-import functools
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
@@ -24,27 +21,16 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["recurrent_scan", "triton_step", "unsupported"]
+from .device import Launch, aligned, empty, kernel_dtype, needs_gradient, nothing, on_device
+from .tiles import load_state, place
 
-HEAD_SIZES = (16, 32, 64, 128)
-"""At 128 both backwards spill: the state and its gradient fill half of all registers."""
-
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+__all__ = ["recurrent_scan", "triton_step"]
 
 ROWS = tl.constexpr(16)
 """Rows of the state a forward program holds."""
 
 INTERVAL = tl.constexpr(16)
 """Steps between two states that are kept for the backward."""
-
-
-class Launch(NamedTuple):
-    """How a kernel is launched."""
-
-    num_warps: int
-    num_stages: int = 1
-    enable_fp_fusion: bool = True
-
 
 SETTINGS = {
     "recurrent_forward": {16: Launch(1), 32: Launch(1), 64: Launch(1), 128: Launch(2)},
@@ -63,12 +49,6 @@ def held(N: int) -> int:
 def load_row(p_x, o_x):
     """Load one step's channels in float32."""
     return tl.load(p_x + o_x).to(tl.float32)
-
-
-@triton.jit
-def load_state(p_x, o_state, has_state, N: tl.constexpr):
-    """Load a state or its rows, zeros where there is none."""
-    return tl.load(p_x + o_state, mask=o_state < has_state * (N * N), other=0.0)
 
 
 @triton.jit
@@ -109,13 +89,10 @@ def recurrent_forward(
     """
     i_program = tl.program_id(0).to(tl.int64)
     i_head = i_program // (N // ROWS)
-    i_b = i_head // H
-    stride = tl.cast(H, tl.int64) * N
-    base = i_b * T * stride + (i_head % H) * N
+    base, stride, length = place(i_head, T, H, p_lengths, has_lengths, N)
     o_key = tl.arange(0, N)
     o_row = (i_program % (N // ROWS)).to(tl.int32) * ROWS + tl.arange(0, ROWS)
     o_state = o_row[:, None] * N + o_key[None, :]
-    length = tl.minimum(tl.load(p_lengths + i_b, mask=has_lengths != 0, other=T), T)
     b_state = load_state(p_start + i_head * N * N, o_state, has_start, N)
     for t in range(0, length):
         if (has_states != 0) & (t // INTERVAL * INTERVAL == t):
@@ -176,14 +153,11 @@ def recurrent_backward(
     """
     i_head = tl.program_id(0).to(tl.int64) // (N // HELD)
     i_part = tl.program_id(0) % (N // HELD)
-    i_b = i_head // H
-    stride = tl.cast(H, tl.int64) * N
-    base = i_b * T * stride + (i_head % H) * N
+    base, stride, length = place(i_head, T, H, p_lengths, has_lengths, N)
     o_part = (tl.num_programs(0) // (N // HELD)).to(tl.int64) * T * N * i_part
     o_key = tl.arange(0, N)
     o_row = i_part * HELD + tl.arange(0, HELD)
     o_state = o_row[:, None] * N + o_key[None, :]
-    length = tl.minimum(tl.load(p_lengths + i_b, mask=has_lengths != 0, other=T), T)
     b_d_state = load_state(p_d_end + i_head * N * N, o_state, has_end, N)
     for i_back in range(0, length):
         t = length - 1 - i_back
@@ -238,7 +212,7 @@ def recurrent_backward(
 
 
 @triton.jit
-def step(p_r, p_w, p_k, p_v, p_a, p_b, p_state, p_o, N: tl.constexpr):
+def replace_state(p_r, p_w, p_k, p_v, p_a, p_b, p_state, p_o, N: tl.constexpr):
     """One step of `ROWS` rows of one head; the state, (B*H, V, K), is replaced."""
     i_program = tl.program_id(0).to(tl.int64)
     i_head = i_program // (N // ROWS)
@@ -259,64 +233,6 @@ def step(p_r, p_w, p_k, p_v, p_a, p_b, p_state, p_o, N: tl.constexpr):
     tl.store(p_o + o_v, b_o.to(p_o.dtype.element_ty))
 
 
-def unsupported(r: Tensor, v: Tensor) -> str | None:
-    """Return why these inputs, (..., K) and (..., V), cannot run here; None if they can."""
-    if r.shape[-1] != v.shape[-1] or r.shape[-1] not in HEAD_SIZES:
-        return (
-            f"the Triton kernels take K = V in {HEAD_SIZES}, "
-            f"got K = {r.shape[-1]}, V = {v.shape[-1]}"
-        )
-    if r.dtype not in DTYPES:
-        return f"the Triton kernels take float32, bfloat16 or float16, got {r.dtype}"
-    if r.device.type != "cuda" and isinstance(step, triton.runtime.JITFunction):
-        return f"the Triton kernels run on CUDA and ROCm devices, got a tensor on {r.device}"
-    if r.device.type == "cuda" and architecture(r.device) is None:
-        return f"the Triton kernels need compute capability 8.0, {r.device} is older"
-    return None
-
-
-@functools.cache
-def architecture(device: torch.device) -> str | None:
-    """Return the compilation target whose settings fit a device; None if none does."""
-    if device.type != "cuda":
-        return "interpreter"
-    if torch.version.hip is not None:
-        name = torch.cuda.get_device_properties(device).gcnArchName.split(":")[0]
-        return {"gfx90a": "gfx90a", "gfx942": "gfx942", "gfx950": "gfx942"}.get(name, "gfx1100")
-    major, _ = torch.cuda.get_device_capability(device)
-    if major < 8:
-        return None
-    return {8: "sm_80", 9: "sm_90"}.get(major, "sm_100")
-
-
-def aligned(x: Tensor) -> Tensor:
-    """Return `x` contiguous and at a multiple of 16 bytes, as the kernels were compiled for."""
-    x = x.contiguous()
-    return x if x.data_ptr() % 16 == 0 else x.clone()
-
-
-@functools.cache
-def nothing(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return what stands for a tensor that a kernel is told not to touch."""
-    with torch.inference_mode(False):
-        return torch.zeros(16, device=device, dtype=dtype)
-
-
-def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return memory for a kernel to fill."""
-    return torch.empty(shape, dtype=dtype, device=device)
-
-
-def needs_gradient(*tensors: Tensor | None) -> bool:
-    """Whether anything must be kept for a backward."""
-    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
-
-
-def on_device(x: Tensor) -> AbstractContextManager[Any]:
-    """Launch where the tensor lies, which need not be the current device."""
-    return torch.cuda.device_of(x)
-
-
 def recurrent_scan(
     r: Tensor,
     w: Tensor,
@@ -333,15 +249,14 @@ def recurrent_scan(
 
     Parameters and results are those of `wkv7` with K = V in `HEAD_SIZES`; see `unsupported`.
     """
-    # float16 runs in float32, so that half as many kernels must be compiled and watched
-    wide = torch.bfloat16 if r.dtype == torch.bfloat16 else torch.float32
-    inputs = tuple(aligned(x.to(wide)) for x in (r, w, k, v, a, b))
+    dtype = kernel_dtype(r.dtype)
+    inputs = tuple(aligned(x.to(dtype)) for x in (r, w, k, v, a, b))
     state = None if initial_state is None else aligned(initial_state.float())
     steps = None if lengths is None else aligned(lengths.to(r.device, torch.int32))
     if needs_gradient(*inputs, state):
         o, final_state = _RecurrentScan.apply(*inputs, state, steps, output_final_state)
     else:
-        o, final_state, _ = _run_forward(inputs, state, steps, output_final_state, False)
+        o, final_state, _ = _run_steps(inputs, state, steps, output_final_state, False)
     return o.to(v.dtype), final_state
 
 
@@ -361,7 +276,7 @@ class _RecurrentScan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         inputs = (r, w, k, v, a, b)
         keep = r.shape[1] > INTERVAL.value
-        o, final_state, states = _run_forward(
+        o, final_state, states = _run_steps(
             inputs, initial_state, lengths, output_final_state, keep
         )
         ctx.save_for_backward(*inputs, states if keep else initial_state, lengths)
@@ -413,7 +328,7 @@ class _RecurrentScan(torch.autograd.Function):
         return *gradients, d_initial_state, None, None
 
 
-def _run_forward(
+def _run_steps(
     inputs: tuple[Tensor, ...],
     initial_state: Tensor | None,
     lengths: Tensor | None,
@@ -481,10 +396,9 @@ def triton_step(
             f"{state.dtype} with strides {state.stride()}."
         )
     B, H, N = r.shape
-    wide = torch.bfloat16 if r.dtype == torch.bfloat16 else torch.float32
-    o = empty(v.shape, wide, v.device)
+    o = empty(v.shape, kernel_dtype(r.dtype), v.device)
     with on_device(r):
-        step[(B * H * (N // ROWS.value),)](
+        replace_state[(B * H * (N // ROWS.value),)](
             *(aligned(x) for x in (r, w, k, v, a, b)),
             state,
             o,

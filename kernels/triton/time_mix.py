@@ -1,10 +1,10 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
 """The prologue and the epilogue of `time_mix` as fused kernels: each one launch each way.
 
-A program takes the steps of one head, ROWS at a time, with all N channels of a row in registers, so
-that sums over a head stay inside. The backward recomputes what it needs from the inputs; gradients
-of the (H, N) weights are summed by each program over its own steps and by torch over programs, so
-that two runs are bit-equal.
+A program takes steps of one head, STEPS at a time, with all N channels in registers, so that sums
+over a head stay inside. The backward recomputes what it needs from the inputs; gradients of the
+(H, N) weights are summed by each program over its own steps and by torch over programs, so that two
+runs are bit-equal.
 
 Letters: B sequences, T steps, H heads, N channels of a head. `p_` pointer, `b_` block, `o_` offset,
 `m_` mask, `i_` index.
@@ -21,35 +21,26 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .recurrent import Launch, aligned, empty, nothing, on_device
-from .recurrent import unsupported as scan_unsupported
+from ..loop import LOG_DECAY_BOUND
+from .device import Launch, aligned, empty, nothing, on_device
+from .tiles import load_tile, store_tile
 
-__all__ = ["epilogue", "prologue", "unsupported"]
+__all__ = ["triton_epilogue", "triton_prologue"]
 
-ROWS = 16
+STEPS = 16
+"""Steps that a program takes at a time."""
+
 LAUNCHES = {16: Launch(1), 32: Launch(2), 64: Launch(4), 128: Launch(8)}
 """Launch options by N, for every kernel here and every architecture."""
 
 PROGRAMS = 1024
 """Most programs that a backward spreads over, each with a row of partial sums to add up."""
 
-BOUND = tl.constexpr(-math.exp(-0.5))
+BOUND = tl.constexpr(LOG_DECAY_BOUND)
 EPS = tl.constexpr(1e-12)
 """Lower bound of a removal key's norm."""
 
-_RUN_TIME = ["n_rows", "H", "n_blocks", "has_first", "has_mask"]
-
-
-@triton.jit
-def load(p_x, o_x, m_x):
-    """Load in float32, zeros where the mask is off."""
-    return tl.load(p_x + o_x, mask=m_x, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def store(p_x, o_x, m_x, b_x):
-    """Store in the pointer's type."""
-    tl.store(p_x + o_x, b_x.to(p_x.dtype.element_ty), mask=m_x)
+_RUN_TIME = ["n_steps", "H", "n_blocks", "has_first", "has_mask"]
 
 
 @triton.jit
@@ -60,17 +51,17 @@ def sigmoid(b_x):
 
 
 @triton.jit
-def rows(i_block, i_head, n_rows, H, ROWS: tl.constexpr, N: tl.constexpr):
-    """Return the steps of a block, (ROWS, 1), their offsets and their mask, (ROWS, N)."""
-    o_step = i_block * ROWS + tl.arange(0, ROWS)[:, None]
+def steps_of_block(i_block, i_head, n_steps, H, STEPS: tl.constexpr, N: tl.constexpr):
+    """Return the steps of a block, (STEPS, 1), their offsets and their mask, (STEPS, N)."""
+    o_step = i_block * STEPS + tl.arange(0, STEPS)[:, None]
     o_x = o_step.to(tl.int64) * (H * N) + i_head * N + tl.arange(0, N)[None, :]
-    return o_step, o_x, (o_step < n_rows) & (tl.arange(0, N)[None, :] >= 0)
+    return o_step, o_x, (o_step < n_steps) & (tl.arange(0, N)[None, :] >= 0)
 
 
 @triton.jit
-def real(p_mask, o_step, n_rows, has_mask):
-    """Return which steps are real, (ROWS, 1)."""
-    return tl.load(p_mask + o_step, mask=o_step < n_rows * has_mask, other=1) != 0
+def real(p_mask, o_step, n_steps, has_mask):
+    """Return which steps are real, (STEPS, 1)."""
+    return tl.load(p_mask + o_step, mask=o_step < n_steps * has_mask, other=1) != 0
 
 
 @triton.jit
@@ -97,32 +88,32 @@ def prologue_forward(
     p_v_out,
     p_a,
     p_b,
-    n_rows,
+    n_steps,
     H,
     has_first,
     has_mask,
-    ROWS: tl.constexpr,
+    STEPS: tl.constexpr,
     N: tl.constexpr,
 ):
-    """Compute w, k, v, a, b of ROWS steps of one head."""
+    """Compute w, k, v, a, b of STEPS steps of one head."""
     i_head = tl.program_id(0) % H
-    o_step, o_x, m_x = rows(tl.program_id(0) // H, i_head, n_rows, H, ROWS, N)
+    o_step, o_x, m_x = steps_of_block(tl.program_id(0) // H, i_head, n_steps, H, STEPS, N)
     o_weight = i_head * N + tl.arange(0, N)[None, :]
-    m_real = m_x & real(p_mask, o_step, n_rows, has_mask)
+    m_real = m_x & real(p_mask, o_step, n_steps, has_mask)
 
-    store(p_w, o_x, m_x, tl.where(m_real, BOUND * sigmoid(load(p_decay, o_x, m_x)), 0.0))
-    b_eta = sigmoid(load(p_rate, o_x, m_x))
-    b_k = load(p_k, o_x, m_x)
+    store_tile(p_w, o_x, m_x, tl.where(m_real, BOUND * sigmoid(load_tile(p_decay, o_x, m_x)), 0.0))
+    b_eta = sigmoid(load_tile(p_rate, o_x, m_x))
+    b_k = load_tile(p_k, o_x, m_x)
     b_kappa, _b_unused = removal_key(b_k, tl.load(p_removal + o_weight))
     b_kappa = tl.where(m_real, b_kappa, 0.0)
-    store(p_a, o_x, m_x, -b_kappa)
-    store(p_b, o_x, m_x, b_kappa * b_eta)
+    store_tile(p_a, o_x, m_x, -b_kappa)
+    store_tile(p_b, o_x, m_x, b_kappa * b_eta)
     b_k *= 1.0 + (b_eta - 1.0) * tl.load(p_replacement + o_weight)
-    store(p_k_out, o_x, m_x, tl.where(m_real, b_k, 0.0))
+    store_tile(p_k_out, o_x, m_x, tl.where(m_real, b_k, 0.0))
     if has_first != 0:
-        b_v = load(p_v, o_x, m_x)
-        b_v += (load(p_first, o_x, m_x) - b_v) * sigmoid(load(p_residual, o_x, m_x))
-        store(p_v_out, o_x, m_x, b_v)
+        b_v = load_tile(p_v, o_x, m_x)
+        b_v += (load_tile(p_first, o_x, m_x) - b_v) * sigmoid(load_tile(p_residual, o_x, m_x))
+        store_tile(p_v_out, o_x, m_x, b_v)
 
 
 @triton.jit(do_not_specialize=_RUN_TIME)
@@ -148,12 +139,12 @@ def prologue_backward(
     p_d_first,
     p_d_residual,
     p_d_weights,
-    n_rows,
+    n_steps,
     H,
     n_blocks,
     has_first,
     has_mask,
-    ROWS: tl.constexpr,
+    STEPS: tl.constexpr,
     N: tl.constexpr,
 ):
     """Gradients of every n-th block of one head; p_d_weights (programs, 2, H, N) in float32."""
@@ -165,34 +156,34 @@ def prologue_backward(
     b_d_removal = tl.zeros((1, N), tl.float32)
     b_d_replacement = tl.zeros((1, N), tl.float32)
     for i_block in range(i_program, n_blocks, tl.num_programs(0) // H):
-        o_step, o_x, m_x = rows(i_block, i_head, n_rows, H, ROWS, N)
-        m_real = m_x & real(p_mask, o_step, n_rows, has_mask)
-        b_share = sigmoid(load(p_decay, o_x, m_x))
-        b_d = BOUND * load(p_d_w, o_x, m_real) * b_share * (1.0 - b_share)
-        store(p_d_decay, o_x, m_x, b_d)
+        o_step, o_x, m_x = steps_of_block(i_block, i_head, n_steps, H, STEPS, N)
+        m_real = m_x & real(p_mask, o_step, n_steps, has_mask)
+        b_share = sigmoid(load_tile(p_decay, o_x, m_x))
+        b_d = BOUND * load_tile(p_d_w, o_x, m_real) * b_share * (1.0 - b_share)
+        store_tile(p_d_decay, o_x, m_x, b_d)
 
-        b_k = load(p_k, o_x, m_x)
-        b_eta = sigmoid(load(p_rate, o_x, m_x))
+        b_k = load_tile(p_k, o_x, m_x)
+        b_eta = sigmoid(load_tile(p_rate, o_x, m_x))
         b_kappa, b_norm = removal_key(b_k, b_removal)
-        b_d_k = load(p_d_k_out, o_x, m_real)
-        b_d_b = load(p_d_b, o_x, m_real)
+        b_d_k = load_tile(p_d_k_out, o_x, m_real)
+        b_d_b = load_tile(p_d_b, o_x, m_real)
         b_d_eta = b_d_k * b_k * b_replacement + b_d_b * b_kappa
-        store(p_d_rate, o_x, m_x, b_d_eta * b_eta * (1.0 - b_eta))
+        store_tile(p_d_rate, o_x, m_x, b_d_eta * b_eta * (1.0 - b_eta))
         b_d_replacement += tl.sum(b_d_k * b_k * (b_eta - 1.0), 0)[None, :]
         b_d_k *= 1.0 + (b_eta - 1.0) * b_replacement
-        b_d_kappa = b_d_b * b_eta - load(p_d_a, o_x, m_real)
+        b_d_kappa = b_d_b * b_eta - load_tile(p_d_a, o_x, m_real)
         b_along = tl.sum(b_kappa * b_d_kappa, 1)[:, None]
         b_d_x = (b_d_kappa - b_kappa * b_along) / b_norm
         b_d_removal += tl.sum(b_d_x * b_k, 0)[None, :]
-        store(p_d_k, o_x, m_x, b_d_k + b_d_x * b_removal)
+        store_tile(p_d_k, o_x, m_x, b_d_k + b_d_x * b_removal)
         if has_first != 0:
-            b_d_v = load(p_d_v_out, o_x, m_x)
-            b_share = sigmoid(load(p_residual, o_x, m_x))
-            b_difference = load(p_first, o_x, m_x) - load(p_v, o_x, m_x)
-            store(p_d_v, o_x, m_x, b_d_v * (1.0 - b_share))
-            store(p_d_first, o_x, m_x, b_d_v * b_share)
+            b_d_v = load_tile(p_d_v_out, o_x, m_x)
+            b_share = sigmoid(load_tile(p_residual, o_x, m_x))
+            b_difference = load_tile(p_first, o_x, m_x) - load_tile(p_v, o_x, m_x)
+            store_tile(p_d_v, o_x, m_x, b_d_v * (1.0 - b_share))
+            store_tile(p_d_first, o_x, m_x, b_d_v * b_share)
             b_d = b_d_v * b_difference * b_share * (1.0 - b_share)
-            store(p_d_residual, o_x, m_x, b_d)
+            store_tile(p_d_residual, o_x, m_x, b_d)
     o_weight += i_program * (2 * H * N)
     tl.store(p_d_weights + o_weight, b_d_removal)
     tl.store(p_d_weights + H * N + o_weight, b_d_replacement)
@@ -218,20 +209,20 @@ def epilogue_forward(
     p_bias,
     p_y,
     eps,
-    n_rows,
+    n_steps,
     H,
-    ROWS: tl.constexpr,
+    STEPS: tl.constexpr,
     N: tl.constexpr,
 ):
-    """Compute y of ROWS steps of one head."""
+    """Compute y of STEPS steps of one head."""
     i_head = tl.program_id(0) % H
-    _o_unused, o_x, m_x = rows(tl.program_id(0) // H, i_head, n_rows, H, ROWS, N)
+    _o_unused, o_x, m_x = steps_of_block(tl.program_id(0) // H, i_head, n_steps, H, STEPS, N)
     o_weight = i_head * N + tl.arange(0, N)[None, :]
-    b_normal, _b_unused = normalised(load(p_o, o_x, m_x), eps, N)
+    b_normal, _b_unused = normalised(load_tile(p_o, o_x, m_x), eps, N)
     b_y = b_normal * tl.load(p_weight + o_weight) + tl.load(p_bias + o_weight)
-    b_match = load(p_r, o_x, m_x) * load(p_k, o_x, m_x) * tl.load(p_bonus + o_weight)
-    b_y += tl.sum(b_match, 1)[:, None] * load(p_v, o_x, m_x)
-    store(p_y, o_x, m_x, b_y * load(p_gate, o_x, m_x))
+    b_match = load_tile(p_r, o_x, m_x) * load_tile(p_k, o_x, m_x) * tl.load(p_bonus + o_weight)
+    b_y += tl.sum(b_match, 1)[:, None] * load_tile(p_v, o_x, m_x)
+    store_tile(p_y, o_x, m_x, b_y * load_tile(p_gate, o_x, m_x))
 
 
 @triton.jit(do_not_specialize=_RUN_TIME)
@@ -252,10 +243,10 @@ def epilogue_backward(
     p_d_gate,
     p_d_weights,
     eps,
-    n_rows,
+    n_steps,
     H,
     n_blocks,
-    ROWS: tl.constexpr,
+    STEPS: tl.constexpr,
     N: tl.constexpr,
 ):
     """Gradients of every n-th block of one head; p_d_weights (programs, 3, H, N) in float32."""
@@ -269,38 +260,33 @@ def epilogue_backward(
     b_d_weight = tl.zeros((1, N), tl.float32)
     b_d_bias = tl.zeros((1, N), tl.float32)
     for i_block in range(i_program, n_blocks, tl.num_programs(0) // H):
-        _o_unused, o_x, m_x = rows(i_block, i_head, n_rows, H, ROWS, N)
-        b_normal, b_scale = normalised(load(p_o, o_x, m_x), eps, N)
-        b_r = load(p_r, o_x, m_x)
-        b_k = load(p_k, o_x, m_x)
-        b_v = load(p_v, o_x, m_x)
+        _o_unused, o_x, m_x = steps_of_block(i_block, i_head, n_steps, H, STEPS, N)
+        b_normal, b_scale = normalised(load_tile(p_o, o_x, m_x), eps, N)
+        b_r = load_tile(p_r, o_x, m_x)
+        b_k = load_tile(p_k, o_x, m_x)
+        b_v = load_tile(p_v, o_x, m_x)
         b_match = tl.sum(b_r * b_k * b_bonus, 1)[:, None]
-        b_d = load(p_d_y, o_x, m_x)
-        store(p_d_gate, o_x, m_x, b_d * (b_normal * b_weight + b_bias + b_match * b_v))
-        b_d *= load(p_gate, o_x, m_x)
+        b_d = load_tile(p_d_y, o_x, m_x)
+        store_tile(p_d_gate, o_x, m_x, b_d * (b_normal * b_weight + b_bias + b_match * b_v))
+        b_d *= load_tile(p_gate, o_x, m_x)
         b_d_bias += tl.sum(b_d, 0)[None, :]
         b_d_weight += tl.sum(b_d * b_normal, 0)[None, :]
-        store(p_d_v, o_x, m_x, b_d * b_match)
+        store_tile(p_d_v, o_x, m_x, b_d * b_match)
         b_d_match = tl.sum(b_d * b_v, 1)[:, None]
         b_d_bonus += tl.sum(b_d_match * b_r * b_k, 0)[None, :]
-        store(p_d_r, o_x, m_x, b_d_match * b_k * b_bonus)
-        store(p_d_k, o_x, m_x, b_d_match * b_r * b_bonus)
+        store_tile(p_d_r, o_x, m_x, b_d_match * b_k * b_bonus)
+        store_tile(p_d_k, o_x, m_x, b_d_match * b_r * b_bonus)
         b_d *= b_weight
         b_mean = (tl.sum(b_d, 1) / N)[:, None]
         b_along = (tl.sum(b_d * b_normal, 1) / N)[:, None]
-        store(p_d_o, o_x, m_x, b_scale * (b_d - b_mean - b_normal * b_along))
+        store_tile(p_d_o, o_x, m_x, b_scale * (b_d - b_mean - b_normal * b_along))
     o_weight += i_program * (3 * H * N)
     tl.store(p_d_weights + o_weight, b_d_bonus)
     tl.store(p_d_weights + H * N + o_weight, b_d_weight)
     tl.store(p_d_weights + 2 * H * N + o_weight, b_d_bias)
 
 
-def unsupported(v: Tensor) -> str | None:
-    """Return why tensors like `v`, (B, T, H, N), cannot run here; None if they can."""
-    return scan_unsupported(v, v)
-
-
-def prologue(
+def triton_prologue(
     decay: Tensor,
     k: Tensor,
     v: Tensor,
@@ -314,11 +300,11 @@ def prologue(
     """Compute `time_mix.prologue`."""
     inputs = (decay, k, v, learning_rate, removal, replacement, first_value, value_residual)
     steps = None if mask is None else mask.to(torch.uint8)
-    w, k, v_out, a, b = _Prologue.apply(*inputs, steps)
+    w, k, v_out, a, b = _TritonPrologue.apply(*inputs, steps)
     return w, k, v if first_value is None else v_out, a, b
 
 
-def epilogue(
+def triton_epilogue(
     o: Tensor,
     r: Tensor,
     k: Tensor,
@@ -330,10 +316,10 @@ def epilogue(
     eps: float,
 ) -> Tensor:
     """Compute `time_mix.epilogue`."""
-    return _Epilogue.apply(o, r, k, v, gate, bonus, weight, bias, eps)
+    return _TritonEpilogue.apply(o, r, k, v, gate, bonus, weight, bias, eps)
 
 
-class _Prologue(torch.autograd.Function):
+class _TritonPrologue(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
         ready: list[Any] = [None if x is None else aligned(x) for x in arguments]
@@ -346,7 +332,7 @@ class _Prologue(torch.autograd.Function):
                 *_pointers(outputs, v),
                 *_sizes(v),
                 *_flags(first, mask),
-                **compile_options(v.shape[3]),
+                **time_mix_options(v.shape[3]),
             )
         ctx.save_for_backward(*inputs)
         ctx.dtypes = removal.dtype, replacement.dtype
@@ -379,7 +365,7 @@ class _Prologue(torch.autograd.Function):
                 *_pointers(given, v),
                 *_pointers(gradients, v),
                 *(d_weights, *_sizes(v), _blocks(v), *_flags(first, mask)),
-                **compile_options(v.shape[3]),
+                **time_mix_options(v.shape[3]),
             )
         d_removal, d_replacement = (
             x.to(dtype) for x, dtype in zip(d_weights.sum(0), ctx.dtypes, strict=True)
@@ -388,7 +374,7 @@ class _Prologue(torch.autograd.Function):
         return d_decay, d_k, d_v, d_rate, d_removal, d_replacement, d_first, d_residual, None
 
 
-class _Epilogue(torch.autograd.Function):
+class _TritonEpilogue(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         *tensors, eps = arguments
@@ -397,7 +383,7 @@ class _Epilogue(torch.autograd.Function):
         y = _like(v)
         with on_device(v):
             epilogue_forward[(_blocks(v) * v.shape[2],)](
-                *inputs, y, eps, *_sizes(v), **compile_options(v.shape[3])
+                *inputs, y, eps, *_sizes(v), **time_mix_options(v.shape[3])
             )
         ctx.save_for_backward(*inputs)
         ctx.eps, ctx.dtypes = eps, [x.dtype for x in tensors[5:]]
@@ -413,7 +399,7 @@ class _Epilogue(torch.autograd.Function):
         with on_device(v):
             epilogue_backward[grid](
                 *(*inputs, aligned(d_y), *gradients, d_weights, ctx.eps, *_sizes(v), _blocks(v)),
-                **compile_options(v.shape[3]),
+                **time_mix_options(v.shape[3]),
             )
         weights = (x.to(dtype) for x, dtype in zip(d_weights.sum(0), ctx.dtypes, strict=True))
         return *gradients, *weights, None
@@ -428,7 +414,7 @@ def _sizes(v: Tensor) -> tuple[int, int]:
 
 
 def _blocks(v: Tensor) -> int:
-    return math.ceil(v.shape[0] * v.shape[1] / ROWS)
+    return math.ceil(v.shape[0] * v.shape[1] / STEPS)
 
 
 def _pointers(tensors: Any, like: Tensor) -> list[Tensor]:
@@ -446,6 +432,6 @@ def _partial_sums(v: Tensor, weights: int) -> tuple[Tensor, tuple[int]]:
     return empty((programs, weights, H, N), torch.float32, v.device), (programs * H,)
 
 
-def compile_options(N: int) -> dict[str, Any]:
+def time_mix_options(N: int) -> dict[str, Any]:
     """Return the compile-time arguments and options of every kernel here."""
-    return {"ROWS": ROWS, "N": N, **LAUNCHES[N]._asdict()}
+    return {"STEPS": STEPS, "N": N, **LAUNCHES[N]._asdict()}

@@ -130,7 +130,7 @@ def test_compiled_for_the_cpu_they_are_exact_in_double_precision() -> None:
 
 def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba", reason="this path needs numba")
-    from rimer_forecaster.kernels.numba import scan as numba_scan
+    from rimer_forecaster.kernels.numba import spread
 
     def results() -> list[Tensor]:
         prologue_ = run_prologue("numba", T=37, N=16, residual=True, masked=False)
@@ -138,9 +138,9 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
     alone = results()
     started = []
-    pool_of = numba_scan._threads
-    monkeypatch.setattr(numba_scan, "_SMALL_WORK", 0)
-    monkeypatch.setattr(numba_scan, "_threads", lambda *key: started.append(key) or pool_of(*key))
+    pool_of = spread._threads
+    monkeypatch.setattr(spread, "_SMALL_WORK", 0)
+    monkeypatch.setattr(spread, "_threads", lambda *key: started.append(key) or pool_of(*key))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert all(torch.equal(x, y) for x, y in zip(results(), alone, strict=True))
     assert len(started) == 4  # each of both, forward and backward

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from rimer_forecaster.kernels import chunked, wkv7, wkv7_step
+from rimer_forecaster.kernels.loop import loop_scan
 from rimer_forecaster.kernels.verification import (
     LENGTHS,
     MODES,
@@ -25,7 +26,6 @@ from rimer_forecaster.kernels.verification import (
     run,
     state_like,
 )
-from rimer_forecaster.kernels.wkv7 import loop_scan
 from rimer_forecaster.kernels.wkv7 import wkv7 as wkv7_of_module
 
 BACKENDS = ["loop", "chunked", "numba"]

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from rimer_forecaster.kernels import wkv7
-from rimer_forecaster.kernels.numba import scan as numba_scan
+from rimer_forecaster.kernels.numba import scan, spread
 
 
 def tensors(B: int = 6, T: int = 60, H: int = 3, N: int = 16) -> list[Tensor]:
-    """Enough work for `numba_scan` to spread it over threads."""
+    """Enough work to spread it over threads."""
     generator = torch.Generator().manual_seed(0)
     r, w, k, v, a, b = (torch.randn(B, T, H, N, generator=generator) for _ in range(6))
     kappa = torch.nn.functional.normalize(a, dim=-1)
@@ -37,7 +37,7 @@ def four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bits_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert numba_scan._SMALL_WORK < 6 * 60 * 3 * 16 * 16
+    assert spread._SMALL_WORK < 6 * 60 * 3 * 16 * 16
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = results(tensors())
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
@@ -57,7 +57,7 @@ def test_work_is_spread_over_threads_where_there_is_enough(
             return super().submit(*task, **options)
 
     pool = Counting(4)
-    monkeypatch.setattr(numba_scan, "_threads", lambda count, process: pool)
+    monkeypatch.setattr(spread, "_threads", lambda count, process: pool)
     wkv7(*tensors(B=B), backend="numba")
     assert pool.tasks == expected
 
@@ -91,16 +91,16 @@ def test_a_forked_process_starts_threads_of_its_own(four_threads: None) -> None:
 
 
 def test_compiles_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    njit = numba_scan.njit
+    njit = spread.njit
 
     def without_folder(*, cache: bool = False, **options: object) -> object:
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
         return njit(**options)
 
-    monkeypatch.setattr(numba_scan, "njit", without_folder)
-    kernel = numba_scan._forward_kernel.__wrapped__("float32")
-    monkeypatch.setattr(numba_scan, "_forward_kernel", lambda dtype: kernel)
+    monkeypatch.setattr(spread, "njit", without_folder)
+    kernel = scan._scan_kernel.__wrapped__("float32")
+    monkeypatch.setattr(scan, "_scan_kernel", lambda dtype: kernel)
     expected, _ = wkv7(*tensors(), backend="chunked")
     o, _ = wkv7(*tensors(), backend="numba")
     torch.testing.assert_close(o, expected, rtol=0, atol=1e-4)

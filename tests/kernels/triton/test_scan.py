@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rimer_forecaster.kernels import verification, wkv7, wkv7_step
+from rimer_forecaster.kernels.loop import loop_scan
 from rimer_forecaster.kernels.verification import (
     MODES,
     incoming_gradient,
@@ -29,16 +30,16 @@ from rimer_forecaster.kernels.verification import (
     run,
     state_like,
 )
-from rimer_forecaster.kernels.wkv7 import loop_scan
 
 pytest.importorskip("triton", reason="the GPU kernels need triton")
 
-from rimer_forecaster.kernels.triton import recurrent as triton_recurrent
-from rimer_forecaster.kernels.triton import scan as triton_scan
-from rimer_forecaster.kernels.triton import time_mix as triton_time_mix
+from rimer_forecaster.kernels.triton import recurrent, scan_launch
+from rimer_forecaster.kernels.triton.device import nothing, unsupported
+from rimer_forecaster.kernels.triton.recurrent import recurrent_scan, triton_step
+from rimer_forecaster.kernels.triton.scan_launch import triton_scan
 
 Scan = Callable[..., tuple[Tensor, Tensor | None]]
-SCANS = [triton_scan.triton_scan, triton_recurrent.recurrent_scan]
+SCANS = [triton_scan, recurrent_scan]
 GUARD = 64
 
 
@@ -53,14 +54,14 @@ def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         given.append((memory, size))
         return memory[GUARD : GUARD + size].view(shape)
 
-    monkeypatch.setattr(triton_scan, "empty", empty)
-    monkeypatch.setattr(triton_recurrent, "empty", empty)
+    monkeypatch.setattr(scan_launch, "empty", empty)
+    monkeypatch.setattr(recurrent, "empty", empty)
     yield
     for memory, size in given:
         assert memory[:GUARD].isnan().all()
         assert memory[GUARD + size :].isnan().all()
     for dtype in (torch.float32, torch.int32):
-        assert not triton_recurrent.nothing(torch.device("cpu"), dtype).any()
+        assert not nothing(torch.device("cpu"), dtype).any()
 
 
 def inputs(
@@ -86,19 +87,19 @@ def check(
 
 
 def cut_into(segment_length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_scan, "_segment_length", lambda heads, T, device: segment_length)
+    monkeypatch.setattr(scan_launch, "_segment_length", lambda heads, T, device: segment_length)
 
 
 @pytest.mark.parametrize("with_state", [False, True], ids=["no state", "state"])
 @pytest.mark.parametrize("T", [1, 2, 15, 16, 17, 63, 64, 65, 150])
 def test_chunks_equal_the_definition_at_every_length(T: int, with_state: bool) -> None:
-    check(triton_scan.triton_scan, inputs(T), initial=with_state, final=with_state)
+    check(triton_scan, inputs(T), initial=with_state, final=with_state)
 
 
 @pytest.mark.parametrize("with_state", [False, True], ids=["no state", "state"])
 @pytest.mark.parametrize("T", [1, 16, 17, 35])
 def test_steps_equal_the_definition_at_every_length(T: int, with_state: bool) -> None:
-    check(triton_recurrent.recurrent_scan, inputs(T), initial=with_state, final=with_state)
+    check(recurrent_scan, inputs(T), initial=with_state, final=with_state)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -127,7 +128,7 @@ def test_heads_and_sequences_do_not_meet(scan: Scan) -> None:
 def test_any_shape(
     T: int, B: int, H: int, mode: str, initial: bool, final: bool, scan: Scan
 ) -> None:
-    if scan is triton_recurrent.recurrent_scan:
+    if scan is recurrent_scan:
         T = 1 + T % 20  # a step takes milliseconds
     check(scan, inputs(T, mode, B=B, H=H), initial=initial, final=final)
 
@@ -138,11 +139,11 @@ def test_wider_heads(scan: Scan) -> None:
 
 
 def test_heads_whose_rows_several_programs_hold() -> None:
-    check(triton_recurrent.recurrent_scan, inputs(5, B=2, H=2, N=128))
+    check(recurrent_scan, inputs(5, B=2, H=2, N=128))
 
 
 def test_two_slices_a_head() -> None:
-    check(triton_scan.triton_scan, inputs(20, N=64))
+    check(triton_scan, inputs(20, N=64))
 
 
 @pytest.mark.parametrize(("initial", "final"), [(True, False), (False, True)])
@@ -158,17 +159,17 @@ def test_segments_beside_each_other_equal_the_definition(
 ) -> None:
     cut_into(64, monkeypatch)
     tensors = inputs(150, "repeated keys", H=2)
-    check(triton_scan.triton_scan, tensors, initial=with_state, final=with_state)
+    check(triton_scan, tensors, initial=with_state, final=with_state)
 
 
 def test_a_segment_of_several_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     cut_into(128, monkeypatch)
-    check(triton_scan.triton_scan, inputs(200))
+    check(triton_scan, inputs(200))
 
 
 def test_decay_far_below_the_bound_takes_the_steps() -> None:
     r, w, k, v, a, b = inputs(20)
-    check(triton_recurrent.recurrent_scan, (r, w.clone().fill_(-30.0), k, v, a, b))
+    check(recurrent_scan, (r, w.clone().fill_(-30.0), k, v, a, b))
 
 
 @pytest.mark.parametrize("segmented", [False, True])
@@ -176,7 +177,7 @@ def test_decay_far_below_the_bound_takes_the_steps() -> None:
 def test_padding_is_neither_read_nor_written(
     scan: Scan, segmented: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    T, lengths = (70, [70, 33, 0]) if scan is triton_scan.triton_scan else (20, [20, 7, 0])
+    T, lengths = (70, [70, 33, 0]) if scan is triton_scan else (20, [20, 7, 0])
     if segmented:
         cut_into(64, monkeypatch)
     tensors = inputs(T, B=3)
@@ -257,8 +258,8 @@ def matrix_units(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         builder.options, allowed_dot_input_precisions=("tf32", "tf32x3", "bf16x3")
     )
     monkeypatch.setattr(builder, "options", options)
-    precisions = triton_scan.precisions
-    monkeypatch.setattr(triton_scan, "precisions", lambda target, *rest: precisions("sm_90", *rest))
+    precisions = scan_launch.precisions
+    monkeypatch.setattr(scan_launch, "precisions", lambda target, *rest: precisions("sm_90", *rest))
     return used
 
 
@@ -269,7 +270,7 @@ def test_products_of_a_card_are_exact_enough_for_float32(
 ) -> None:
     if segment_length is not None:
         cut_into(segment_length, monkeypatch)
-    check(triton_scan.triton_scan, inputs(100, mode))
+    check(triton_scan, inputs(100, mode))
     assert set(matrix_units) == {"TF32x3", "BF16x3"}
 
 
@@ -279,9 +280,9 @@ def test_products_of_a_card_are_exact_enough_for_bfloat16(
     mode: str, T: int, matrix_units: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Products as for bfloat16, results in float32: the error is the products' and the inputs'."""
-    precisions = triton_scan.precisions
+    precisions = scan_launch.precisions
     monkeypatch.setattr(
-        triton_scan,
+        scan_launch,
         "precisions",
         lambda target, kernel, dtype: precisions(target, kernel, torch.bfloat16),
     )
@@ -290,7 +291,7 @@ def test_products_of_a_card_are_exact_enough_for_bfloat16(
     rounded = tuple(x.bfloat16().double() for x in tensors)
     exact = run(loop_scan, tensors, state, torch.float64)
     of_rounding = relative_errors(run(loop_scan, rounded, state, torch.float64), exact)
-    actual = run(triton_scan.triton_scan, rounded, state, torch.float32, lengths=None)
+    actual = run(triton_scan, rounded, state, torch.float32, lengths=None)
     for error, allowed in zip(relative_errors(actual, exact), of_rounding, strict=True):
         assert error <= 1.5 * allowed + 1e-6
     assert "TF32" in matrix_units
@@ -339,7 +340,7 @@ def test_step_equals_the_definition_and_overwrites_the_state(dtype: torch.dtype)
     state = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     expected_o, expected_state = wkv7_step(*tensors, state)
     memory = state.data_ptr()
-    o = triton_recurrent.triton_step(*tensors, state)
+    o = triton_step(*tensors, state)
     assert state.data_ptr() == memory
     assert o.dtype == dtype
     torch.testing.assert_close(state, expected_state)
@@ -349,35 +350,36 @@ def test_step_equals_the_definition_and_overwrites_the_state(dtype: torch.dtype)
 def test_step_refuses_a_state_that_it_cannot_overwrite() -> None:
     tensors = tuple(x[:, 0].float() for x in inputs(1))
     with pytest.raises(ValueError, match=r"contiguous float32 state to overwrite, got torch\.flo"):
-        triton_recurrent.triton_step(*tensors, torch.zeros(1, 1, 16, 16).double())
+        triton_step(*tensors, torch.zeros(1, 1, 16, 16).double())
 
 
 def test_what_cannot_run_is_said() -> None:
     r = torch.zeros(1, 1, 1, 16)
-    assert triton_scan.unsupported(r, r) is None
-    assert "got K = 24, V = 16" in str(triton_scan.unsupported(torch.zeros(1, 1, 1, 24), r))
-    assert "got torch.float64" in str(triton_scan.unsupported(r.double(), r.double()))
+    assert unsupported(r, r) is None
+    assert "got K = 24, V = 16" in str(unsupported(torch.zeros(1, 1, 1, 24), r))
+    assert "got torch.float64" in str(unsupported(r.double(), r.double()))
 
 
 def test_a_card_without_room_for_chunks_takes_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_scan, "architecture", lambda device: "gfx1100")
-    check(triton_scan.triton_scan, inputs(5))
+    monkeypatch.setattr(scan_launch, "architecture", lambda device: "gfx1100")
+    check(triton_scan, inputs(5))
 
 
 def test_the_operator_takes_the_kernels_and_for_a_strong_decay_the_steps() -> None:
     r, w, k, v, a, b = (x.float() for x in inputs(20))
     options = {"initial_state": None, "output_final_state": False, "lengths": None}
     o, _ = wkv7(r, w, k, v, a, b, backend="triton")
-    assert torch.equal(o, triton_scan.triton_scan(r, w, k, v, a, b, **options)[0])
+    assert torch.equal(o, triton_scan(r, w, k, v, a, b, **options)[0])
     strong = 60 * w
     o, _ = wkv7(r, strong, k, v, a, b, backend="triton")
-    assert torch.equal(o, triton_recurrent.recurrent_scan(r, strong, k, v, a, b, **options)[0])
+    assert torch.equal(o, recurrent_scan(r, strong, k, v, a, b, **options)[0])
 
 
 def test_no_kernel_uses_atomics() -> None:
-    for module in (triton_scan, triton_recurrent, triton_time_mix):
-        assert module.__file__ is not None
-        assert "atomic" not in Path(module.__file__).read_text()
+    assert recurrent.__file__ is not None
+    sources = [path.read_text() for path in Path(recurrent.__file__).parent.glob("*.py")]
+    assert sum("@triton.jit" in source for source in sources) == 6
+    assert not any("atomic" in source for source in sources)
 
 
 def test_report_compiles_without_a_card() -> None:
