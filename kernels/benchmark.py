@@ -84,24 +84,24 @@ def draw(case: Case, dtype: torch.dtype, device: str) -> list[Tensor]:
     return [x.to(dtype).requires_grad_() for x in tensors]
 
 
-def forward(scan: Callable[..., Any], leaves: list[Tensor]) -> Run:
+def output_of(scan: Callable[..., Any], leaves: list[Tensor]) -> Run:
     """One pass without gradients."""
 
-    def run() -> Any:
+    def once() -> Any:
         with torch.no_grad():
             return scan(*leaves)
 
-    return run
+    return once
 
 
-def forward_and_backward(scan: Callable[..., Any], leaves: list[Tensor]) -> Run:
+def gradients_of(scan: Callable[..., Any], leaves: list[Tensor]) -> Run:
     """One pass and all six gradients."""
     d_o = torch.randn_like(leaves[3])
 
-    def run() -> Any:
+    def once() -> Any:
         return torch.autograd.grad(scan(*leaves)[0], leaves, d_o)
 
-    return run
+    return once
 
 
 def cpu_seconds(run: Run) -> float:
@@ -185,16 +185,16 @@ def cpu_rows(cases: tuple[Case, ...], repeats: int) -> Iterator[Row]:
     for case in cases:
         print(f"{case} ...", file=sys.stderr, flush=True)
         tensors = inputs(case.steps, B=1, H=1, K=case.head_size, V=case.head_size)
-        for path in paths:
-            wrong = failure(path, tensors, None, torch.float32)
+        for path, scan in paths.items():
+            wrong = failure(scan, tensors, None, torch.float32)
             if wrong is not None:
                 refuse(f"{path}, {case}: {wrong}")
         leaves = draw(case, torch.float32, "cpu")
         # The loop of a long sequence takes seconds, which a moment of other load does not distort.
         turns = 3 if case.steps > 1000 else repeats
         for name, make, target in (
-            ("forward", forward, case.forward),
-            ("forward+backward", forward_and_backward, case.both),
+            ("forward", output_of, case.forward),
+            ("forward+backward", gradients_of, case.both),
         ):
             runs = {path: make(scan, leaves) for path, scan in paths.items()}
             yield from rows_of(case, name, medians(runs, turns, cpu_seconds), "loop", target)
@@ -238,8 +238,8 @@ def _send_peak(sender: Any, path: str, case: Case) -> None:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
     scan = cpu_paths()[path]
-    forward_and_backward(scan, draw(case._replace(steps=40), torch.float32, "cpu"))()
-    run = forward_and_backward(scan, draw(case, torch.float32, "cpu"))
+    gradients_of(scan, draw(case._replace(steps=40), torch.float32, "cpu"))()
+    run = gradients_of(scan, draw(case, torch.float32, "cpu"))
     before = peak()
     run()
     sender.send(peak() - before)
@@ -247,28 +247,30 @@ def _send_peak(sender: Any, path: str, case: Case) -> None:
 
 def gpu_checks(device: str = "cuda") -> Iterator[tuple[str, str | None]]:
     """Hold the GPU path against the definition: every length, mode, head size and precision."""
+    scan = functools.partial(wkv7, backend="triton")
     dtypes = (torch.float32, torch.bfloat16, torch.float16)
     for N, dtype, T in itertools.product((16, 32, 64, 128), dtypes, LENGTHS):
         for mode in MODES:
             tensors = inputs(T, mode, K=N, V=N)
             for state in (None, state_like(tensors)):
                 name = f"N={N} {dtype} T={T} {mode}, {'no ' if state is None else ''}state"
-                yield name, failure("triton", tensors, state, dtype, device)
+                yield name, failure(scan, tensors, state, dtype, device=device)
     for T in (1000, 8192):
         tensors = inputs(T, B=1, K=64, V=64)
         for dtype in dtypes:
-            yield f"N=64 {dtype} T={T}", failure("triton", tensors, None, dtype, device)
+            yield f"N=64 {dtype} T={T}", failure(scan, tensors, None, dtype, device=device)
     r, w, k, v, a, b = inputs(33, K=64, V=64)
     strong = (r, 60 * w, k, v, a, b)  # far below the bound: step by step
-    yield "N=64 float32 decay exp(-30)", failure("triton", strong, None, torch.float32, device)
+    wrong = failure(scan, strong, None, torch.float32, device=device)
+    yield "N=64 float32 decay exp(-30)", wrong
     many = draw(Case(65540, 2, 1, 16), torch.float32, device)
-    whole, _ = wkv7(*many, backend="triton")
-    part, _ = wkv7(*(x[-4:] for x in many), backend="triton")
+    whole, _ = scan(*many)
+    part, _ = scan(*(x[-4:] for x in many))
     same = torch.equal(whole[-4:], part)
     yield "65,540 sequences", None if same else "the last ones differ when computed alone"
     leaves = draw(Case(64, 300, 2, 64), torch.bfloat16, device)
-    run = forward_and_backward(functools.partial(wkv7, backend="triton"), leaves)
-    same = all(torch.equal(x, y) for x, y in zip(run(), run(), strict=True))
+    gradients = gradients_of(scan, leaves)
+    same = all(torch.equal(x, y) for x, y in zip(gradients(), gradients(), strict=True))
     yield "two runs", None if same else "are not bit-equal"
 
 
@@ -298,13 +300,13 @@ def gpu_rows(cases: tuple[Case, ...], repeats: int) -> Iterator[Row]:
     for case in cases:
         print(f"{case} ...", file=sys.stderr, flush=True)
         leaves = draw(case, torch.bfloat16, "cuda")
-        runs = {path: forward(scan, leaves) for path, scan in {**scans, **only_forward}.items()}
+        runs = {path: output_of(scan, leaves) for path, scan in {**scans, **only_forward}.items()}
         times = medians(runs, repeats, gpu_seconds)
         target = 1.5 if case.steps <= 64 else None
         reference = "fla fused_mul_recurrent_rwkv7"
         for row in rows_of(case, "forward", times, reference, target):
             yield {**row, "share of copy": _share(case, times[str(row["path"])], 7, bandwidth)}
-        runs = {path: forward_and_backward(scan, leaves) for path, scan in scans.items()}
+        runs = {path: gradients_of(scan, leaves) for path, scan in scans.items()}
         both = medians(runs, repeats, gpu_seconds)
         for row in rows_of(case, "forward+backward", both, "fla chunk_rwkv7", case.both):
             path = str(row["path"])
@@ -318,10 +320,10 @@ def gpu_rows(cases: tuple[Case, ...], repeats: int) -> Iterator[Row]:
 def _fused_mul(scan: Callable[..., Any]) -> Callable[..., Any]:
     """Give it the removal key and the learning rate that `a` and `b` are made of."""
 
-    def run(r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> Any:
+    def with_own_arguments(r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> Any:
         return scan(r, w, k, v, -a, b)  # the values differ, the work does not
 
-    return run
+    return with_own_arguments
 
 
 def _share(case: Case, seconds: float, tensors: int, bandwidth: float) -> str:

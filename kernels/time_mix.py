@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .dispatch import choose_time_mix
 from .loop import LOG_DECAY_BOUND
-from .wkv7 import is_traced, path_module
 
 __all__ = ["epilogue", "keys", "prologue"]
 
@@ -62,16 +62,15 @@ def prologue(
         Log decay, key, value, and the vectors of the state's correction, (B, T, H, N) in the dtype
         of `v`.
     """
-    path = _path(backend, v)
-    if path == "triton":
-        return path_module("triton.time_mix").triton_prologue(
+    path = choose_time_mix(backend, v)
+    if path.prologue is not None:
+        return path.prologue(
             *(decay, k, v, learning_rate, removal, replacement),
             *(first_value, value_residual, mask),
         )
     w = LOG_DECAY_BOUND * torch.sigmoid(decay)
     eta = torch.sigmoid(learning_rate)
-    make_keys = path_module("numba.time_mix").numba_keys if path == "numba" else keys
-    k, a, b = make_keys(k, eta, removal, replacement)
+    k, a, b = (path.keys or keys)(k, eta, removal, replacement)
     dtype = v.dtype
     if first_value is not None and value_residual is not None:
         v = v + (first_value - v) * torch.sigmoid(value_residual)
@@ -138,11 +137,9 @@ def epilogue(
     y
         (B, T, H, N).
     """
-    path = _path(backend, v)
-    if path != "plain":
-        module = path_module(f"{path}.time_mix")
-        compiled = module.triton_epilogue if path == "triton" else module.numba_epilogue
-        return compiled(o, r, k, v, gate, bonus, weight, bias, eps)
+    path = choose_time_mix(backend, v)
+    if path.epilogue is not None:
+        return path.epilogue(o, r, k, v, gate, bonus, weight, bias, eps)
     B, T, H, N = o.shape
     if torch.compiler.is_exporting():  # ONNX has no group norm, and ONNX Runtime none in float64
         y = F.layer_norm(o, (N,), eps=eps) * weight + bias
@@ -150,26 +147,3 @@ def epilogue(
         y = F.group_norm(o.reshape(B * T, H * N), H, weight.flatten(), bias.flatten(), eps)
     y = y.view(B, T, H, N) + (r * k * bonus).sum(-1, keepdim=True) * v
     return (y * gate).to(v.dtype)
-
-
-def _path(backend: str, v: Tensor) -> str:
-    """Return which form is to run: ``"triton"``, ``"numba"`` or ``"plain"``."""
-    if backend not in ("auto", "triton", "numba", "plain"):
-        raise ValueError(
-            f"backend={backend!r} is unknown; use 'auto', 'triton', 'numba' or 'plain'."
-        )
-    path = ("triton" if v.is_cuda else "numba") if backend == "auto" else backend
-    if path == "plain" or (backend == "auto" and is_traced()):
-        return "plain"
-    module = path_module("triton.device" if path == "triton" else "numba.time_mix")
-    if isinstance(module, str):
-        obstacle: str | None = module
-    elif path == "triton":
-        obstacle = module.unsupported(v, v)
-    else:
-        obstacle = module.time_mix_unsupported(v)
-    if obstacle is None:
-        return path
-    if backend != "auto":
-        raise ValueError(f"backend={backend!r} cannot run here: {obstacle}. Use backend='auto'.")
-    return "plain"

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from .loop import LOG_DECAY_BOUND, loop_scan
-from .wkv7 import wkv7
 
 __all__ = [
     "LENGTHS",
@@ -122,31 +121,36 @@ def relative_errors(actual: list[Tensor], expected: list[Tensor]) -> list[float]
 
 
 def failure(
-    backend: str,
+    scan: Callable[..., tuple[Tensor, Tensor | None]],
     tensors: tuple[Tensor, ...],
     state: Tensor | None,
     dtype: torch.dtype,
+    *,
+    output_final_state: bool | None = None,
     device: str = "cpu",
 ) -> str | None:
-    """Hold a path against the definition and return what is wrong, or None.
+    """Hold a scan against the definition and return what is wrong, or None.
 
     float32 may be off by 1e-5 in the output and the final state and by 1e-4 in the gradients, each
     relative to its norm. Half precision may be off by 1.5 times what rounding the inputs alone
     does; the rounding of the result itself, which is independent, comes on top.
     """
-    path = functools.partial(wkv7, backend=backend)
-    exact = run(loop_scan, tensors, state, torch.float64, device=device)
-    actual = run(path, tensors, state, dtype, device=device)
+    if output_final_state is None:
+        output_final_state = state is not None
+    results = functools.partial(run, output_final_state=output_final_state)
+    exact = results(loop_scan, tensors, state, torch.float64, device=device)
+    actual = results(scan, tensors, state, dtype, device=device)
     errors = relative_errors(actual, exact)
-    outputs = 1 if state is None else 2
+    outputs = 2 if output_final_state else 1
     if dtype in (torch.float32, torch.float64):
         allowed = [1e-5] * outputs + [1e-4] * (len(errors) - outputs)
     else:
-        rounded = run(loop_scan, tuple(x.to(dtype).double() for x in tensors), state, torch.float64)
+        inputs_rounded = tuple(x.to(dtype).double() for x in tensors)
+        rounded = results(loop_scan, inputs_rounded, state, torch.float64)
         from_inputs = relative_errors(rounded, exact)
         from_result = relative_errors([x.to(dtype).double() for x in exact], exact)
         allowed = [math.hypot(1.5 * x, y) for x, y in zip(from_inputs, from_result, strict=True)]
-    names = ("output", *(["final state"] if state is not None else []), *"rwkvab", "initial state")
+    names = ("output", *(["final state"] if output_final_state else []), *"rwkvab", "initial state")
     wrong = [
         f"{name} off by {error:.1e}, allowed {limit:.1e}"
         for name, error, limit in zip(names, errors, allowed, strict=False)

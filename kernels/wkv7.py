@@ -1,4 +1,4 @@
-"""The public operator: the RWKV-7 recurrence on tensors, the checks of its arguments, its path.
+"""The public operator, the RWKV-7 recurrence on tensors, and the checks of its arguments.
 
 The recurrence is defined in `loop`. An RWKV-7 layer feeds ``a = -kappa`` and ``b = kappa * eta``:
 the normalised removal key and the in-context learning rate times it. Nothing here knows about
@@ -9,25 +9,15 @@ Letters: B sequences, T steps, H heads, K key channels, V value channels.
 
 from __future__ import annotations
 
-import functools
-import warnings
-from collections.abc import Callable
 from contextlib import nullcontext
-from importlib import import_module
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from .chunked import MAX_CHUNK_LENGTH, chunked_scan
-from .loop import loop_scan, loop_step
+from .dispatch import choose_in_place_step, choose_path
+from .loop import loop_step
 
 __all__ = ["wkv7", "wkv7_step"]
-
-_SAFE_EXPONENT = 80.0
-"""Largest fall of the log decay over one chunk that its centred exponents hold in float32."""
-
-Scan = Callable[..., tuple[Tensor, Tensor | None]]
 
 
 def wkv7(
@@ -89,10 +79,9 @@ def wkv7(
     if lengths is not None:
         valid = (torch.arange(r.shape[1], device=r.device) < lengths[:, None])[:, :, None, None]
         w = torch.where(valid, w, 0.0)  # not a product: padding may hold NaN
-    scan = _choose(backend, r, w, v, lowest_log_decay)
-    # These mask, and accumulate in float32, by themselves.
-    if scan.__name__ in ("triton_scan", "recurrent_scan"):
-        return scan(
+    path = choose_path(backend, r, w, v, lowest_log_decay)
+    if path.masks_itself:
+        return path.scan(
             *(r, w, k, v, a, b),
             initial_state=None if initial_state is None else initial_state.float(),
             output_final_state=output_final_state,
@@ -107,7 +96,7 @@ def wkv7(
     if initial_state is not None:
         initial_state = initial_state.to(state_dtype)
     with _full_precision(r):
-        o, final_state = scan(
+        o, final_state = path.scan(
             *(r, w, k, v, a, b),
             initial_state=initial_state,
             output_final_state=output_final_state,
@@ -149,108 +138,13 @@ def wkv7_step(
     if not in_place:
         with _full_precision(r):
             return loop_step(r, w, k, v, a, b, state)
-    if r.is_cuda and state.dtype == torch.float32 and not is_traced():
-        obstacle = _obstacle("triton", r, v)
-        if obstacle is None:
-            with torch.no_grad():
-                return path_module("triton.recurrent").triton_step(r, w, k, v, a, b, state), state
-        _warn_of_slow_path(obstacle)
+    advance = choose_in_place_step(r, v, state)
+    if advance is not None:
+        with torch.no_grad():
+            return advance(r, w, k, v, a, b, state), state
     with torch.no_grad(), _full_precision(r):
         o, new_state = loop_step(r, w, k, v, a, b, state)
         return o, state.copy_(new_state)
-
-
-_BACKENDS = ("triton", "numba", "chunked", "loop")
-
-
-def _choose(backend: str, r: Tensor, w: Tensor, v: Tensor, lowest_log_decay: float | None) -> Scan:
-    """Return the scan that a backend name stands for, here and for these tensors."""
-    T = r.shape[1]
-    if backend == "auto":
-        if is_traced():
-            # No branch on data. An exported graph can hold neither a backward of our own nor a
-            # triangular solution; a compiled one can, and layers keep a chunk's bound.
-            return loop_scan if T == 1 or _is_exported() else chunked_scan
-        backend = "chunked"
-        if r.is_cuda and r.dtype != torch.float64:
-            obstacle = _obstacle("triton", r, v)
-            if obstacle is None:
-                backend = "triton"
-            else:
-                _warn_of_slow_path(obstacle)
-        elif T == 1:
-            backend = "loop"
-        elif r.device.type == "cpu" and _obstacle("numba", r, v) is None:
-            backend = "numba"
-        if backend == "chunked" and not _holds(w, lowest_log_decay, MAX_CHUNK_LENGTH):
-            backend = "loop"
-    elif backend not in _BACKENDS:
-        names = ", ".join(map(repr, _BACKENDS))
-        raise ValueError(f"backend={backend!r} is unknown; use 'auto' or one of {names}.")
-    else:
-        obstacle = _obstacle(backend, r, v)
-        if backend == "chunked" and not _holds(w, lowest_log_decay, MAX_CHUNK_LENGTH):
-            obstacle = (
-                f"it cannot hold a log decay of {float(w.detach().amin()):.3g}, which must be at "
-                f"least {-_SAFE_EXPONENT / min(T, MAX_CHUNK_LENGTH):.3g} here"
-            )
-        if obstacle is not None:
-            raise ValueError(
-                f"backend={backend!r} cannot run here: {obstacle}. Use backend='auto'."
-            )
-    if backend == "triton":
-        launch = path_module("triton.scan_launch")
-        if _holds(w, lowest_log_decay, launch.C.value):
-            return launch.triton_scan
-        return path_module("triton.recurrent").recurrent_scan
-    if backend == "numba":
-        return path_module("numba.scan").numba_scan
-    return chunked_scan if backend == "chunked" else loop_scan
-
-
-def is_traced() -> bool:
-    """Whether torch records a graph, which can hold none of our compiled code."""
-    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-
-
-def _is_exported() -> bool:
-    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
-
-
-def _obstacle(backend: str, r: Tensor, v: Tensor) -> str | None:
-    """Return why a backend cannot take tensors like these, or None."""
-    if backend not in ("numba", "triton"):
-        return None
-    module = path_module("triton.device" if backend == "triton" else "numba.scan")
-    if isinstance(module, str):
-        return module
-    return (module.unsupported if backend == "triton" else module.scan_unsupported)(r, v)
-
-
-@functools.cache
-def path_module(name: str) -> Any:
-    """Import a module of compiled code at its first use, or return why it cannot be imported."""
-    try:
-        return import_module(f"{__package__}.{name}")
-    except ImportError as error:
-        package = name.split(".")[0]
-        return f"{package} cannot be imported ({error}); install it with pip install {package}"
-
-
-@functools.cache
-def _warn_of_slow_path(obstacle: str) -> None:
-    warnings.warn(
-        f"The RWKV-7 scan runs without its GPU kernels: {obstacle}. Results are the same, slower.",
-        stacklevel=4,
-    )
-
-
-def _holds(w: Tensor, lowest_log_decay: float | None, chunk_length: int) -> bool:
-    """Whether the exponents of one chunk stay within the range of float32."""
-    limit = -_SAFE_EXPONENT / min(w.shape[1], chunk_length)
-    if lowest_log_decay is None:
-        lowest_log_decay = float(w.detach().amin())
-    return lowest_log_decay >= limit
 
 
 def _full_precision(x: Tensor) -> torch.autocast | nullcontext[None]:

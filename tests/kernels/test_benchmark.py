@@ -33,7 +33,7 @@ def test_prints_and_writes_a_ratio_to_the_loop_for_each_path(
 
 
 def test_a_path_that_fails_its_check_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "failure", lambda path, *rest: "output off by 1")
+    monkeypatch.setattr(benchmark, "failure", lambda *rest: "output off by 1")
     monkeypatch.setattr(benchmark, "medians", lambda *rest: pytest.fail("it was timed"))
     with pytest.raises(SystemExit, match=r"the check failed: loop, .*off by 1"):
         list(cpu_rows((Case(1, 4, 1, 16),), 1))
@@ -58,7 +58,7 @@ def test_the_checks_of_a_card_pass_under_the_interpreter(monkeypatch: pytest.Mon
     checks = list(itertools.islice(benchmark.gpu_checks("cpu"), 20))  # N = 16, float32
     assert [wrong for _, wrong in checks] == [None] * 20
     assert checks[0][0] == "N=16 torch.float32 T=3 normal, no state"
-    monkeypatch.setattr(benchmark, "failure", lambda *rest: "output off by 1")
+    monkeypatch.setattr(benchmark, "failure", lambda *rest, **device: "output off by 1")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
     with pytest.raises(SystemExit, match=r"the check failed: N=16 .*off by 1"):
         next(benchmark.gpu_rows(benchmark.GPU_CASES, 1))

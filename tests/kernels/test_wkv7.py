@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import sys
-import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -84,23 +81,7 @@ def test_each_precision_is_as_exact_as_it_allows(
     dtype: torch.dtype, backend: str, mode: str
 ) -> None:
     tensors = inputs(257, mode, K=16, V=16)
-    assert failure(backend, tensors, state_like(tensors), dtype) is None
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_the_check_finds_a_wrong_scan(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    tensors = inputs(20, K=16, V=16)
-
-    def wrong(*xs: Tensor, **options: object) -> tuple[Tensor, Tensor | None]:
-        r, *rest = xs
-        return loop_scan(r * 1.02, *rest, **options)  # type: ignore[arg-type]
-
-    assert failure("chunked", tensors, None, dtype) is None
-    module = sys.modules[wkv7.__module__]
-    monkeypatch.setattr(module, "chunked_scan", wrong)
-    found = failure("chunked", tensors, None, dtype)
-    assert found is not None
-    assert found.startswith("output off by 2.")
+    assert failure(through(backend), tensors, state_like(tensors), dtype) is None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -219,7 +200,9 @@ def test_a_learning_rate_of_two_reflects_and_tracks_a_thousand_swaps(backend: st
     )
     assert state is not None
     assert state[0, 0].argmax(0).tolist() == permutation
-    assert (state[0, 0] - torch.eye(n)[:, permutation]).abs().max() < 1e-3
+    # A swap is off by a few roundings of its entries, all of one size: they add up at most.
+    allowed = 8 * torch.finfo(torch.float32).eps * swaps
+    assert (state[0, 0] - torch.eye(n)[:, permutation]).abs().max() < allowed
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -272,107 +255,6 @@ def test_autocast_does_not_lower_the_scan(backend: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         mixed, _ = wkv7(*tensors, backend=backend)
     assert torch.equal(mixed, plain)
-
-
-def test_a_decay_too_strong_for_a_chunk_takes_a_path_step_by_step(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    r, w, k, v, a, b = inputs(64)
-    w = 40 * w  # exp(-24) a step, far below the bound
-    expected, _ = wkv7(r, w, k, v, a, b, backend="loop")
-    o, _ = wkv7(r, w, k, v, a, b)
-    torch.testing.assert_close(o, expected, rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match=r"cannot hold a log decay of -2.*Use backend='auto'"):
-        wkv7(r, w, k, v, a, b, backend="chunked")
-    without(monkeypatch, "numba")
-    o, _ = wkv7(r, w, k, v, a, b)
-    assert torch.equal(o, expected)
-
-
-def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    """Let the operator find a package missing."""
-    module = sys.modules[wkv7.__module__]
-    found = module.path_module  # type: ignore[attr-defined]
-    monkeypatch.setattr(
-        module,
-        "path_module",
-        lambda name: f"no {package}: install it" if package in name else found(name),
-    )
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize(
-    ("T", "with_numba", "without_numba"),
-    [(1, "loop", "loop"), (2, "numba", "chunked"), (65, "numba", "chunked")],
-)
-def test_auto_chooses_by_length(
-    T: int, with_numba: str, without_numba: str, training: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tensors = [x.requires_grad_(training) for x in inputs(T)]
-    o, _ = wkv7(*tensors)
-    assert torch.equal(o, wkv7(*tensors, backend=with_numba)[0])
-    without(monkeypatch, "numba")
-    o, _ = wkv7(*tensors)
-    assert torch.equal(o, wkv7(*tensors, backend=without_numba)[0])
-
-
-class OnAGpu(NamedTuple):
-    """What the choice of path asks of a tensor; there is no GPU here."""
-
-    shape: tuple[int, ...] = (2, 30, 2, 16)
-    dtype: torch.dtype = torch.float32
-    is_cuda: bool = True
-    device: torch.device = torch.device("cuda")
-
-
-def test_a_gpu_takes_the_kernels_by_the_strength_of_the_decay(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pytest.importorskip("triton", reason="the GPU kernels need triton")
-    x: Any = OnAGpu()
-    double: Any = OnAGpu(dtype=torch.float64)
-    module: Any = sys.modules[wkv7.__module__]
-    monkeypatch.setattr(module, "_obstacle", lambda backend, r, v: None)
-    assert module._choose("auto", x, x, x, -0.6).__name__ == "triton_scan"
-    assert module._choose("auto", x, x, x, -30.0).__name__ == "recurrent_scan"
-    assert module._choose("auto", double, double, double, -0.6) is module.chunked_scan
-
-
-def test_a_gpu_without_triton_warns_once_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    x: Any = OnAGpu()
-    module: Any = sys.modules[wkv7.__module__]
-    module._warn_of_slow_path.cache_clear()
-    without(monkeypatch, "triton")
-    with pytest.warns(UserWarning, match="without its GPU kernels: no triton.*install it"):
-        assert module._choose("auto", x, x, x, -0.6) is module.chunked_scan
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert module._choose("auto", x, x, x, -0.6) is module.chunked_scan
-    with pytest.raises(ValueError, match=r"'triton' cannot run here: no triton.*install it"):
-        module._choose("triton", x, x, x, -0.6)
-
-
-def test_a_missing_numba_is_named_when_it_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "numba")
-    tensors = inputs(65)
-    with pytest.raises(ValueError, match="backend='numba' cannot run here: no numba: install it"):
-        wkv7(*tensors, backend="numba")
-
-
-def test_a_promise_about_the_decay_saves_reading_it() -> None:
-    r, w, k, v, a, b = inputs(64)
-    w = 40 * w
-    with pytest.raises(ValueError, match="cannot hold"):
-        wkv7(r, w, k, v, a, b, backend="chunked")
-    wkv7(r, w, k, v, a, b, backend="chunked", lowest_log_decay=-0.6)  # believed
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_traced_graph_takes_the_plain_path() -> None:
-    tensors = inputs(20)
-    traced = torch.jit.trace(lambda *xs: wkv7(*xs)[0], tensors)
-    other = inputs(20, seed=5)
-    torch.testing.assert_close(traced(*other), wkv7(*other)[0], rtol=0, atol=1e-12)
 
 
 def test_compiled_and_matrix_form_keep_a_tenth_of_the_loop_for_the_backward() -> None:
