@@ -26,7 +26,7 @@ from .scan_algebra import (
     write_state,
 )
 from .scan_gradient import chunk_gradients, removals_gradient, write_gradient
-from .tiles import load_tile, place
+from .tiles import load_state, load_tile, place
 
 __all__ = [
     "GROUP",
@@ -334,9 +334,7 @@ def carry_state(
     o_rows = (i_program % (N // C)) * C * N
     o_rows += tl.arange(0, C)[:, None] * N + tl.arange(0, N)[None, :]
     o_state = tl.arange(0, N)[:, None] * N + tl.arange(0, N)[None, :]
-    b_rows = tl.load(
-        p_first + i_head * N * N + o_rows, mask=o_rows < has_start * (N * N), other=0.0
-    )
+    b_rows = load_state(p_first + i_head * N * N, o_rows, has_start, N)
     for i_step in range(n_segments):
         i_segment = i_head * n_segments + i_step
         if REVERSE:
