@@ -51,7 +51,7 @@ def to_markdown(table: pd.DataFrame, errors: tuple[str, ...]) -> str:
             " / ".join(_shown(own[error], name) for error in errors) if name in own.index else ""
             for name in models
         ]
-        lines.append(f"| [{task}](benchmarks/protocol-{task}.csv) | " + " | ".join(cells) + " |")
+        lines.append(f"| [{task}](data/protocol-{task}.csv) | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

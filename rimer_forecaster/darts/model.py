@@ -70,14 +70,14 @@ class RimerModel(FilesModel):
         Probability of zeroing an element of what a layer adds, 0.1 by default.
     layers_rate
         Factor of the learning rates of all but the linear skips, 1 by default. Try 0.1 where series
-        are short or noisy and a linear map does well: see docs/benchmarks.md.
+        are short or noisy and a linear map does well: see docs/model/overview.md.
     initial_state
         What RWKV-7 layers start from: ``"zero"``; ``"learned"``, one state for all series; or
         ``"static"``, a learned one plus a linear map of the static covariates.
     streaming
         Whether training prepares for `stream`. Without it streamed forecasts are worse than those
         of ``predict`` (by 9 to 17 % on ETTh1). With it those of ``predict`` are worse on a panel
-        and as good or better on most single series: see docs/streaming.md.
+        and as good or better on most single series: see docs/guides/streaming.md.
     use_static_covariates
         As in darts' other models.
     n_epochs

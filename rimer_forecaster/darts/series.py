@@ -126,7 +126,7 @@ class TrainingDataset(SequentialTorchTrainingDataset):
     """darts' windows to train on, each once an epoch, found once and kept.
 
     darts repeats the windows of shorter series until every series has as many as the longest. Here,
-    as in `RimerForecaster`, every window counts the same; docs/benchmarks.md says what it is worth.
+    as in `RimerForecaster`, every window counts the same: see docs/results/panels.md.
     To find a window's bounds takes darts as long as to copy it, every epoch anew: a seventh of the
     time of a small network's epoch. What is kept are views of the series, some 600 bytes each.
     """

@@ -68,7 +68,8 @@ class NetworkConfig:
         ``"static"``, a learned one plus a linear map of the static covariates.
     streaming
         Whether training prepares for streams: unfinished patches, and states that were carried from
-        far. It serves streamed forecasts, and may cost windowed ones: see docs/streaming.md.
+        far. It serves streamed forecasts, and may cost windowed ones: see
+        docs/guides/streaming.md.
     least_scale
         Smallest standard deviation that a window is divided by, in the units of the series. Above
         zero, the forecast of a constant window can be another value: for counts, say.

@@ -21,7 +21,7 @@ _SHARE_CARRIED = 0.5
 _SHARE_FRESH = 0.25
 """Shares of training passes whose last two patches overlap and of those with carried states, and of
 windows that start afresh even so. Chosen by streamed against windowed forecasts on ETTh1, whose
-squared errors differ by 9 to 17 % without them (docs/streaming.md)."""
+squared errors differ by 9 to 17 % without them (docs/guides/streaming.md)."""
 
 
 _MOST_READ = 64

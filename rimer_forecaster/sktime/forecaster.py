@@ -61,7 +61,7 @@ class RimerForecaster(BaseForecaster):
         Probability of zeroing an element of what a layer adds, in [0, 1).
     layers_rate : float
         Factor of the learning rates of all but the linear skips. Try 0.1 where series are short or
-        noisy and a linear map does well: see docs/benchmarks.md.
+        noisy and a linear map does well: see docs/model/overview.md.
     initial_state : {"zero", "learned"}
         What RWKV-7 layers start from: nothing, or one learned state for all series.
     streaming : bool

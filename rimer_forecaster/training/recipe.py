@@ -179,8 +179,8 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
 
     With 0.995 of it left at every step it is one of two hundred steps or so. Where a validation
     part stops the training while the learning rate is still high, the averages' errors are lower
-    (docs/benchmarks.md). At the end of the schedule they are those of the last weights. In the
-    first 2,000 steps the averages are of the last tenth of the steps.
+    (docs/results/defaults.md). At the end of the schedule they are those of the last weights. In
+    the first 2,000 steps the averages are of the last tenth of the steps.
 
     Parameters
     ----------

@@ -5,13 +5,18 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from rimer_forecaster.layers import LAYERS
+
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DATA = ROOT / "docs/results/data"
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+OTHERS = [ROOT / name for name in ("CHANGELOG.md", "SECURITY.md")]
 MODULES = [
     "benchmark.comparison",
     "benchmark.task",
@@ -25,7 +30,21 @@ MODULES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def _own_layers() -> Iterator[None]:
+    """Layers that a page registers are gone after it: other tests register them anew."""
+    before = dict(LAYERS)
+    yield
+    LAYERS.clear()
+    LAYERS.update(before)
+
+
+@pytest.mark.usefixtures("_own_layers")
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_examples_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,7 +60,7 @@ def test_examples_of_a_page_run(
         pytest.skip(f"{len(left_out)} of {len(blocks)} blocks need neuralforecast; the others ran")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=name_of)
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         if "://" not in target:
@@ -57,14 +76,13 @@ OLDER = {
 
 
 @pytest.mark.parametrize(
-    "table", sorted((ROOT / "docs/benchmarks").glob("*.csv")), ids=lambda table: table.name
+    "table", sorted(DATA.glob("*.csv")), ids=lambda table: table.name
 )
 def test_a_committed_table_says_how_it_was_made(table: Path) -> None:
     text = table.read_text(encoding="utf-8")
     columns = text.partition("\n")[0].split(",")
     assert (columns[-2:] == ["machine", "command"]) == (table.name not in OLDER)
-    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md")]
-    assert any(f"benchmarks/{table.name}" in page for page in pages)
+    assert any(f"data/{table.name})" in page.read_text(encoding="utf-8") for page in PAGES)
 
 
 @pytest.mark.parametrize("name", MODULES)

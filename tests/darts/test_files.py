@@ -587,7 +587,7 @@ def test_a_clean_save_holds_no_series_and_trains_on(folder: pathlib.Path) -> Non
         RimerModel.load(path)
 
 
-# --- what darts itself does not do: once one fails, docs/darts.md can lose its line -----------
+# --- what darts itself does not do: once one fails, docs/guides/darts.md can lose its line ----
 
 
 @pytest.mark.parametrize("copy", [deepcopy, lambda model: pickle.loads(pickle.dumps(model))])

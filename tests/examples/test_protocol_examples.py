@@ -91,7 +91,7 @@ def test_the_page_marks_the_lowest_error_of_each_task(
     table = page.read(tmp_path)
     _, _, first, second = page.to_markdown(table, ("MSE", "MAE")).splitlines()
     low, high = "**0.100** / **0.300**", "0.200 / **0.300**"
-    link = "| [{0}](benchmarks/protocol-{0}.csv) |"
+    link = "| [{0}](data/protocol-{0}.csv) |"
     assert first == f"{link.format('a-1-1')} {high} | {low} | {high} |"
     assert second == f"{link.format('b-1-1')} {low} | {high} | {high} |"
     (axis,) = page.plot(table).axes

@@ -99,7 +99,7 @@ def test_an_ablation_takes_its_parameters_away(layers: str, absent: str) -> None
 
 # --- registration -----------------------------------------------------------------------------
 
-PAGE = Path(__file__).parents[2] / "docs/contributing.md"
+PAGE = Path(__file__).parents[2] / "docs/develop/add-a-layer.md"
 
 
 @pytest.fixture
