@@ -20,7 +20,9 @@ OTHERS = [ROOT / name for name in ("CHANGELOG.md", "SECURITY.md")]
 MODULES = [
     "benchmark.comparison",
     "benchmark.task",
+    "layers.registry",
     "network.network",
+    "training.recipe",
     "darts.model",
     "darts.stream",
     "diagnostics.report",
@@ -75,9 +77,7 @@ OLDER = {
 """Measured before tables carried their command, which the page of each names."""
 
 
-@pytest.mark.parametrize(
-    "table", sorted(DATA.glob("*.csv")), ids=lambda table: table.name
-)
+@pytest.mark.parametrize("table", sorted(DATA.glob("*.csv")), ids=lambda table: table.name)
 def test_a_committed_table_says_how_it_was_made(table: Path) -> None:
     text = table.read_text(encoding="utf-8")
     columns = text.partition("\n")[0].split(",")
@@ -85,6 +85,7 @@ def test_a_committed_table_says_how_it_was_made(table: Path) -> None:
     assert any(f"data/{table.name})" in page.read_text(encoding="utf-8") for page in PAGES)
 
 
+@pytest.mark.usefixtures("_own_layers")
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name: str) -> None:
     module = importlib.import_module(f"rimer_forecaster.{name}")
