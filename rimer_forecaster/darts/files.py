@@ -165,14 +165,14 @@ class FilesModel(MixedCovariatesTorchModel):
         network, description = load_network(path), read_description(path)
         if "darts" not in description:
             raise ValueError(
-                f"{path!r} was not saved by RimerModel. rimer_forecaster.weights.load_network "
+                f"{path!r} was not saved by RimerModel. rimer_forecaster.network.load_network "
                 "returns its network."
             )
         dtype = getattr(torch, description["dtype"])
         if dtype not in TORCH_NP_DTYPES:
             raise ValueError(
                 f"{path!r} is of {description['dtype']}, which is not a precision of series. "
-                "rimer_forecaster.weights.load_network returns its network."
+                "rimer_forecaster.network.load_network returns its network."
             )
         saved = description["darts"]
         sample = _train_sample_from_shapes(saved["train_sample_shape"], TORCH_NP_DTYPES[dtype])

@@ -1,8 +1,8 @@
 """From what the network puts out to the parameters of darts' likelihoods.
 
 For every distribution the network gives a location and a scale in the units of the series, whose
-scale they therefore follow. This room turns them into the parameters of the distribution whose mean
-and standard deviation they are, and those into the inputs of darts' softplus and sigmoid.
+scale they therefore follow. This module turns them into the parameters of the distribution whose
+mean and standard deviation they are, and those into the inputs of darts' softplus and sigmoid.
 
 Letters: B windows, H output steps, C components, Q parameters.
 """

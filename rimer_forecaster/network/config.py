@@ -70,6 +70,16 @@ class NetworkConfig:
         Whether training prepares for streams: unfinished patches, and states that were carried from
         far. It serves streamed forecasts, and may cost windowed ones: see
         docs/guides/streaming.md.
+    skip_length
+        Last steps of a window that the linear skip reads; None for all of them, 0 for no skip but
+        a constant. With a number, windows of fewer than L steps are read as they are.
+    squash
+        Whether values in units of their window are read, and forecasts made, through the inverse
+        hyperbolic sine, which is the identity for small values and a logarithm for large ones.
+    read_gaps
+        Whether patches without a value are read as time that passes, from the first value on.
+        Otherwise they leave the state alone. Forecasts beyond H are then made from a gap in the
+        place of what was forecast.
     least_scale
         Smallest standard deviation that a window is divided by, in the units of the series. Above
         zero, the forecast of a constant window can be another value: for counts, say.
@@ -97,6 +107,9 @@ class NetworkConfig:
     layers_rate: float = 1.0
     initial_state: str = "zero"
     streaming: bool = False
+    skip_length: int | None = None
+    squash: bool = False
+    read_gaps: bool = False
     least_scale: float = 0.0
 
     def __post_init__(self) -> None:
@@ -111,8 +124,18 @@ class NetworkConfig:
         for name, (holds, allowed) in _NUMBERS.items():
             self._set(**{name: plain_number(name, getattr(self, name), holds, allowed)})
         self._set(outputs=plain_outputs(self.outputs))
-        if not isinstance(self.streaming, bool):
-            raise ValueError(f"streaming={self.streaming!r} must be True or False.")
+        for name in ("streaming", "squash", "read_gaps"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={getattr(self, name)!r} must be True or False.")
+        if self.skip_length is not None:
+            self._set(skip_length=plain_size("skip_length", self.skip_length, least=0))
+            if self.skip_length > self.input_chunk_length:
+                raise ValueError(
+                    f"skip_length={self.skip_length} is longer than input_chunk_length="
+                    f"{self.input_chunk_length}."
+                )
+        if "scale" in self.outputs and self.squash:
+            raise ValueError("squash=True is for locations and quantiles, not for scales.")
         if self.patch_length > self.input_chunk_length:
             raise ValueError(
                 f"patch_length={self.patch_length} is longer than input_chunk_length="
@@ -148,6 +171,12 @@ class NetworkConfig:
             return self.outputs.index("location")
         distances = [abs(float(output) - 0.5) for output in self.outputs]
         return distances.index(min(distances))
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Fewest and most steps of a window."""
+        whole = self.skip_length is None or self.past_covariates or self.future_covariates
+        return self.input_chunk_length if whole else 1, self.input_chunk_length
 
     @property
     def prepared_for_streams(self) -> bool:

@@ -40,7 +40,9 @@ class LinearSkip(nn.Module):
         n = config.past_covariates + config.future_covariates
         self.horizon, self.past_covariates = H, config.past_covariates
         self.start = [_standard_normal(output) for output in outputs]
-        self.weight = nn.Parameter(torch.empty(H, L))
+        reach = L if config.skip_length is None else config.skip_length
+        self.squash = config.squash
+        self.weight = nn.Parameter(torch.empty(H, reach))
         self.offset = nn.Parameter(torch.empty(H * len(outputs)))
         self.lag_filter = nn.Conv1d(n, 1, L + 1, bias=False) if n else None
         # As in the training of linear models, which is what these are. The filter sums over many
@@ -62,10 +64,17 @@ class LinearSkip(nn.Module):
 
     def forward(self, window: Window) -> Tensor:
         """Forecast in units of the window, (B, C, H, Q)."""
-        linear = F.linear(window.complete(), self.weight)  # (B, C, L) -> (B, C, H)
+        linear = self.of_target(window.complete())  # (B, C, L) -> (B, C, H)
         if self.lag_filter is not None:
             linear = linear + self._filter(_centred(window, self.past_covariates))
         return linear[..., None] * self.is_location + self.offset.view(self.horizon, -1)
+
+    def of_target(self, values: Tensor) -> Tensor:
+        """Map the last of the values of windows, (..., n), to the horizon, (..., H)."""
+        reach = self.weight.shape[1]
+        values = values[..., max(0, values.shape[-1] - reach) :]
+        values = F.pad(values, (reach - values.shape[-1], 0))
+        return F.linear(torch.asinh(values) if self.squash else values, self.weight)
 
     def _filter(self, covariates: Tensor) -> Tensor:
         """(B, n, L + H) -> (B, 1, H)."""

@@ -104,7 +104,7 @@ class RimerNetwork(StreamedNetwork):
         Parameters
         ----------
         past_target
-            (B, L, C), in the units of the series.
+            (B, L, C), in the units of the series; fewer steps where the skip reads only some.
         past_covariates
             (B, L, n).
         future_covariates
@@ -124,7 +124,7 @@ class RimerNetwork(StreamedNetwork):
         ValueError
             If an input has another number of steps or components than the network was built for.
         """
-        L = self.config.input_chunk_length
+        L = past_target.shape[1]
         reach = L, L + self.config.output_chunk_length
         check_input("future_covariates", future_covariates, self.config.future_covariates, reach)
         known = coming = None
@@ -138,6 +138,8 @@ class RimerNetwork(StreamedNetwork):
         if self.reader is not None:
             learnt = self.reader(window, remembered, unfinished)  # (B, C, H * Q)
             forecast = forecast + learnt.view_as(forecast)
+        if self.config.squash:
+            forecast = torch.sinh(forecast)
         outputs = window.to_units(forecast)
         if "scale" in self.config.outputs:
             scales = scaled_softplus_input(forecast, window.scale[..., None])
@@ -168,7 +170,7 @@ class RimerNetwork(StreamedNetwork):
         Tensor
             (B, steps, C, Q).
         """
-        L, parts = self.config.input_chunk_length, []
+        L, parts = past_target.shape[1], []
         at_once = max(1, _MOST_VALUES // past_target[0].numel())
         for rows in torch.arange(len(past_target)).split(at_once):
             known = coming = None

@@ -38,7 +38,7 @@ class PatchReader(nn.Module):
         width, P = config.width, config.patch_length
         past, future = config.past_covariates, config.future_covariates
         covariates, static = past + future, config.static_covariates
-        self.patch_length, self.reads_horizon = P, bool(future)
+        self.patch_length, self.reads_horizon, self.squash = P, bool(future), config.squash
         self.preparation = StreamPreparation(config.streaming)
         self.embed_target = nn.Linear(2 * P, width)  # values, and marks of missing ones
         self.embed_covariates = nn.Linear(covariates * P, width, bias=False) if covariates else None
@@ -88,7 +88,7 @@ class PatchReader(nn.Module):
         state
             See `init_state`.
         """
-        tokens = self._tokens(patches, static_covariates).flatten(0, 1)
+        tokens = self.tokens(patches, static_covariates).flatten(0, 1)
         mask = None if patches.mask is None else patches.mask.flatten(0, 1)
         y, layers = self.layers(tokens, state.get("layers", {}), Pass(mask))
         return {"layers": layers, "last": _last(y, mask, state["last"])}
@@ -111,14 +111,14 @@ class PatchReader(nn.Module):
         if state is None:
             newer = self.preparation.draw_newer(self.patch_length)
             patches = window.patches(self.patch_length, newer=newer)
-            tokens, mask = self._tokens(patches, static), patches.mask
+            tokens, mask = self.tokens(patches, static), patches.mask
             start = self._start_of_window(window, tokens, mask, newer)
         else:
             patches = window.last_patch(self.patch_length, unfinished=unfinished)
-            tokens, mask = self._tokens(patches, static), patches.mask
+            tokens, mask = self.tokens(patches, static), patches.mask
             start, last = state.get("layers", {}), state["last"]
         if self.reads_horizon:
-            coming = self._tokens(window.horizon_patches(self.patch_length), static)
+            coming = self.tokens(window.horizon_patches(self.patch_length), static)
             tokens = torch.cat((tokens, coming), 2)
             mask = None if mask is None else F.pad(mask, (0, coming.shape[2]), value=True)
         if tokens.shape[2]:
@@ -128,11 +128,12 @@ class PatchReader(nn.Module):
         assert last is not None
         return self.head(self.norm(last)).unflatten(0, (-1, tokens.shape[1]))
 
-    def _tokens(self, patches: Patches, static_covariates: Tensor | None) -> Tensor:
-        """(B, C, T, P) -> (B, C, T, D)."""
+    def tokens(self, patches: Patches, static_covariates: Tensor | None) -> Tensor:
+        """Embed patches, (B, C, T, P) -> (B, C, T, D)."""
         P = self.patch_length
         weight, bias = self.embed_target.weight, self.embed_target.bias
-        tokens = F.linear(patches.values, weight[:, :P], bias)
+        values = torch.asinh(patches.values) if self.squash else patches.values
+        tokens = F.linear(values, weight[:, :P], bias)
         if patches.missing is not None:
             tokens = tokens + F.linear(patches.missing.to(tokens.dtype), weight[:, P:])
         if self.embed_covariates is not None and patches.covariates is not None:
@@ -140,6 +141,15 @@ class PatchReader(nn.Module):
         if self.embed_static is not None and static_covariates is not None:
             tokens = tokens + self.embed_static(static_covariates)[:, :, None]
         return tokens
+
+    def start_of(self, tokens: Tensor, static_covariates: Tensor | None = None) -> State | None:
+        """Return the state before tokens, (B, C, T, D), or None where it is zero."""
+        if self.initial_state is None:
+            return None
+        static = static_covariates
+        if static is not None:
+            static = static.expand(*tokens.shape[:2], -1).flatten(0, 1)
+        return self._start(tokens.shape[0] * tokens.shape[1], static)
 
     def _start(self, rows: int, static: Tensor | None) -> State:
         """State before the first token; static covariates are (rows, n)."""
@@ -150,18 +160,14 @@ class PatchReader(nn.Module):
         self, window: Window, tokens: Tensor, mask: Tensor | None, newer: int
     ) -> State | None:
         """State before a window: none, a learned one, or what other windows of the batch left."""
-        start, static = None, window.static_covariates
-        if self.initial_state is not None:
-            if static is not None:
-                static = static.expand(*tokens.shape[:2], -1).flatten(0, 1)
-            start = self._start(tokens.shape[0] * tokens.shape[1], static)
+        start = self.start_of(tokens, window.static_covariates)
         if not self.preparation.draw_carried():
             return start
         whole = tokens.detach()
         if newer:  # histories are made of windows that end with a patch
             with torch.no_grad():
                 patches = window.patches(self.patch_length)
-                whole, mask = self._tokens(patches, window.static_covariates), patches.mask
+                whole, mask = self.tokens(patches, window.static_covariates), patches.mask
         mask = None if mask is None else mask.flatten(0, 1)
         return self.preparation.carry(self.layers, start, whole.flatten(0, 1), mask)
 

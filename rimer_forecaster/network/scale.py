@@ -14,6 +14,7 @@ from ..layers.parts.exportable import softplus
 from ..layers.parts.precision import widest_dtype
 
 __all__ = [
+    "resolution",
     "running_scale",
     "scaled_softplus_input",
     "softplus_input",
@@ -43,7 +44,7 @@ def window_scale(
         location = past_target.where(mask, 0.0).sum(1, keepdim=True) / count
         deviation = (past_target - location).where(mask, 0.0)
         variance = deviation.square().sum(1, keepdim=True) / count
-    scale = torch.maximum(variance.sqrt(), _resolution(location))
+    scale = torch.maximum(variance.sqrt(), resolution(location))
     return location, scale.clamp_min(least) if least else scale
 
 
@@ -61,7 +62,7 @@ def unit_of(x: Tensor) -> Tensor:
     x = x.clamp(median - reach, median + reach)
     location, scale = window_scale(x, ~x.isnan())
     size = location.abs().where(location != 0, 1.0)
-    return scale.where(scale > _resolution(location), size)
+    return scale.where(scale > resolution(location), size)
 
 
 def running_scale(
@@ -99,11 +100,12 @@ def running_scale(
     variance = exact.square().cumsum(-1)[..., last] / count - location.square()
     location = location.to(values.dtype)
     scale = variance.clamp_min(0).sqrt().to(values.dtype)
-    scale = torch.maximum(scale, _resolution(location + level))
+    scale = torch.maximum(scale, resolution(location + level))
     return location, scale if least is None else torch.maximum(scale, least)
 
 
-def _resolution(location: Tensor) -> Tensor:
+def resolution(location: Tensor) -> Tensor:
+    """Return the smallest scale of values at a level, at the edge of their precision."""
     limits = torch.finfo(location.dtype)
     return (8 * limits.eps * location.abs()).clamp_min(limits.tiny**0.5)
 

@@ -70,8 +70,8 @@ class StreamedNetwork(nn.Module):
 
         Of the future covariates, the L steps of the window.
         """
-        L, config = self.config.input_chunk_length, self.config
-        check_input("past_target", past_target, steps=(L, L))
+        config, L = self.config, past_target.shape[1]
+        check_input("past_target", past_target, steps=config.lengths)
         check_input("past_covariates", past_covariates, config.past_covariates, (L, L))
         check_input("future_covariates", future_covariates, config.future_covariates, (L, L))
         check_input("static_covariates", static_covariates, config.static_covariates)
@@ -208,7 +208,7 @@ class StreamedNetwork(nn.Module):
             if window.missing is not None:
                 missing = window.missing[..., -P:].unflatten(0, (B, T)).transpose(1, 2)
                 mask = ~missing.all(-1)
-                if "covariates" in known:  # a gap in the target is no gap in its causes
+                if "covariates" in known or self.config.read_gaps:
                     mask = since_first(mask) | begun[..., None]
             if "covariates" in known:
                 covariates = known["covariates"][:, start : start + T * P].unflatten(1, (T, P))
@@ -228,8 +228,8 @@ class StreamedNetwork(nn.Module):
         state
             Of B streams, or windows from `window`.
         steps
-            How many, H by default. Beyond H, medians or locations are fed back as if observed,
-            which needs a network without past covariates.
+            How many, H by default. Beyond H, medians or locations are fed back as if observed, or
+            a gap where the network reads gaps; that needs one without past covariates.
         future_covariates
             Of these steps, (B, steps, n).
 
@@ -274,6 +274,8 @@ class StreamedNetwork(nn.Module):
             if first + H < steps:
                 check_finite_forecast(outputs[-1])
                 point = outputs[-1][..., self.config.middle]
+                if self.config.read_gaps:
+                    point = torch.full_like(point, float("nan"))
                 state = self.update(state, point, future_covariates=coming)
         return torch.cat(outputs, 1)[:, :steps]
 
@@ -292,6 +294,7 @@ class StreamedNetwork(nn.Module):
             covariates,
             state.get("static_covariates"),
             least_scale=self.config.least_scale,
+            reads_gaps=self.config.read_gaps,
         )
         newer = int(state["steps"]) % self.config.patch_length if "steps" in state else 0
         return self._forecast(window, bool(newer), state.get("reader"))

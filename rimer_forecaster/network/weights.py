@@ -30,7 +30,7 @@ def save_weights(
     path
         Must end with ``.safetensors``.
     description
-        What a door wants to find there again, as plain values.
+        What a caller wants to find there again, as plain values.
 
     Raises
     ------

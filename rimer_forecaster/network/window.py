@@ -62,6 +62,9 @@ class Window:
         (B, C or 1, n), or None.
     least_scale
         Smallest scale, in the units of the series.
+    reads_gaps
+        Whether a patch without a value is a token all the same, once there was a value: where
+        covariates are read, a gap in the target is no gap in its causes.
     """
 
     values: Tensor
@@ -72,6 +75,7 @@ class Window:
     unknown: Tensor | None = None
     static_covariates: Tensor | None = None
     least_scale: float = 0.0
+    reads_gaps: bool = False
 
     @classmethod
     def of(
@@ -82,6 +86,7 @@ class Window:
         static_covariates: Tensor | None = None,
         *,
         least_scale: float = 0.0,
+        reads_gaps: bool = False,
     ) -> Window:
         """Scale windows, (B, L, C), that were observed at the marks or, if None, everywhere.
 
@@ -105,6 +110,7 @@ class Window:
             unknown,
             static_covariates,
             least_scale,
+            reads_gaps or covariates is not None,
         )
 
     @property
@@ -161,8 +167,8 @@ class Window:
         mask = None
         if self.missing is not None and missing is not None:
             mask = ~missing.all(-1)  # (B, C, T)
-            if covariates is not None:
-                mask = since_first(mask)  # a gap in the target is no gap in its causes
+            if self.reads_gaps:
+                mask = since_first(mask)
         return Patches(values, missing, mask, covariates)
 
     def last_patch(self, length: int, *, unfinished: bool) -> Patches:
@@ -181,10 +187,9 @@ class Window:
         missing = mask = covariates = None
         if self.missing is not None:
             missing = self.missing[..., last].unflatten(-1, (T, length))
-            mask = ~missing.all(-1)
+            mask = None if self.reads_gaps else ~missing.all(-1)  # every stream has begun
         if self.covariates is not None:
             covariates = self.covariates[:, last].unflatten(1, (T, length))
-            mask = None  # every stream has begun
         return Patches(values, missing, mask, covariates)
 
     def horizon_patches(self, length: int) -> Patches:

@@ -115,7 +115,7 @@ class Pretrained:
         if "sktime" not in description:
             raise ValueError(
                 f"{fspath(path)!r} was not saved by RimerForecaster.save_weights. "
-                "rimer_forecaster.weights.load_network returns its network."
+                "rimer_forecaster.network.load_network returns its network."
             )
         saved: dict[str, Any] = description["sktime"]
         if saved["X_columns"] is None:

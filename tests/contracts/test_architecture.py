@@ -16,7 +16,7 @@ PACKAGE = "rimer_forecaster"
 LEVELS: list[set[str]] = [
     {"benchmark"},
     {"darts", "sktime"},
-    {"diagnostics", "training"},
+    {"diagnostics", "training", "zero_shot"},
     {"network"},
     {"layers.__init__"},
     {"layers.combinators", "layers.mixers"},

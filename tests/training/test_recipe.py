@@ -140,7 +140,7 @@ def values(n: int) -> np.ndarray:
 
 
 def in_darts(recorder: pl.Callback, *, validate: bool, **options: Any) -> RimerNetwork:
-    darts = pytest.importorskip("darts", reason="the door needs the extra 'darts'")
+    darts = pytest.importorskip("darts", reason="needs the extra 'darts'")
     from rimer_forecaster import RimerModel
 
     series = darts.TimeSeries.from_values(values(160))  # float64
@@ -154,7 +154,7 @@ def in_darts(recorder: pl.Callback, *, validate: bool, **options: Any) -> RimerN
 def in_sktime(
     recorder: pl.Callback, *, validate: bool, accumulate_grad_batches: int = 1, **options: Any
 ) -> RimerNetwork:
-    pytest.importorskip("sktime", reason="the door needs the extra 'sktime'")
+    pytest.importorskip("sktime", reason="needs the extra 'sktime'")
     from rimer_forecaster import RimerForecaster
 
     forecaster = RimerForecaster(
@@ -246,7 +246,7 @@ def test_layers_learn_at_their_own_rate_in_both_doors(train: Callable[..., Rimer
     assert rates == pytest.approx({"skip": 1e-2, "head": 0.25e-3})
 
 
-# --- from the doors to the optimiser ----------------------------------------------------------
+# --- from the libraries to the optimiser ----------------------------------------------------------
 
 
 class LastGroups(pl.Callback):
