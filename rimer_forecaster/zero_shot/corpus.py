@@ -4,7 +4,7 @@ The corpus is a parquet file with a row per series: ``name``, ``source``, ``freq
 alias), ``season``, ``split`` (``train`` or ``validation``) and ``values``. It is read from a folder
 that the user names; no series is part of the package.
 
-Letters: n windows, T steps.
+Letters: N steps that are read, H steps after them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ _POOLED = {"hourly", "faster", "daily"}
 
 _POOLINGS = (2, 3, 4, 6, 7, 12, 24)
 _FEWEST_POOLED = 40
+
+_FEWEST_READ = 16
+_ALL_READ = 128
+"""Windows of so few steps are of all series; of more, only of those that fill a good part."""
 
 _HORIZONS = {"weekly": 13, "monthly": 18, "quarterly": 8, "yearly": 6, "daily": 30}
 """Steps of the validation rows that are forecast; 48 of those faster than daily."""
@@ -98,55 +102,75 @@ class Corpus:
     def __init__(self, folder: str | Path) -> None:
         frame = _read(folder, "train")
         kinds = frame["freq"].map(kind_of)
-        self._series: dict[str, list[Array]] = {}
-        self._reach: dict[str, NDArray[np.float64]] = {}
-        for kind in _SHARES:
-            own = [np.asarray(values, np.float32) for values in frame["values"][kinds == kind]]
-            self._series[kind] = own
-            self._reach[kind] = np.cumsum(np.sqrt([len(series) for series in own]))
+        self._reaches: dict[int, dict[str, NDArray[np.float64]]] = {}
+        self._series = {
+            kind: [np.asarray(values, np.float32) for values in frame["values"][kinds == kind]]
+            for kind in _SHARES
+        }
 
-    def windows(self, seed: int, number: int, count: int, length: int) -> Array:
+    def windows(self, seed: int, number: int, count: int, length: int, horizon: int) -> Array:
         """Draw one batch of windows, standardised, with alterations.
 
         Parameters
         ----------
         seed, number
             Of the training, and of the batch in it.
-        count, length
-            How many windows, and of how many steps.
+        count
+            How many windows.
+        length, horizon
+            N and H.
 
         Returns
         -------
         array
-            (count, length), NaN where missing; shorter series stand at the end.
+            (count, N + H), NaN where missing. Series shorter than N end at its end, or some steps
+            later.
         """
         rng = np.random.default_rng([seed, number])
-        x = np.full((count, length), np.nan, np.float32)
-        kinds = rng.choice(list(_SHARES), size=count, p=list(_SHARES.values()))
+        x = np.full((count, length + horizon), np.nan, np.float32)
+        reach = {kind: sizes for kind, sizes in self._reach(length).items() if sizes[-1] > 0}
+        shares = np.array([_SHARES[kind] for kind in reach])
+        kinds = rng.choice(list(reach), size=count, p=shares / shares.sum())
         for row, kind in zip(x, kinds, strict=True):
-            window = self._draw(rng, str(kind), length)
-            row[length - len(window) :] = window
+            place = int(np.searchsorted(reach[kind], rng.random() * reach[kind][-1], side="right"))
+            window = _cut(rng, self._series[kind][place], kind in _POOLED, length, len(row))
+            m = len(window)
+            later = min(horizon, len(row) - m, max(0, m - _FEWEST_READ))
+            end = max(m, length + int(rng.integers(0, later + 1)))
+            if m > length:
+                end = len(row)
+            row[end - m : end] = window
         x[rng.random(count) < 0.3] *= -1
         _mix(rng, x)
         for i in np.flatnonzero(rng.random(count) < 0.12):
             _damage(rng, x[i])
         return x
 
-    def _draw(self, rng: np.random.Generator, kind: str, length: int) -> Array:
-        reach = self._reach[kind]
-        at = int(np.searchsorted(reach, rng.random() * reach[-1]))
-        series = self._series[kind][at]
-        if kind in _POOLED and rng.random() < 0.25:
-            size = int(rng.choice(_POOLINGS))
-            if len(series) // size >= _FEWEST_POOLED:
-                series = series[len(series) % size :].reshape(-1, size).mean(1)
-        n = len(series)
-        end = int(rng.integers(min(n, 24 if n <= length else length // 2), n + 1))
-        window = series[max(0, end - length) : end]
-        if np.isnan(window).all():
-            return window
-        mean, deviation = np.nanmean(window), np.nanstd(window)
-        return (window - mean) / (deviation if deviation > 1e-6 * abs(mean) else 1)
+    def _reach(self, length: int) -> dict[str, NDArray[np.float64]]:
+        """Sums of the weights of series that are long enough, by kind."""
+        if length not in self._reaches:
+            least = 0.4 * length if length > _ALL_READ else 0
+            self._reaches[length] = {
+                kind: np.cumsum([np.sqrt(len(x)) * (len(x) >= least) for x in series])
+                for kind, series in self._series.items()
+                if series
+            }
+        return self._reaches[length]
+
+
+def _cut(rng: np.random.Generator, series: Array, pooled: bool, length: int, longest: int) -> Array:
+    """Cut a window of a series, and standardise it."""
+    if pooled and rng.random() < 0.25:
+        size = int(rng.choice(_POOLINGS))
+        if len(series) // size >= _FEWEST_POOLED:
+            series = series[len(series) % size :].reshape(-1, size).mean(1)
+    n = len(series)
+    end = int(rng.integers(min(n, _FEWEST_READ + 8 if n <= longest else length), n + 1))
+    window = series[max(0, end - longest) : end]
+    if np.isnan(window).all():
+        return window
+    mean, deviation = np.nanmean(window), np.nanstd(window)
+    return (window - mean) / (deviation if deviation > 1e-6 * abs(mean) else 1)
 
 
 def _mix(rng: np.random.Generator, x: Array) -> None:

@@ -1,0 +1,79 @@
+"""Forecasts of many series of any length, from weights that were trained on others.
+
+Letters: n series, H steps, Q quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from ..network import RimerNetwork
+
+__all__ = ["forecast"]
+
+_LENGTHS = tuple(k * 2**i for i in range(11) for k in (2, 3))  # 2, 3, 4, 6, 8, 12 ...
+"""Patches of a window: a few lengths, so that series of similar length are read together."""
+
+
+def forecast(
+    network: RimerNetwork, series: Sequence[ArrayLike], horizon: int
+) -> NDArray[np.float64]:
+    """Forecast the steps after each series.
+
+    Parameters
+    ----------
+    network
+        Of quantiles, without covariates, that reads windows of any length.
+    series
+        Of any lengths, NaN where missing; of longer ones than L the last L values are read.
+    horizon
+        H.
+
+    Returns
+    -------
+    array
+        (n, H, Q), in the units of the series. A series of one value, or of equal ones, is forecast
+        to stay.
+
+    Raises
+    ------
+    ValueError
+        If a series has no value, or an infinite one; it names the series by its place.
+    """
+    config = network.config
+    P, L = config.patch_length, config.input_chunk_length
+    found = np.empty((len(series), horizon, len(config.outputs)))
+    groups: dict[int, list[int]] = {}
+    windows, units = [], []
+    for place, values in enumerate(series):
+        window = np.asarray(values, np.float64)[-L:]
+        observed = window[~np.isnan(window)]
+        if not observed.size:
+            where = "" if len(window) < L else f" in its last {L} steps"
+            raise ValueError(f"series {place} has no value{where} to forecast from.")
+        if np.isinf(observed).any():
+            raise ValueError(f"series {place} holds an infinite value.")
+        # In double precision here: single precision has no digit left of a small movement of large
+        # values, and no number for its square.
+        largest = np.abs(observed).max() or 1.0
+        level = (observed / largest).mean()
+        spread = np.abs(observed / largest - level).max() or 1.0
+        windows.append((window / largest - level) / spread)
+        units.append((level, spread, largest))
+        patches = -(-len(window) // P)
+        groups.setdefault(next(x for x in _LENGTHS if x >= patches), []).append(place)
+    for patches, places in groups.items():
+        length = min(patches * P, L)
+        x = np.full((len(places), length, 1), np.nan)
+        for row, place in zip(x, places, strict=True):
+            row[length - len(windows[place]) :, 0] = windows[place]
+        target = torch.as_tensor(x, dtype=network.dtype, device=network.device)
+        outputs = network.forecast_windows(target, horizon)[:, :, 0]
+        found[places] = outputs.double().cpu().numpy()
+    for place, (level, spread, largest) in enumerate(units):
+        found[place] = (level + spread * found[place]) * largest
+    return found
