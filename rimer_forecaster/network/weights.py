@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from os import PathLike
 from pathlib import Path
@@ -48,8 +49,9 @@ def save_weights(
     text = json.dumps(description, indent=2)
     beside = _beside(path)
     tensors = {name: x.detach().cpu().contiguous() for name, x in network.state_dict().items()}
-    # Twice, so that no bit of either file changes unnoticed.
+    # Twice, and with a digest, so that no bit of either file changes unnoticed.
     save_file(tensors, path, metadata={"description": text})
+    text = json.dumps({**description, "sha256": _digest(path)}, indent=2)
     beside.write_text(text + "\n", encoding="utf-8")
 
 
@@ -72,13 +74,16 @@ def read_description(path: str | PathLike[str]) -> dict[str, Any]:
             )
     try:
         description = json.loads(beside.read_text(encoding="utf-8"))
+        digest = description.pop("sha256", None)  # early versions wrote none
         with safe_open(path, framework="pt") as file:
             inner = json.loads((file.metadata() or {})["description"])
     except (KeyError, ValueError, SafetensorError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if inner != description:
         raise _damaged(path, f"it does not say the same as {str(beside)!r}")
-    return inner
+    if digest not in (None, found := _digest(path)):
+        raise _damaged(path, f"its SHA-256 is {found}, not {digest}")
+    return inner if digest is None else {**inner, "sha256": digest}
 
 
 def load_network(path: str | PathLike[str]) -> RimerNetwork:
@@ -114,6 +119,10 @@ def _beside(path: str | PathLike[str]) -> Path:
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"path={str(path)!r} must end with .safetensors.")
     return Path(path).with_suffix(".json")
+
+
+def _digest(path: str | PathLike[str]) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _name(dtype: torch.dtype) -> str:

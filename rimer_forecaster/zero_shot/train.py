@@ -35,7 +35,7 @@ from ..network.weights import save_weights
 from . import prior
 from .batches import Batch, Batches
 from .corpus import Corpus, read_held
-from .evaluate import validation_score
+from .validation import validation_score
 
 __all__ = ["QUANTILES", "Plan", "build", "loss_of", "main", "train"]
 

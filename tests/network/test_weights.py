@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import random
@@ -70,6 +71,7 @@ def test_the_description_says_what_the_weights_belong_to(tmp_path: Path) -> None
     assert description["note"] == 1
     assert description["arguments"]["patch_length"] == 3  # None, when the network was made
     assert len(description["fingerprint"]) == 64
+    assert description["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".json"])
@@ -109,10 +111,15 @@ def test_changed_weights_and_files_of_two_networks_are_named(tmp_path: Path) -> 
     beside.write_text(other.with_suffix(".json").read_text())
     with pytest.raises(ValueError, match=r"w\.safetensors' are damaged.*does not say the same as"):
         load_network(path)
-    beside.write_text(description)
+    inner = json.loads(description)
+    del inner["sha256"]
     tensors = load_file(path)
     tensors["skip.offset"][0] += 1
-    save_file(tensors, path, metadata={"description": description})
+    save_file(tensors, path, metadata={"description": json.dumps(inner)})
+    beside.write_text(description)
+    with pytest.raises(ValueError, match=r"its SHA-256 is \w{64}, not \w{64}"):
+        load_network(path)
+    beside.write_text(json.dumps(inner))  # as early versions wrote it
     with pytest.raises(ValueError, match="not those whose fingerprint it holds"):
         load_network(path)
     save_file(tensors, path)

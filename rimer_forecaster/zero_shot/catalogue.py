@@ -1,0 +1,70 @@
+"""Weights that come with the package: by name, once per process, and only if they are intact."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import lru_cache
+from importlib.resources import as_file, files
+from os import PathLike, fspath
+from typing import Any
+
+from ..network import RimerNetwork, load_network
+from ..network.weights import read_description
+
+__all__ = ["describe", "names", "trainable_copy", "zero_shot_network"]
+
+_LATEST = {"rimer-zero": "rimer-zero-1"}
+"""What a name without a version stands for."""
+
+_FOLDER = files(__package__) / "weights"
+
+
+def names() -> list[str]:
+    """Return the names of the weights in the package."""
+    own = (x.name.partition(".safetensors") for x in _FOLDER.iterdir())
+    return sorted(name for name, kind, _ in own if kind)
+
+
+def zero_shot_network(name: str | PathLike[str] = "rimer-zero") -> RimerNetwork:
+    """Return the network of weights of the package, in single precision on the CPU.
+
+    All callers of a process get the same object, which is frozen: who trains on takes
+    `trainable_copy`. A path, which ends with .safetensors, gives the network of a file.
+
+    Raises
+    ------
+    ValueError
+        If there are no weights of this name, or the file is not the one that was published.
+    """
+    if fspath(name).endswith(".safetensors"):
+        return load_network(name).float().requires_grad_(False)
+    return _load(_resolved(fspath(name)))[0]
+
+
+def describe(name: str = "rimer-zero") -> dict[str, Any]:
+    """Return what is known of weights of the package: how they were made, and of what."""
+    return deepcopy(_load(_resolved(name))[1])
+
+
+def trainable_copy(network: RimerNetwork) -> RimerNetwork:
+    """Return a network of the same weights, which may be trained."""
+    return deepcopy(network).requires_grad_(True)
+
+
+def _resolved(name: str) -> str:
+    found = _LATEST.get(name, name)
+    if found not in names():
+        known = ", ".join(map(repr, [*_LATEST, *names()]))
+        raise ValueError(
+            f"there are no weights {name!r} in this version of the package: there are {known}. A "
+            "file is given by its path, which ends with .safetensors."
+        )
+    return found
+
+
+@lru_cache(maxsize=4)
+def _load(name: str) -> tuple[RimerNetwork, dict[str, Any]]:
+    with as_file(_FOLDER) as folder:
+        path = folder / f"{name}.safetensors"
+        network, known = load_network(path).float(), read_description(path)
+    return network.requires_grad_(False), known
