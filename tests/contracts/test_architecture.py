@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "rimer_forecaster"
 
 LEVELS: list[set[str]] = [
-    {"benchmark"},
+    {"__main__", "benchmark"},
     {"darts", "sktime"},
     {"diagnostics", "training", "zero_shot"},
     {"network"},
