@@ -79,7 +79,8 @@ class NetworkConfig:
     read_gaps
         Whether patches without a value are read as time that passes, from the first value on.
         Otherwise they leave the state alone. Forecasts beyond H are then made from a gap in the
-        place of what was forecast.
+        place of what was forecast, and the layers do not read future covariates over the horizon:
+        the linear skip alone does.
     least_scale
         Smallest standard deviation that a window is divided by, in the units of the series. Above
         zero, the forecast of a constant window can be another value: for counts, say.

@@ -38,7 +38,9 @@ class PatchReader(nn.Module):
         width, P = config.width, config.patch_length
         past, future = config.past_covariates, config.future_covariates
         covariates, static = past + future, config.static_covariates
-        self.patch_length, self.reads_horizon, self.squash = P, bool(future), config.squash
+        self.patch_length, self.squash = P, config.squash
+        # Where gaps are read as time that passes, a horizon would be one.
+        self.reads_horizon = bool(future) and not config.read_gaps
         self.preparation = StreamPreparation(config.streaming)
         self.embed_target = nn.Linear(2 * P, width)  # values, and marks of missing ones
         self.embed_covariates = nn.Linear(covariates * P, width, bias=False) if covariates else None
