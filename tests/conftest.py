@@ -22,8 +22,8 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[Callable[[str], ModuleType]]:
-    """Import a script of examples/ by its name."""
-    folder = str(Path(__file__).parents[1] / "examples")
-    sys.path.insert(0, folder)
+    """Import a script of examples/figures or examples/paper by its name."""
+    examples, before = Path(__file__).parents[1] / "examples", list(sys.path)
+    sys.path[:0] = [str(examples / "figures"), str(examples / "paper")]
     yield importlib.import_module
-    sys.path.remove(folder)
+    sys.path[:] = before  # the scripts of paper/ add figures/ themselves

@@ -1,6 +1,6 @@
 """Take the layers of RimerModel apart: the same training with one part changed at a time.
 
-    python examples/ablations.py [--data FOLDER] [--output FOLDER]
+    python examples/figures/ablations.py [--data FOLDER] [--output FOLDER]
 
 Without --data on weekly CO2 at Mauna Loa from statsmodels, with the split of quickstart.py. With it
 on the hourly ETTh1 of FOLDER/ETTh1.csv.xz, seven components, of which 8,640 hours train, 2,880 are
@@ -161,14 +161,19 @@ def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
     return table.reset_index().astype({"parameters": int})
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz, to take it for CO2")
+    options.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    options.add_argument("--epochs", type=int, help="of every fit; by default RimerModel's choice")
+    options.add_argument("--output", type=Path, default=Path(), help="folder of the table")
+    return options
+
+
 def main() -> None:
     """Train the ablations and write their table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz, to take it for CO2")
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
-    parser.add_argument("--epochs", type=int, help="of every fit; by default RimerModel's choice")
-    parser.add_argument("--output", type=Path, default=Path(), help="folder of the table")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "ablations.csv"
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)

@@ -1,6 +1,6 @@
 """Standard tasks with naive and linear rows beside the networks.
 
-    python examples/standard_protocol.py --data FOLDER [--tasks NAME ...] [--seeds 3] [--output F]
+    python examples/figures/standard_protocol.py --data FOLDER [--tasks NAME ...] [--seeds 3]
 
 Chronological splits, the scaler fitted on the training part, every test window, every channel,
 none dropped; the mean of the seeds. A task is a data set, a look-back and a horizon:
@@ -31,6 +31,7 @@ import lzma
 from pathlib import Path
 
 import pandas as pd
+import statsmodels.api as sm
 import torch
 from darts import TimeSeries
 from records import write_table
@@ -105,6 +106,12 @@ def task_of(folder: Path, name: str) -> Task:
     return make_task(load_long(folder, data), **shape, **LONG[data])
 
 
+def co2_task() -> Task:
+    """Weekly CO2 at Mauna Loa, two years to half a year: a task that needs no file."""
+    weeks = sm.datasets.co2.load_pandas().data["co2"]
+    return make_task(weeks, 26, look_back=104, season=52, name="CO2-104-26")
+
+
 def budget_of(name: str) -> dict[str, int]:
     """Return epochs, patience and distance of training windows for a task of this name."""
     data = name.partition("-")[0]
@@ -112,17 +119,22 @@ def budget_of(name: str) -> dict[str, int]:
     return {**budget, "train_stride": TRAIN_STRIDES.get(data, 1)}
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, required=True, help="folder of the csv.xz files")
+    options.add_argument("--tasks", nargs="+", default=TASKS, metavar="NAME")
+    options.add_argument("--models", nargs="+", default=list(MODELS), metavar="MODEL")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--seconds", type=float, default=300.0, help="of training, at most")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--output", type=Path, default=Path("protocol"))
+    return options
+
+
 def main() -> None:
     """Run every task and write its table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the csv.xz files")
-    parser.add_argument("--tasks", nargs="+", default=TASKS, metavar="NAME")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="MODEL")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=300.0, help="of training, at most")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path("protocol"))
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     torch.set_num_threads(arguments.threads)
     for name in arguments.tasks:
         found = compare(

@@ -1,6 +1,6 @@
 """How often the intervals of RimerForecaster cover what comes, on a chronological test part.
 
-    python examples/intervals.py [--data FOLDER] [--seeds 3] [--epochs N] [--output FOLDER]
+    python examples/figures/intervals.py [--data FOLDER] [--seeds 3] [--epochs N] [--output FOLDER]
 
 Trained once, the forecaster reads the test part value by value (`update` without parameters) and
 gives an interval for every step of the horizon after each. With --data, a folder that holds
@@ -85,15 +85,20 @@ def table_of(name: str, task: Task, horizon: int, quantiles: np.ndarray) -> list
     return rows
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder that holds ETTh1.csv.xz")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--epochs", type=int, help="fewer than the default, for a quick look")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--output", type=Path, default=Path(), help="folder of the table")
+    return options
+
+
 def main() -> None:
     """Test every horizon and seed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder that holds ETTh1.csv.xz")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="fewer than the default, for a quick look")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path(), help="folder of the table")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
     task = load_co2() if arguments.data is None else load_etth1(arguments.data)

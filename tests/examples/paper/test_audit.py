@@ -1,4 +1,4 @@
-"""The protocol functions of examples/paper_audit.py say what they claim."""
+"""The protocol functions of examples/paper/audit.py say what they claim."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytest.importorskip("statsmodels", reason="the example reads CO2 from statsmodel
 
 @pytest.fixture(scope="module")
 def audit(example: Callable[[str], ModuleType]) -> ModuleType:
-    return example("paper_audit")
+    return example("audit")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Speed of RimerForecaster beside sktime's own networks, and what its face costs.
 
-    python examples/sktime_speed.py [--rounds 5] [--quick] [--output FOLDER]
+    python examples/figures/sktime_speed.py [--rounds 5] [--quick] [--output FOLDER]
 
 Needs the extra 'benchmark'; what is not installed of it is left out, and named, but for darts. Each
 forecaster is fitted once on a noisy sine of 2,000 hours, look-back 96 and horizon 24, for an epoch
@@ -250,14 +250,19 @@ def added(rounds: int) -> list[dict[str, Any]]:
     ]
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--quick", action="store_true", help="see that it runs")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--output", type=Path, default=Path(), help="folder of the table")
+    return options
+
+
 def main() -> None:
     """Measure, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="see that it runs")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path(), help="folder of the table")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
     for name in ("pytorch_lightning", "lightning_fabric"):

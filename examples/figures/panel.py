@@ -1,6 +1,6 @@
 """Many series under one model: M4 hourly, 414 series, 48 steps ahead, in both libraries.
 
-    python examples/panel.py [--data FOLDER] [--steps 4000] [--seeds 3] [--output FOLDER]
+    python examples/figures/panel.py [--data FOLDER] [--steps 4000] [--seeds 3] [--output FOLDER]
 
 Each network is trained once on all series and forecasts the 48 hours after each. Rows: last value
 and seasonal naive; RimerModel with its linear skip alone, with RWKV-7, and with GRU, LSTM or
@@ -180,20 +180,25 @@ def models(layers: str, width: int, seconds: float) -> dict[str, Callable[..., d
     }
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder with M4-Hourly-train.csv.xz and -test")
+    options.add_argument("--layers", default="rwkv7", help="of RWKV-7, such as rwkv7*2")
+    options.add_argument("--width", type=int, default=32, help="of all layers")
+    options.add_argument("--models", nargs="+", help="rows, all by default")
+    options.add_argument("--steps", type=int, default=4_000)
+    options.add_argument("--seconds", type=float, default=600.0, help="for each model of darts")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--validate", action="store_true")
+    options.add_argument("--output", type=Path, default=Path())
+    return options
+
+
 def main() -> None:
     """Train and test every model."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder with M4-Hourly-train.csv.xz and -test")
-    parser.add_argument("--layers", default="rwkv7", help="of RWKV-7, such as rwkv7*2")
-    parser.add_argument("--width", type=int, default=32, help="of all layers")
-    parser.add_argument("--models", nargs="+", help="rows, all by default")
-    parser.add_argument("--steps", type=int, default=4_000)
-    parser.add_argument("--seconds", type=float, default=600.0, help="for each model of darts")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--validate", action="store_true")
-    parser.add_argument("--output", type=Path, default=Path())
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     torch.set_num_threads(arguments.threads)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=UserWarning)

@@ -1,4 +1,4 @@
-"""Tables as the scripts of this folder write them: with the command, and what it ran on."""
+"""Tables as the scripts of figures/ and paper/ write them: with command, machine and versions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def write_table(table: pd.DataFrame, path: Path, **options: Any) -> None:
 
 def command() -> str:
     """Return the command line of this process, without folders of this machine."""
+    script = "/".join(Path(sys.argv[0]).resolve().parts[-3:])  # from the root of the repository
     folders = ("--data", "--output")
     words = ["FOLDER" if before in folders else word for before, word in pairwise(sys.argv)]
     words = [re.sub(rf"^({'|'.join(folders)})=.*", r"\1=FOLDER", word) for word in words]
-    return shlex.join(["python", f"examples/{Path(sys.argv[0]).name}", *words])
+    return shlex.join(["python", script, *words])

@@ -1,6 +1,6 @@
 """Rimer-1.6M against Timer-37.8M, trained alike and tested on values that neither has seen.
 
-    python examples/paper_scale.py [--data FOLDER] [--task ETTh1-672-96] [--output FOLDER] [--quick]
+    python examples/paper/scale.py [--data FOLDER] [--task ETTh1-672-96] [--output FOLDER] [--quick]
 
 The two published sizes as layer strings, at width 512 with 8 heads: one RWKV-7 layer with a linear
 channel mix, and twelve attention layers. Beside them each cell at the other's depth, because the
@@ -20,15 +20,18 @@ own. Results of single runs are kept, and a comparison that was interrupted goes
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-import statsmodels.api as sm
 import torch
-from records import write_table
-from standard_protocol import task_of
 
-from rimer_forecaster.benchmark import Task, compare, make_task
+sys.path.append(str(Path(__file__).resolve().parents[1] / "figures"))
+
+from records import write_table
+from standard_protocol import co2_task, task_of
+
+from rimer_forecaster.benchmark import Task, compare
 
 MODELS = {
     "Rimer-1.6M": "rwkv7(channel_mix=linear)",
@@ -42,26 +45,30 @@ MODELS = {
 def load_task(folder: Path | None, name: str) -> tuple[Task, int]:
     """Return the task and its patch length."""
     if folder is None:
-        weeks = sm.datasets.co2.load_pandas().data["co2"]
-        return make_task(weeks, 26, look_back=104, season=52, name="CO2-104-26"), 26
+        return co2_task(), 26
     return task_of(folder, name), 96
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder of the csv.xz files, to take for CO2")
+    options.add_argument("--task", default="ETTh1-672-96", help="of standard_protocol.py")
+    options.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    options.add_argument("--epochs", type=int, default=6)
+    options.add_argument("--batch", type=int, default=32, help="windows of an optimiser step")
+    options.add_argument("--stride", type=int, default=1, help="steps between two windows")
+    options.add_argument("--seconds", type=float, help="of training, at most")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--threads", type=int, default=2, help="of torch")
+    options.add_argument("--output", type=Path, default=Path("paper_scale"))
+    options.add_argument("--quick", action="store_true", help="one epoch, one seed, few windows")
+    return options
 
 
 def main() -> None:
     """Train the models and write their table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder of the csv.xz files, to take for CO2")
-    parser.add_argument("--task", default="ETTh1-672-96", help="of standard_protocol.py")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=32, help="windows of an optimiser step")
-    parser.add_argument("--stride", type=int, default=1, help="steps between two windows")
-    parser.add_argument("--seconds", type=float, help="of training, at most")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
-    parser.add_argument("--output", type=Path, default=Path("paper_scale"))
-    parser.add_argument("--quick", action="store_true", help="one epoch, one seed, few windows")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     if arguments.quick:
         arguments.epochs, arguments.seeds, arguments.stride = 1, 1, 400
     torch.set_num_threads(arguments.threads)

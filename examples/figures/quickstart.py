@@ -1,6 +1,6 @@
 """Forecast weekly CO2 at Mauna Loa with RWKV-7, beside darts' own models.
 
-    python examples/quickstart.py [--epochs 10] [--output FOLDER]
+    python examples/figures/quickstart.py [--epochs 10] [--output FOLDER]
 
 The data is statsmodels' record of 2,284 weeks from 1958 to 2001; its 59 gaps are interpolated. All
 models see the same windows of the first 80 % of the weeks and then forecast every half year of the
@@ -146,7 +146,7 @@ def as_page(table: pd.DataFrame, remark: str | None, epochs: int) -> str:
 
 {remark or "MAPE can be read here: no true value is near zero."}
 
-`python examples/quickstart.py`, one seed, {epochs} epochs, on {torch.get_num_threads()} of
+`python examples/figures/quickstart.py`, one seed, {epochs} epochs, on {torch.get_num_threads()} of
 the {os.cpu_count()} cores of a {platform.machine()} CPU with rimer_forecaster
 {rimer_forecaster.__version__}, darts {darts.__version__}, torch {torch.__version__} and Python
 {platform.python_version()}.
@@ -180,12 +180,17 @@ def plot(forecasts: dict[str, list[TimeSeries]], test: TimeSeries, table: pd.Dat
     return figure
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
+    options.add_argument("--epochs", type=int, default=10, help="fewer for a quick look")
+    return options
+
+
 def main() -> None:
     """Run the comparison and write its table and plot."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
-    parser.add_argument("--epochs", type=int, default=10, help="fewer for a quick look")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)

@@ -1,6 +1,6 @@
 """What missing values cost RimerModel: the same training with a share of the values taken out.
 
-    python examples/missing_values.py [--data FOLDER] [--output FOLDER]
+    python examples/figures/missing_values.py [--data FOLDER] [--output FOLDER]
 
 Without --data on weekly CO2 at Mauna Loa from statsmodels, whose own 59 gaps are filled first so
 that there is a truth to compare with; with it on the hourly ETTh1 of FOLDER/ETTh1.csv.xz, split and
@@ -42,15 +42,20 @@ def filled(series: TimeSeries) -> TimeSeries:
     return series.with_values(pd.DataFrame(series.values()).ffill().bfill().to_numpy())
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--epochs", type=int, help="instead of the default number")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--output", type=Path, default=Path())
+    return options
+
+
 def main() -> None:
     """Train and test every variant."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="instead of the default number")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path())
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)

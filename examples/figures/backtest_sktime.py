@@ -1,6 +1,6 @@
 """Backtest RimerForecaster with sktime's evaluate, beside sktime's own forecasters.
 
-    python examples/backtest_sktime.py [--epochs 10] [--output FOLDER]
+    python examples/figures/backtest_sktime.py [--epochs 10] [--output FOLDER]
 
 Weekly CO2 at Mauna Loa from statsmodels (2,284 weeks, gaps interpolated). Every forecaster is
 refitted on all that came before each of three cutoffs, the first after 80 % of the weeks, and
@@ -174,10 +174,10 @@ def as_page(table: pd.DataFrame, remark: str | None, epochs: int) -> str:
 
 {remark or "MAPE can be read here: no true value is near zero."}
 
-`python examples/backtest_sktime.py`, one seed, {epochs} epochs, on {torch.get_num_threads()} of
-the {os.cpu_count()} cores of a {platform.machine()} CPU with rimer_forecaster
-{rimer_forecaster.__version__}, sktime {sktime.__version__}, torch {torch.__version__} and Python
-{platform.python_version()}.
+`python examples/figures/backtest_sktime.py`, one seed, {epochs} epochs, on
+{torch.get_num_threads()} of the {os.cpu_count()} cores of a {platform.machine()} CPU with
+rimer_forecaster {rimer_forecaster.__version__}, sktime {sktime.__version__}, torch
+{torch.__version__} and Python {platform.python_version()}.
 
 ![Forecasts over measurements](backtest_sktime.png)
 
@@ -210,12 +210,17 @@ def plot(folds: dict[str, pd.DataFrame], table: pd.DataFrame) -> Figure:
     return figure
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
+    options.add_argument("--epochs", type=int, default=10, help="fewer for a quick look")
+    return options
+
+
 def main() -> None:
     """Run the backtest and write its table and plot."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
-    parser.add_argument("--epochs", type=int, default=10, help="fewer for a quick look")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     output = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     for name in ("pytorch_lightning", "lightning_fabric"):

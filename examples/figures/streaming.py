@@ -1,6 +1,6 @@
 """Compare streamed forecasts with windowed ones, at every phase of the patch.
 
-    python examples/streaming.py [--data FOLDER] [--output FOLDER]
+    python examples/figures/streaming.py [--data FOLDER] [--output FOLDER]
 
 A stream carries its state over the whole history; a window starts afresh. RimerModel is trained on
 windows, with streaming=True. Then the whole series is streamed, and every step of the test part is
@@ -65,16 +65,21 @@ def compare(network: RimerNetwork, values: np.ndarray, test: int) -> pd.DataFram
     return pd.DataFrame(rows).groupby("phase").mean()
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz, to take it for CO2")
+    options.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    options.add_argument("--layers", default="rwkv7*1", help="layer string")
+    options.add_argument("--look-back", type=int, help="104 weeks, or 96 hours, by default")
+    options.add_argument("--epochs", type=int, help="of every fit; by default RimerModel's choice")
+    options.add_argument("--output", type=Path, default=Path(), help="folder of the table")
+    return options
+
+
 def main() -> None:
     """Train, stream, compare, for every seed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder with ETTh1.csv.xz, to take it for CO2")
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
-    parser.add_argument("--layers", default="rwkv7*1", help="layer string")
-    parser.add_argument("--look-back", type=int, help="104 weeks, or 96 hours, by default")
-    parser.add_argument("--epochs", type=int, help="of every fit; by default RimerModel's choice")
-    parser.add_argument("--output", type=Path, default=Path(), help="folder of the table")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     values, train, test, look_back, horizon = load(arguments.data)
     look_back = arguments.look_back or look_back
     tables = []

@@ -1,6 +1,6 @@
 """All results of standard_protocol.py in one table and one plot.
 
-    python examples/protocol_page.py FOLDER [--output FOLDER]
+    python examples/figures/protocol_page.py FOLDER [--output FOLDER]
 
 FOLDER holds protocol-NAME.csv of every task. Writes protocol.md, errors of each task and model on
 the test part and mean absolute errors on the validation part, with the lowest in bold; and
@@ -94,12 +94,17 @@ def plot(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("folder", type=Path, help="of protocol-NAME.csv")
+    options.add_argument("--output", type=Path, default=Path())
+    return options
+
+
 def main() -> None:
     """Write the table and the plot."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="of protocol-NAME.csv")
-    parser.add_argument("--output", type=Path, default=Path())
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     table = read(arguments.folder)
     tables = [to_markdown(table, errors) for errors in (("MSE", "MAE"), ("validation loss",))]

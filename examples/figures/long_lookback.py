@@ -1,7 +1,7 @@
 """Measure how time and memory of RimerModel and of darts' models grow with the look-back.
 
-    python examples/long_lookback.py [--output FOLDER]
-    python examples/long_lookback.py --stream [--output FOLDER]
+    python examples/figures/long_lookback.py [--output FOLDER]
+    python examples/figures/long_lookback.py --stream [--output FOLDER]
 
 The first command times a training step and a forecast of one batch for look-backs of 512 to 32,768
 steps, every model with its defaults and every case in a process of its own, whose peak memory is
@@ -263,27 +263,32 @@ def whole_numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def main() -> None:
-    """Run one of the two measurements and write its table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
-    parser.add_argument("--lookbacks", type=whole_numbers, default=LOOK_BACKS, metavar="L,L,...")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
-    parser.add_argument("--batch", type=int, default=8, help="windows, or streams")
-    parser.add_argument("--repeats", type=int, default=3, help="steps to take the median of")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--output", type=Path, default=Path(), help="folder of table and plot")
+    options.add_argument("--lookbacks", type=whole_numbers, default=LOOK_BACKS, metavar="L,L,...")
+    options.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    options.add_argument("--threads", type=int, default=2, help="of torch")
+    options.add_argument("--batch", type=int, default=8, help="windows, or streams")
+    options.add_argument("--repeats", type=int, default=3, help="steps to take the median of")
+    options.add_argument(
         "--max-memory",
         type=float,
         default=8,
         help="GiB of address space a case may take; torch and darts alone take over 1",
     )
-    parser.add_argument(
+    options.add_argument(
         "--max-seconds", type=float, default=120, help="of a case, with the start of its process"
     )
-    parser.add_argument("--stream", action="store_true", help="measure streamed updates instead")
-    parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options.add_argument("--stream", action="store_true", help="measure streamed updates instead")
+    options.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
+    return options
+
+
+def main() -> None:
+    """Run one of the two measurements and write its table."""
+    arguments = parser().parse_args()
     if arguments.case:
         name, look_back = arguments.case
         print(json.dumps(measure_case(name, int(look_back), arguments)))

@@ -1,4 +1,4 @@
-"""The tasks of examples/standard_protocol.py and panel.py, and the page made of their results."""
+"""The tasks of examples/figures/standard_protocol.py are those that its docstring says."""
 
 from __future__ import annotations
 
@@ -64,52 +64,6 @@ def test_electricity_is_forecast_from_midnight_with_what_is_known_ahead(
     assert task.future_covariates.n_components == 1
     assert {task.series.time_index[origin].hour for origin in task.origins} == {0}
     assert len(task.origins) == 14
-
-
-def test_the_error_of_a_panel_is_one_for_the_error_of_seasonal_naive(
-    example: Callable[[str], ModuleType],
-) -> None:
-    panel, rng = example("panel"), np.random.default_rng(0)
-    train = [scale * rng.normal(size=400).cumsum() for scale in (1.0, 1e4)]
-    naive = [np.abs(row[24:] - row[:-24]).mean() for row in train]
-    actual = rng.normal(size=(2, 48))
-    forecasts = actual + np.array([1.0, -3.0])[:, None] * np.array(naive)[:, None]
-    assert panel.mase(train, forecasts, actual) == pytest.approx(2.0)
-    np.testing.assert_array_equal(panel.naive(train, 24)[1][24:], train[1][-24:])
-
-
-def test_the_page_marks_the_lowest_error_of_each_task(
-    example: Callable[[str], ModuleType], tmp_path: Path
-) -> None:
-    page = example("protocol_page")
-    for task, better in (("a-1-1", "rwkv7"), ("b-1-1", "rlinear")):
-        rows = [
-            {"model": name, "MSE": 0.1 if name == better else 0.2, "MAE": 0.3, "task": task}
-            for name in ("rwkv7", "rlinear", "last value")
-        ]
-        pd.DataFrame(rows).to_csv(tmp_path / f"protocol-{task}.csv", index=False)
-    table = page.read(tmp_path)
-    _, _, first, second = page.to_markdown(table, ("MSE", "MAE")).splitlines()
-    low, high = "**0.100** / **0.300**", "0.200 / **0.300**"
-    link = "| [{0}](data/protocol-{0}.csv) |"
-    assert first == f"{link.format('a-1-1')} {high} | {low} | {high} |"
-    assert second == f"{link.format('b-1-1')} {low} | {high} | {high} |"
-    (axis,) = page.plot(table).axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["a-1-1", "b-1-1"]
-
-
-def test_a_table_says_how_it_was_made_without_folders_of_the_machine(
-    example: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ["/home/me/examples/panel.py", "--data", "/home/me/data", "--seeds", "3"]
-    monkeypatch.setattr("sys.argv", [*words, f"--output={tmp_path}", "--layers", "rwkv7*2"])
-    example("records").write_table(pd.DataFrame({"MASE": [1 / 3, 0.5]}), tmp_path / "table.csv")
-    found = pd.read_csv(tmp_path / "table.csv")
-    assert list(found) == ["MASE", "machine", "command"]
-    assert found["MASE"].tolist() == [0.33333, 0.5]
-    assert all("torch" in machine and "Python" in machine for machine in found["machine"])
-    command = "python examples/panel.py --data FOLDER --seeds 3 --output=FOLDER --layers 'rwkv7*2'"
-    assert set(found["command"]) == {command}
 
 
 def test_the_tasks_of_the_data_are_those_of_the_literature(

@@ -1,6 +1,6 @@
 """Time RimerModel beside darts' own models: training epochs, backtests and the import.
 
-    python examples/darts_speed.py [--rounds N] [--quick] [--output FOLDER]
+    python examples/figures/darts_speed.py [--rounds N] [--quick] [--output FOLDER]
 
 Every model has its defaults, 24 steps ahead, in float32, and the recurrent ones a hidden state of
 64. The models of a case take turns, so that what else the machine does hits all alike; the table
@@ -160,14 +160,19 @@ def rows(
     )
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--quick", action="store_true", help="one case of each kind, once")
+    options.add_argument("--output", type=Path, default=Path())
+    return options
+
+
 def main() -> None:
     """Time every case."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="one case of each kind, once")
-    parser.add_argument("--output", type=Path, default=Path())
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)

@@ -1,6 +1,6 @@
 """What the defaults of training are chosen by: validation losses with one setting changed.
 
-    python examples/recipe.py [--data FOLDER] [--tasks ETTh1-96-96 ...] [--output FOLDER]
+    python examples/figures/recipe.py [--data FOLDER] [--tasks ETTh1-96-96 ...] [--output FOLDER]
 
 RimerModel is trained as in standard_protocol.py, and the lowest loss on the validation part, the
 mean absolute error of z-scored values, is written down. The test part is not read. Rows are means
@@ -16,9 +16,8 @@ from typing import Any
 
 import pandas as pd
 import torch
-from paper_scale import load_task
 from records import write_table
-from standard_protocol import budget_of
+from standard_protocol import budget_of, co2_task, task_of
 from tqdm.auto import tqdm
 
 from rimer_forecaster.benchmark import Task
@@ -53,22 +52,27 @@ def validation_loss(task: Task, variant: str, budget: Budget, seed: int) -> floa
     return contender.validation_loss
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder of the csv.xz files, to take for CO2")
+    options.add_argument("--tasks", nargs="+", default=TASKS, help="of standard_protocol.py")
+    options.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--epochs", type=int, help="at most, fewer for a quick look")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--output", type=Path, default=Path())
+    return options
+
+
 def main() -> None:
     """Train every variant on every task and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder of the csv.xz files, to take for CO2")
-    parser.add_argument("--tasks", nargs="+", default=TASKS, help="of standard_protocol.py")
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="at most, fewer for a quick look")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path())
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
     runs: list[dict[str, Any]] = []
     for name in arguments.tasks if arguments.data else ["CO2"]:
-        task, _ = load_task(arguments.data, name)
+        task = task_of(arguments.data, name) if arguments.data else co2_task()
         fewer = {"epochs": arguments.epochs} if arguments.epochs else {}
         budget = Budget(**budget_of(name) | fewer)
         cases = [(v, seed) for v in arguments.variants for seed in range(arguments.seeds)]

@@ -1,6 +1,6 @@
 """What the released protocol of the Rimer paper measures, as code on public data.
 
-    python examples/paper_audit.py [--data FOLDER] [--output FOLDER] [--published RMSE R2] [--quick]
+    python examples/paper/audit.py [--data FOLDER] [--output FOLDER] [--published RMSE R2] [--quick]
 
 The protocol is that of Alic-Li/BlackGoose_Rimer at 6d6757a: rows split at random, a window of 32
 rows, the target the same window one step later, scored on one window (the first of the last batch
@@ -21,6 +21,7 @@ Writes paper_audit.csv.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -31,10 +32,13 @@ import pandas as pd
 import sklearn
 import statsmodels.api as sm
 import torch
-from records import write_table
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "figures"))
+
+from records import write_table
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.benchmark import versions
@@ -276,23 +280,28 @@ def audit(target: Target, protocol: str, steps: int, seeds: int) -> list[dict[st
 PROTOCOLS = ("random rows, shifted", "in time order, shifted", "in time order, unseen")
 
 
-def main() -> None:
-    """Print what holds without data, then audit the protocols and write their table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder with the three data sets")
-    parser.add_argument("--output", type=Path, default=Path(), help="folder of the table")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder with the three data sets")
+    options.add_argument("--output", type=Path, default=Path(), help="folder of the table")
+    options.add_argument(
         "--published",
         nargs=2,
         action="append",
         metavar=("RMSE", "R2"),
         help="of a row of the published table, with all its digits; may be given several times",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
-    parser.add_argument("--steps", type=int, default=1000, help="of training, 256 windows each")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="one seed of 20 steps: does it run?")
-    arguments = parser.parse_args()
+    options.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    options.add_argument("--steps", type=int, default=1000, help="of training, 256 windows each")
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--quick", action="store_true", help="one seed of 20 steps: does it run?")
+    return options
+
+
+def main() -> None:
+    """Print what holds without data, then audit the protocols and write their table."""
+    arguments = parser().parse_args()
     torch.set_num_threads(arguments.threads)
     arguments.output.mkdir(parents=True, exist_ok=True)
     steps, seeds = (20, 1) if arguments.quick else (arguments.steps, arguments.seeds)
