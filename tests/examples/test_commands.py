@@ -1,8 +1,9 @@
-"""Commands that committed tables name can be run: scripts exist and know their options."""
+"""Commands that tables and pages name can be run: the scripts exist and know their options."""
 
 from __future__ import annotations
 
 import csv
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,12 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+SOURCES = [
+    path
+    for folder in ("rimer_forecaster", "kernels", "examples", "tests")
+    for path in (ROOT / folder).rglob("*.py")
+]
 
 
 def commands_of_tables() -> list[str]:
@@ -37,3 +44,13 @@ def test_a_command_of_a_committed_table_can_be_run(
 
 def test_there_are_commands_in_tables() -> None:
     assert len(commands_of_tables()) > 50
+
+
+def test_scripts_that_a_page_or_a_docstring_names_exist() -> None:
+    absent = {
+        (path.relative_to(ROOT).as_posix(), script)
+        for path in (*PAGES, *SOURCES)
+        for script in re.findall(r"(?<!tests/)\bexamples/[\w/]+\.py", path.read_text("utf-8"))
+        if not (ROOT / script).is_file()
+    }
+    assert absent == set()
