@@ -3,7 +3,7 @@
     python examples/figures/ablations.py [--data FOLDER] [--output FOLDER]
 
 Without --data on weekly CO2 at Mauna Loa from statsmodels, with the split of quickstart.py. With it
-on the hourly ETTh1 of FOLDER/ETTh1.csv.xz, seven components, of which 8,640 hours train, 2,880 are
+on the hourly ETTh1 of FOLDER/ETTh1.csv.xz, seven components: 8,640 hours train, the next 2,880 are
 left for choosing settings and the next 2,880 test. Values are z-scored by the training part. Errors
 are means over the windows from every origin of the test part, over all components, and over seeds;
 the spread is the largest less the smallest of the seeds. Last value and seasonal naive forecast the
@@ -92,10 +92,10 @@ def load_etth1(folder: Path) -> Task:
     return Task("ETTh1", train, test, look_back, horizon=96, season=24)
 
 
-def score(model: ForecastingModel, task: Task, given: TimeSeries | None = None) -> dict[str, float]:
-    """Errors over the windows from every origin of the test part, or of what is given of it."""
+def score(model: ForecastingModel, task: Task, test: TimeSeries | None = None) -> dict[str, float]:
+    """Errors over the windows from every origin of the test part, or of a copy with gaps."""
     forecasts = model.historical_forecasts(
-        task.test if given is None else given,
+        task.test if test is None else test,
         start=task.look_back,
         start_format="position",
         forecast_horizon=task.horizon,
@@ -103,7 +103,8 @@ def score(model: ForecastingModel, task: Task, given: TimeSeries | None = None) 
         last_points_only=False,
     )
     predicted = np.concatenate([forecast.values() for forecast in forecasts])
-    actual = np.concatenate([task.test.slice_intersect(one).values() for one in forecasts])
+    parts = [task.test.slice_intersect(forecast) for forecast in forecasts]
+    actual = np.concatenate([part.values() for part in parts])
     # The mean of a million float32 values would be wrong in its fourth digit.
     predicted, actual = predicted.astype(np.float64), actual.astype(np.float64)
     return {
@@ -151,7 +152,7 @@ def run(layers: str | None, seed: int, task: Task, epochs: int | None) -> dict[s
 
 
 def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a variant: means over the seeds, and spreads of the errors."""
+    """One row per variant: means over the seeds, and spreads of the errors."""
     columns = ["layers", "MSE", "MAE", "parameters", "fit, s", "passes", "not converged"]
     groups = pd.DataFrame(runs, columns=columns).groupby("layers", sort=False)
     table = groups.mean()
@@ -188,12 +189,12 @@ def main() -> None:
         print(f"{name}: MSE {runs[-1]['MSE']:.5f} over {runs[-1]['windows']} windows", flush=True)
     for layers in LAYERS:
         for seed in range(arguments.seeds):
-            one = run(layers, seed, task, arguments.epochs)
-            runs.append(one)
-            solver = f", {one['passes']:.0f} passes" if "passes" in one else ""
+            row = run(layers, seed, task, arguments.epochs)
+            runs.append(row)
+            solver = f", {row['passes']:.0f} passes" if "passes" in row else ""
             print(
-                f"{one['layers']}, seed {seed}: MSE {one['MSE']:.5f}, MAE {one['MAE']:.5f}, "
-                f"fitted in {one['fit, s']:.1f} s{solver}",
+                f"{row['layers']}, seed {seed}: MSE {row['MSE']:.5f}, MAE {row['MAE']:.5f}, "
+                f"fitted in {row['fit, s']:.1f} s{solver}",
                 flush=True,
             )
             write_table(summarise(runs), path, float_format=None)  # a long run may end early

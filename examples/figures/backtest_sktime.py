@@ -3,11 +3,11 @@
     python examples/figures/backtest_sktime.py [--epochs 10] [--output FOLDER]
 
 Weekly CO2 at Mauna Loa from statsmodels (2,284 weeks, gaps interpolated). Every forecaster is
-refitted on all that came before each of three cutoffs, the first after 80 % of the weeks, and
-forecasts half a year, after ten epochs. LTSFTransformerForecaster does not scale its target and
-gets a scaler; ESRNNForecaster needs positive values and gets logarithms, as in its documentation;
-NeuralForecast needs `input_size` (2 by default) and a refit at every cutoff, and gets as many
-windows as the others see in ten epochs (it takes 128 a step). Ten epochs are few for these
+refitted, for ten epochs, on all that came before each of three cutoffs, and forecasts half a year.
+The first cutoff is after 80 % of the weeks. LTSFTransformerForecaster does not scale its target and
+gets a scaler; ESRNNForecaster needs positive values and gets logarithms, as in its documentation.
+NeuralForecast needs `input_size` (2 by default) and a refit at every cutoff. It takes 128 windows
+per step, and gets as many windows as the others see in ten epochs. Ten epochs are few for these
 networks: their rows say what ten epochs give, not what they can reach. Writes backtest_sktime.md,
 the table, and backtest_sktime.png, the forecasts. Without neuralforecast its rows are left out.
 """
@@ -120,9 +120,9 @@ def count_parameters(forecaster: BaseForecaster) -> int:
     """Weights of the network inside a fitted forecaster; 0 if there is none."""
     if isinstance(forecaster, TransformedTargetForecaster):
         forecaster = forecaster.forecaster_
-    network = getattr(forecaster, "network_", getattr(forecaster, "network", None))
     if isinstance(forecaster, (NeuralForecastLSTM, NeuralForecastGRU)):
-        network = forecaster._forecaster.models[0]
+        return forecaster.n_total_params_
+    network = getattr(forecaster, "network_", getattr(forecaster, "network", None))
     return sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else 0
 
 
@@ -159,7 +159,7 @@ def measure(
         "predict, ms": 1000 * folds["pred_time"].median(),
         "parameters": count_parameters(folds["fitted_forecaster"].iloc[-1]),
     }
-    print(f"MAE {row['MAE, ppm']:.3f} ppm, {row['fit, s']:.1f} s a fit", flush=True)
+    print(f"MAE {row['MAE, ppm']:.3f} ppm, {row['fit, s']:.1f} s per fit", flush=True)
     return row, folds
 
 
@@ -186,7 +186,7 @@ rimer_forecaster {rimer_forecaster.__version__}, sktime {sktime.__version__}, to
 
 
 def plot(folds: dict[str, pd.DataFrame], table: pd.DataFrame) -> Figure:
-    """One row a forecaster, one column a cutoff: the forecast over what was measured."""
+    """One row per forecaster, one column per cutoff: the forecast over what was measured."""
     cutoffs = len(next(iter(folds.values())))
     figure, axes = plt.subplots(
         len(folds), cutoffs, figsize=(12, 17), sharex="col", sharey="col", layout="constrained"
@@ -197,8 +197,9 @@ def plot(folds: dict[str, pd.DataFrame], table: pd.DataFrame) -> Figure:
         parts = (results[part] for part in ("y_train", "y_test", "y_pred"))
         for axis, past, actual, predicted in zip(line, *parts, strict=True):
             weeks = actual.index.to_timestamp()
-            known = pd.concat([past[-52:], actual])
-            axis.plot(known.index.to_timestamp(), known, color="black", lw=1, label="measured")
+            measured = pd.concat([past[-52:], actual])
+            weeks_measured = measured.index.to_timestamp()
+            axis.plot(weeks_measured, measured, color="black", lw=1, label="measured")
             style = {"color": "tab:red", "lw": 2, "ls": (0, (3, 1)), "label": "forecast"}
             axis.plot(weeks, predicted, **style)
             axis.axvline(weeks[0], color="grey", lw=0.8, ls=":", label="cutoff")

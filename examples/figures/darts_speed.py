@@ -41,7 +41,7 @@ EPOCHS: list[tuple[int, int, dict[str, float]]] = [
     (512, 32, {LSTM: 4, GRU: 8}),
     (2_048, 32, {LSTM: 10, GRU: 25}),
 ]
-"""Look-back, windows a batch, and how many times RimerModel's time the others are to take."""
+"""Look-back, windows per batch, and how many times RimerModel's time the others are to take."""
 BACKTEST_STEPS, BACKTESTS = 10_000, (96, 512)
 BATCHES_OF_LONG_WINDOWS = 4
 IMPORT_SECONDS = 0.2
@@ -102,7 +102,7 @@ def epochs(look_back: int, batch: int, targets: dict[str, float], rounds: int) -
             if name != TRANSFORMER or turn < 2:  # one of its epochs takes as long as all others
                 models[name].fit(series, epochs=3)
                 times[name] += watches[name].seconds[-2:]  # the first sets up the loaders
-    seconds = {name: median(own) for name, own in times.items()}
+    seconds = {name: median(each) for name, each in times.items()}
     case = f"epoch, look-back {look_back}, batch {batch}"
     return rows(case, seconds, targets, batches=watches[RIMER].batches)
 
@@ -121,7 +121,7 @@ def backtest(look_back: int, rounds: int, names: list[str]) -> pd.DataFrame:
                 series, retrain=False, stride=1, forecast_horizon=HORIZON
             )
             times[name].append(time.perf_counter() - start)
-    seconds = {name: median(own) for name, own in times.items()}
+    seconds = {name: median(each) for name, each in times.items()}
     case = f"backtest of {BACKTEST_STEPS} steps, look-back {look_back}"
     return rows(case, seconds, dict.fromkeys(names[1:], 1.0))
 
@@ -146,17 +146,17 @@ print(time.perf_counter() - start)
 def rows(
     case: str, seconds: dict[str, float], targets: dict[str, float], *, batches: int | None = None
 ) -> pd.DataFrame:
-    """Return a line for each model."""
+    """Return one line per model."""
     return pd.DataFrame(
         {
             "case": case,
             "model": name,
-            "seconds": own,
+            "seconds": time_of_model,
             "batches": batches,
-            "times RimerModel": own / seconds[RIMER],
+            "times RimerModel": time_of_model / seconds[RIMER],
             "target": targets.get(name),
         }
-        for name, own in seconds.items()
+        for name, time_of_model in seconds.items()
     )
 
 

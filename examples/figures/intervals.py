@@ -2,12 +2,12 @@
 
     python examples/figures/intervals.py [--data FOLDER] [--seeds 3] [--epochs N] [--output FOLDER]
 
-Trained once, the forecaster reads the test part value by value (`update` without parameters) and
-gives an interval for every step of the horizon after each. With --data, a folder that holds
-ETTh1.csv.xz: 60 % to train on, 20 % left out, 20 % to test; without, weekly CO2 at Mauna Loa, where
-the level leaves the range of the training part. Beside it: seasonal naive, plus the quantiles of
-its own errors in the training part, by step of the horizon. Series are z-scored by the training
-part, and widths are in those units. Writes intervals.csv.
+Trained once, the forecaster reads the test part value by value, by `update` without parameters.
+After each value it gives an interval for every step of the horizon. With --data, a folder that
+holds ETTh1.csv.xz: 60 % to train on, 20 % left out, 20 % to test. Without it, weekly CO2 at Mauna
+Loa, where the level leaves the range of the training part. Beside the forecaster: seasonal naive,
+plus the quantiles of its own errors in the training part, by step of the horizon. Series are
+z-scored by the training part, and widths are in those units. Writes intervals.csv.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def naive(task: Task, horizon: int) -> np.ndarray:
     def last_season(values: np.ndarray, origins: np.ndarray) -> np.ndarray:
         return values[origins[:, None] - 1 + back]
 
-    known = np.arange(task.season, len(train) - horizon + 1)
-    errors = train[known[:, None] - 1 + steps] - last_season(train, known)
+    past_origins = np.arange(task.season, len(train) - horizon + 1)
+    errors = train[past_origins[:, None] - 1 + steps] - last_season(train, past_origins)
     spread = np.moveaxis(np.quantile(errors, LEVELS, axis=0), 0, -1)  # (H, C, levels)
     origins = np.arange(task.look_back, len(test) - horizon + 1)
     return last_season(test, origins)[..., None] + spread

@@ -4,15 +4,17 @@
     python examples/figures/long_lookback.py --stream [--output FOLDER]
 
 The first command times a training step and a forecast of one batch for look-backs of 512 to 32,768
-steps, every model with its defaults and every case in a process of its own, whose peak memory is
-then that of the case. What a small case of the same model has allocated before is left out, because
-libraries load on the first step; increases of a few MiB are still below what this can tell. Writes
-long_lookback.csv and long_lookback.png. Two differences are part of the models: RimerModel reads a
-patch of up to 24 steps as one token, the others every step by itself; TransformerModel trains with
-the true horizon as input but forecasts it step by step, the others do both in one pass.
+steps. Models have their defaults. Every case has a process of its own, whose peak memory is then
+the peak of the case. What a small case of the same model has allocated before is left out,
+because libraries load on the first step. Increases of a few MiB are still below what this can tell.
+Writes long_lookback.csv and long_lookback.png.
 
-The second command times one new value and the forecast after it, when the network carries a state
-instead of reading its window again, after histories of 1,000 to 100,000 steps. Writes
+Two differences are part of the models. RimerModel reads a patch of up to 24 steps as one token, the
+others every step by itself. TransformerModel trains with the true horizon as input but forecasts it
+step by step, the others do both in one pass.
+
+The second command times one new value and the forecast after it, after histories of 1,000 to
+100,000 steps: the network carries a state and does not read a window again. Writes
 long_lookback_stream.csv.
 """
 
@@ -166,12 +168,12 @@ def measure_growth(arguments: argparse.Namespace) -> pd.DataFrame:
             case = {"note": note} if note else run_case(name, look_back, arguments)
             note = case.get("note", "")
             rows.append({"model": name, "look-back": look_back, **case, "note": note})
-            told = [
+            parts = [
                 key.replace(",", f" {value:.1f}")
                 for key, value in case.items()
                 if key != "note" and value is not None
             ]
-            print(f"{name}, {look_back:,} steps: {note or ', '.join(told)}", flush=True)
+            print(f"{name}, {look_back:,} steps: {note or ', '.join(parts)}", flush=True)
     figures = ["train, ms", "forecast, ms", "peak, MiB"]
     table = pd.DataFrame(rows, columns=["model", "look-back", *figures, "note"])
     return table.astype(dict.fromkeys(figures, float))
@@ -231,16 +233,16 @@ def plot(table: pd.DataFrame) -> Figure:
 def measure_stream(batch: int) -> pd.DataFrame:
     """Time of one new value and the forecast after it, by the length of the history."""
     network = RimerNetwork(STREAM_LOOK_BACK, HORIZON).eval()
-    states, coming, times = {}, {}, {}
+    states, values, times = {}, {}, {}
     for history in HISTORIES:
         walks = random_walks(batch, history + UPDATES)
         states[history] = network.observe(walks[:, :history])
-        coming[history] = walks[:, history:].split(1, dim=1)
+        values[history] = walks[:, history:].split(1, dim=1)
         times[history] = []
     for i in range(UPDATES):
         for history in HISTORIES:  # in turn, so that what else the machine does hits all alike
             start = time.perf_counter()
-            states[history] = network.update(states[history], coming[history][i])
+            states[history] = network.update(states[history], values[history][i])
             forecast = network.forecast(states[history])
             times[history].append(1000 * (time.perf_counter() - start))
             if not forecast.isfinite().all():

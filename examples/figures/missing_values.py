@@ -2,8 +2,8 @@
 
     python examples/figures/missing_values.py [--data FOLDER] [--output FOLDER]
 
-Without --data on weekly CO2 at Mauna Loa from statsmodels, whose own 59 gaps are filled first so
-that there is a truth to compare with; with it on the hourly ETTh1 of FOLDER/ETTh1.csv.xz, split and
+Without --data on weekly CO2 at Mauna Loa from statsmodels, whose own 59 gaps are filled first:
+there must be a truth to compare with. With it on the hourly ETTh1 of FOLDER/ETTh1.csv.xz, split and
 scaled as in ablations.py. Values are taken out at random, each on its own, of the training part and
 of the windows that are forecast from; errors are against the complete values, over the windows from
 every origin of the test part. Beside it the linear skip of the package alone, and RimerModel and

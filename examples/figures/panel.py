@@ -2,17 +2,21 @@
 
     python examples/figures/panel.py [--data FOLDER] [--steps 4000] [--seeds 3] [--output FOLDER]
 
-Each network is trained once on all series and forecasts the 48 hours after each. Rows: last value
-and seasonal naive; RimerModel with its linear skip alone, with RWKV-7, and with GRU, LSTM or
-attention layers in the place of RWKV-7, all by the same recipe and the same number of steps;
-RimerForecaster, the same network through sktime; the mean of its seeds' forecasts; and darts'
-LSTM, GRU, Transformer and N-BEATS with the window normalised as in RimerModel, the same loss,
-batches and steps, or as many of them as fit into --seconds. Every series is z-scored by its
-training part. The error is MASE: the mean over series of the mean absolute error over that of
-seasonal naive (24) within the training part, as in the competition. With --validate the last 48
-hours of the training part are forecast instead, and the test part is not read: that is for
-choosing settings. Each run is kept in a folder, so that an interrupted script goes on. Without
---data on sines with noise. Writes panel.csv.
+Each network is trained once on all series and forecasts the 48 hours after each. Rows:
+
+- last value and seasonal naive
+- RimerModel with its linear skip alone, with RWKV-7, and with GRU, LSTM or attention layers in its
+  place; recipe and number of steps are the same
+- RimerForecaster, the same network through sktime
+- darts' LSTM, GRU, Transformer and N-BEATS with the window normalised as in RimerModel; loss and
+  batches are the same, and so are steps, or as many of them as fit into --seconds
+- of each network the mean of the forecasts of its seeds
+
+Every series is z-scored by its training part. The error is MASE: the mean over series of the mean
+absolute error over that of seasonal naive (24) within the training part, as in the competition.
+With --validate the last 48 hours of the training part are forecast instead, and the test part is
+not read: that is for choosing settings. Each run is kept in a folder, so that an interrupted script
+goes on. Without --data on sines with noise. Writes panel.csv.
 """
 
 from __future__ import annotations
@@ -156,7 +160,7 @@ def models(layers: str, width: int, seconds: float) -> dict[str, Callable[..., d
     depth = layers.replace("rwkv7", "")
     peers = [f"{name}{depth}" for name in ("gru", "lstm", "attention")]
     ours = {"rlinear": None} | {name: name for name in (layers, *peers)}
-    theirs = {
+    of_darts = {
         "BlockRNNModel LSTM": partial(BlockRNNModel, model="LSTM", hidden_dim=64),
         "BlockRNNModel GRU": partial(BlockRNNModel, model="GRU", hidden_dim=64),
         "TransformerModel": TransformerModel,
@@ -169,13 +173,13 @@ def models(layers: str, width: int, seconds: float) -> dict[str, Callable[..., d
     }
     return {
         **{
-            name: partial(through_darts, partial(RimerModel, layers=own, width=width))
-            for name, own in ours.items()
+            name: partial(through_darts, partial(RimerModel, layers=string, width=width))
+            for name, string in ours.items()
         },
         f"RimerForecaster {layers}": partial(through_sktime, layers, width),
         **{
             name: partial(through_darts, partial(make, **like_ours), seconds=seconds)
-            for name, make in theirs.items()
+            for name, make in of_darts.items()
         },
     }
 

@@ -4,8 +4,8 @@
 
 FOLDER holds protocol-NAME.csv of every task. Writes protocol.md, errors of each task and model on
 the test part and mean absolute errors on the validation part, with the lowest in bold; and
-protocol.png: each model's mean absolute error in units of that of the linear skip alone (rlinear),
-so that what lies to the right of 1 does worse than a linear map.
+protocol.png: each model's mean absolute error in units of that of the linear skip alone (rlinear).
+What lies to the right of 1 does worse than a linear map.
 """
 
 from __future__ import annotations
@@ -35,20 +35,22 @@ MARKS = {
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """Return a row a task and model."""
+    """Return one row per task and model."""
     tables = [pd.read_csv(path) for path in sorted(folder.glob("protocol-*.csv"))]
     return pd.concat(tables, ignore_index=True)
 
 
 def to_markdown(table: pd.DataFrame, errors: tuple[str, ...]) -> str:
-    """Return some errors, a row a task and a column a model; the lowest of each in bold."""
+    """Return some errors, one row per task and one column per model; the lowest in bold."""
     table = table.dropna(subset=errors)
     models = [name for name in ("rlinear", *MARKS) if name in set(table["model"])]
     lines = ["| task | " + " | ".join(models) + " |", "| --- |" + " ---: |" * len(models)]
     for task, rows in table.groupby("task"):
-        own = rows.set_index("model")
+        models_of_task = rows.set_index("model")
         cells = [
-            " / ".join(_shown(own[error], name) for error in errors) if name in own.index else ""
+            " / ".join(_shown(models_of_task[error], name) for error in errors)
+            if name in models_of_task.index
+            else ""
             for name in models
         ]
         lines.append(f"| [{task}](data/protocol-{task}.csv) | " + " | ".join(cells) + " |")
@@ -68,10 +70,10 @@ def plot(table: pd.DataFrame) -> Figure:
     for number, (name, (mark, colour)) in enumerate(MARKS.items()):
         place, ratios = [], []
         for row, task in enumerate(tasks):
-            own = table[table["task"] == task].set_index("model")
-            if name in own.index:
+            errors = table[table["task"] == task].set_index("model")["MAE"]
+            if name in errors.index:
                 place.append(row + 0.08 * (number - len(MARKS) / 2))  # none hides another
-                ratios.append(own.loc[name, "MAE"] / own.loc["rlinear", "MAE"])
+                ratios.append(errors[name] / errors["rlinear"])
         if not place:
             continue
         is_line = mark in "x+"

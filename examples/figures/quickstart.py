@@ -4,8 +4,8 @@
 
 The data is statsmodels' record of 2,284 weeks from 1958 to 2001; its 59 gaps are interpolated. All
 models see the same windows of the first 80 % of the weeks and then forecast every half year of the
-rest. The networks get the same epochs, batches and loss, and all of them subtract the level of
-their window, without which none could follow a rising curve. Writes quickstart.md, the table, and
+rest. The networks get the same epochs, batches and loss. All of them subtract the level of their
+window: without that none could follow a rising curve. Writes quickstart.md, the table, and
 quickstart.png, the forecasts.
 """
 
@@ -70,13 +70,13 @@ def models(epochs: int) -> dict[str, Callable[[], ForecastingModel]]:
             "enable_progress_bar": sys.stdout.isatty(),
         },
     }
-    theirs = {**common, "optimizer_kwargs": {"lr": 1e-3}, "use_reversible_instance_norm": True}
+    of_darts = {**common, "optimizer_kwargs": {"lr": 1e-3}, "use_reversible_instance_norm": True}
     return {
         "RimerModel": lambda: RimerModel(**common),
-        "TransformerModel": lambda: TransformerModel(**theirs),
-        "LSTM (BlockRNNModel)": lambda: BlockRNNModel(model="LSTM", hidden_dim=64, **theirs),
-        "GRU (BlockRNNModel)": lambda: BlockRNNModel(model="GRU", hidden_dim=64, **theirs),
-        "NLinearModel": lambda: NLinearModel(**{**theirs, "use_reversible_instance_norm": False}),
+        "TransformerModel": lambda: TransformerModel(**of_darts),
+        "LSTM (BlockRNNModel)": lambda: BlockRNNModel(model="LSTM", hidden_dim=64, **of_darts),
+        "GRU (BlockRNNModel)": lambda: BlockRNNModel(model="GRU", hidden_dim=64, **of_darts),
+        "NLinearModel": lambda: NLinearModel(**{**of_darts, "use_reversible_instance_norm": False}),
         "Seasonal naive": lambda: NaiveSeasonal(K=52),
     }
 
@@ -158,7 +158,7 @@ the {os.cpu_count()} cores of a {platform.machine()} CPU with rimer_forecaster
 
 
 def plot(forecasts: dict[str, list[TimeSeries]], test: TimeSeries, table: pd.DataFrame) -> Figure:
-    """One panel a model: its half-year forecasts over what was measured."""
+    """One panel per model: its half-year forecasts over what was measured."""
     figure, axes = plt.subplots(
         3, 2, figsize=(12, 9), sharex=True, sharey=True, layout="constrained"
     )

@@ -71,7 +71,7 @@ def load_long(folder: Path, name: str) -> pd.DataFrame:
 
 
 def load_nn5(folder: Path) -> pd.DataFrame:
-    """Read NN5, a column a series; the archive writes missing values as question marks."""
+    """Read NN5, one column per series; the archive writes missing values as question marks."""
     path = folder / "nn5_daily_dataset_with_missing_values.tsf.xz"
     with lzma.open(path, "rt", encoding="cp1252") as file:
         rows = [line.strip().split(":") for line in file if line.startswith("T")]
@@ -100,9 +100,9 @@ def task_of(folder: Path, name: str) -> Task:
     if data == "nn5":
         return make_task(load_nn5(folder), **shape, split=(567, 112, 112), season=7)
     if data.startswith("electricity-"):
-        price, known = load_electricity(folder, data.partition("-")[2])
+        price, covariates = load_electricity(folder, data.partition("-")[2])
         split = {"split": (1008, 336, 336), "season": 24, "stride": 24}
-        return make_task(price, **shape, **split, future_covariates=known)
+        return make_task(price, **shape, **split, future_covariates=covariates)
     return make_task(load_long(folder, data), **shape, **LONG[data])
 
 

@@ -3,10 +3,10 @@
     python examples/paper/audit.py [--data FOLDER] [--output FOLDER] [--published RMSE R2] [--quick]
 
 The protocol is that of Alic-Li/BlackGoose_Rimer at 6d6757a: rows split at random, a window of 32
-rows, the target the same window one step later, scored on one window (the first of the last batch
-of 30). The rules and three small networks are scored on it, on all its windows, and on the one
-value of each target that is not in the input; then in time order, and on 32 values of which none is
-in the input. Only the last column is forecast and scored, as there.
+rows, the target the same window one step later. One window is scored, the first of the last batch
+of 30. Here rules and three small networks are scored on it, on all windows, and on the one value of
+each target that the input lacks; then in time order, and on 32 values that the input lacks. Only
+the last column is forecast and scored, as there.
 
 With --data on FOLDER/ETTm1.csv.xz, ETTh1.csv.xz and weather.csv.xz; without it on weekly CO2 at
 Mauna Loa from statsmodels. Weather has sentinels, -9999, that the released code reads as values:
@@ -86,9 +86,6 @@ def read_co2() -> Target:
     return Target("weekly CO2", weeks, weeks, season=52)
 
 
-# --- the released protocol -------------------------------------------------------------------
-
-
 def random_rows(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the rows to train and to test on, 70 and 10 %, in the order of the released files.
 
@@ -139,9 +136,6 @@ def measures(target: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     }
 
 
-# --- what can be checked without data --------------------------------------------------------
-
-
 def implied_variance(rmse: str, r2: str) -> tuple[float, float]:
     """Range of the variance of the targets, RMSE^2 / (1 - R2), given the digits that are printed.
 
@@ -187,9 +181,6 @@ def published_sizes() -> dict[str, int]:
     }
 
 
-# --- forecasts -------------------------------------------------------------------------------
-
-
 def seasonal_naive(values: np.ndarray, first: np.ndarray, season: int) -> np.ndarray:
     """The value of the last season that lies before each window's first target: (n, window)."""
     ahead = np.arange(WINDOW)
@@ -229,7 +220,7 @@ def as_tensor(values: np.ndarray) -> Tensor:
 
 
 def audit(target: Target, protocol: str, steps: int, seeds: int) -> list[dict[str, Any]]:
-    """Score rules and networks under one protocol: a row for each and for each way of scoring."""
+    """Score rules and networks under one protocol: one row for each and for each way of scoring."""
     series = (target.rows if protocol == "random rows, shifted" else target.grid).to_numpy()
     rows_of = random_rows if protocol == "random rows, shifted" else ordered_rows
     pairs_of = unseen_pairs if protocol == "in time order, unseen" else shifted_pairs
@@ -253,9 +244,9 @@ def audit(target: Target, protocol: str, steps: int, seeds: int) -> list[dict[st
         predicted[name] = [mean + scale * forecast(network, scaled) for network in networks]
 
     i = scored_window(len(inputs))
-    one, scored = np.s_[i : i + 1], {"all windows": np.s_[:]}
+    scored = {"all windows": np.s_[:]}
     if protocol == "random rows, shifted":
-        scored = {"one window": one, **scored}
+        scored = {"one window": np.s_[i : i + 1], **scored}
     if pairs_of is shifted_pairs:
         scored["the unseen value"] = np.s_[:, -1:]
     rows = []

@@ -7,10 +7,10 @@ channel mix, and twelve attention layers. Beside them each cell at the other's d
 published pair differs in both, and the linear skip alone, last value and seasonal naive. Everything
 around the layers is the same: patches, scale, skip, head, loss, optimiser, epochs and windows.
 
-With --data on a task of standard_protocol.py, seven tokens of 96 steps to 96 by default, so that
-embedding and head are larger than the published ones with patches of 32; without it on weekly CO2
-at Mauna Loa, four tokens to 26 weeks. Windows to train, to stop early and to test on are --stride
-steps apart: twelve layers of this width take seconds a step on a CPU. Nothing stops early, unless
+With --data on a task of standard_protocol.py, seven tokens of 96 steps to 96 by default: embedding
+and head are then larger than the published ones with patches of 32. Without it on weekly CO2 at
+Mauna Loa, four tokens to 26 weeks. Windows to train, to stop early and to test on are --stride
+steps apart: twelve layers of this width take seconds per step on a CPU. Nothing stops early, unless
 --seconds does, so that the seconds of training are those of --epochs epochs, validation included.
 Peak memory is what a process of its own takes more than before; on a GPU there is a column for its
 own. Results of single runs are kept, and a comparison that was interrupted goes on. Writes what
