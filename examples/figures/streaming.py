@@ -45,7 +45,7 @@ def load(data: Path | None) -> tuple[np.ndarray, int, int, int, int]:
 @torch.inference_mode()
 def compare(network: RimerNetwork, values: np.ndarray, test: int) -> pd.DataFrame:
     """Squared errors of both forecasts from every step of the test part, by phase."""
-    L, H = network.input_chunk_length, network.output_chunk_length
+    L, H = network.config.input_chunk_length, network.config.output_chunk_length
     assert network.reader is not None
     x = torch.from_numpy(values)[None]  # (1, n, C)
     state = network.observe(x[:, :test])
