@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .darts import RimerModel
+    from .darts import RimerModel, RimerZeroModel
     from .network import RimerNetwork
     from .sktime import RimerForecaster
 
-__all__ = ["RimerForecaster", "RimerModel", "RimerNetwork", "__version__"]
+__all__ = ["RimerForecaster", "RimerModel", "RimerNetwork", "RimerZeroModel", "__version__"]
 
 # name: (module, the extra that brings what the module imports)
 _ROOMS = {
     "RimerForecaster": ("sktime", "sktime"),
     "RimerModel": ("darts", "darts"),
     "RimerNetwork": ("network", None),
+    "RimerZeroModel": ("darts", "darts"),
 }
 
 

@@ -31,7 +31,8 @@ class RimerModule(ResumableModule):
     Parameters
     ----------
     network_params
-        Keyword arguments of `RimerNetwork`, as plain values: they are stored in checkpoints.
+        Keyword arguments of `RimerNetwork`, as plain values: they are stored in checkpoints. Sizes
+        and outputs among them are used in place of those of the model.
     recipe
         Fields of the `Recipe` to train by.
     uses_recipe
@@ -50,11 +51,13 @@ class RimerModule(ResumableModule):
         super().__init__(**kwargs)
         self.head = LikelihoodHead(self.likelihood, self.input_chunk_length)
         self.network = RimerNetwork(
-            self.input_chunk_length,
-            self.output_chunk_length,
-            outputs=self.head.outputs,
-            least_scale=self.head.least_scale,
-            **network_params,
+            **{
+                "input_chunk_length": self.input_chunk_length,
+                "output_chunk_length": self.output_chunk_length,
+                "outputs": self.head.outputs,
+                "least_scale": self.head.least_scale,
+                **network_params,
+            }
         )
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
 
@@ -69,11 +72,11 @@ class RimerModule(ResumableModule):
         future = None
         if x_in.future_covariates is not None:
             future = cast(x_in.concatenate_future_along_time())
-        output = self.network(
-            cast(x_in.past_target),
-            past_covariates=cast(x_in.past_covariates),
-            future_covariates=future,
-            static_covariates=cast(x_in.static_covariates),
+        output = self._output(
+            x_in.past_target.to(dtype),
+            cast(x_in.past_covariates),
+            future,
+            cast(x_in.static_covariates),
         )
         prediction = self.head(output)
         if self._trainer is not None and self.trainer.predicting:
@@ -81,6 +84,27 @@ class RimerModule(ResumableModule):
         # In training what the loss is made of comes along; in prediction darts would feed it back.
         is_prediction = x_in.stage is ModuleStage.PREDICT
         return PLModuleOutput(prediction, state=None if is_prediction else output)
+
+    def _output(
+        self,
+        past_target: Tensor,
+        past_covariates: Tensor | None,
+        future_covariates: Tensor | None,
+        static_covariates: Tensor | None,
+    ) -> Tensor:
+        """Forecast the output chunk; see `RimerNetwork.forward`."""
+        return self.network(past_target, past_covariates, future_covariates, static_covariates)
+
+    @property
+    def _loss_head(self) -> LikelihoodHead:
+        """What turns outputs into what the loss is made of."""
+        return self.head
+
+    def _loss(
+        self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
+    ) -> Tensor:
+        """Return darts' loss."""
+        return super()._compute_loss(output, target, criterion, sample_weight)
 
     def _train_val_step(self, batch: Batch, *args: Any, **kwargs: Any) -> Tensor:
         """Remember the unit of the batch for its loss."""
@@ -91,21 +115,22 @@ class RimerModule(ResumableModule):
         self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
     ) -> Tensor:
         """Return darts' loss in units of the series, over the values that were observed."""
-        if self.head.has_units:
-            inputs = self.head(self.head.in_units(output.state, self._unit))
+        head = self._loss_head
+        if head.has_units:
+            inputs = head(head.in_units(output.state, self._unit))
             output, target = output.replace(prediction=inputs), target / self._unit
         observed = marks_of_observed(target)  # (B, H, C)
         if observed is None:
-            return super()._compute_loss(output, target, criterion, sample_weight)
-        counted = observed.all(-1) if self.head.is_joint else observed
+            return self._loss(output, target, criterion, sample_weight)
+        counted = observed.all(-1) if head.is_joint else observed
         if not bool(counted.any()):
             return 0.0 * output.prediction.sum()
 
         def those_observed(x: Tensor) -> Tensor:
             """(B, H, C, ·) -> (1, n, C or 1, ·): what was not observed is no part of the mean."""
-            return x[counted][None] if self.head.is_joint else x[counted][None, :, None]
+            return x[counted][None] if head.is_joint else x[counted][None, :, None]
 
-        return super()._compute_loss(
+        return self._loss(
             output.replace(prediction=those_observed(output.prediction)),
             those_observed(target),
             criterion,

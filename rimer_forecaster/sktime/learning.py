@@ -54,8 +54,7 @@ class Learning:
 
     def trained_on(self) -> Learning:
         """Return how weights are trained that were trained before."""
-        rate = self.recipe.training_on * self.recipe.learning_rate
-        return replace(self, recipe=replace(self.recipe, learning_rate=rate))
+        return replace(self, recipe=self.recipe.for_training_on())
 
     def train(
         self,

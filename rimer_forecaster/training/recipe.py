@@ -8,7 +8,7 @@ series of different size train one model as each would its own.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -86,6 +86,10 @@ class Recipe:
         """
         wanted = math.ceil(self.steps / math.ceil(windows / batch_size))
         return min(self.most_epochs, max(self.fewest_epochs, wanted))
+
+    def for_training_on(self) -> Recipe:
+        """Return the recipe for weights that were trained before."""
+        return replace(self, learning_rate=self.training_on * self.learning_rate)
 
     def unit(self, past_target: Tensor, of_series: Tensor | None) -> Tensor:
         """Return the unit of a batch's errors, (B, 1, C).

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 __all__ = ["FILE", "Corpus", "Held", "read_held"]
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 FILE = "corpus.parquet"
 

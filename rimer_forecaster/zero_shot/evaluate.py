@@ -126,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="CSV for the scores")
     arguments = parser.parse_args(argv)
     network = zero_shot_network(arguments.weights)
-    rows, relative = [], defaultdict(list)
+    rows: list[tuple[str, int, str, Scores, float, float]] = []
+    relative: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for path in _files(arguments.paths):
         try:
             table = read_series(path)
@@ -147,9 +148,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             relative[contender].append(ratios)
             rows.append((name, len(origins.past), contender, scores, *ratios))
             _tell(rows[-1])
-    for contender, ratios in relative.items():
-        mase, wql = np.exp(np.log(ratios).mean(0))
-        print(f"geometric mean of {len(ratios)} sets, {contender}: MASE {mase:.3f}, WQL {wql:.3f}")
+    for contender, pairs in relative.items():
+        mase, wql = np.exp(np.log(pairs).mean(0))
+        print(f"geometric mean of {len(pairs)} sets, {contender}: MASE {mase:.3f}, WQL {wql:.3f}")
     if arguments.out:
         with arguments.out.open("w", newline="") as file:
             writer = csv.writer(file)

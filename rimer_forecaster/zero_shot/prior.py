@@ -14,14 +14,14 @@ Letters: n series, T steps. Families return (T, n): a recurrence then walks alon
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["FAMILIES", "VERSION", "family", "synthetic"]
 
-Array: TypeAlias = NDArray[np.float32]
+Array: TypeAlias = NDArray[np.floating[Any]]
 Generator: TypeAlias = np.random.Generator
 
 VERSION = 1

@@ -138,7 +138,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _text_of(path: Path) -> str:
     with get_handle(path, "rb", compression="infer", is_text=False) as handles:
-        data = bytes(handles.handle.read())  # type: ignore[arg-type]
+        data = bytes(handles.handle.read())
     for encoding in ("utf-8-sig", "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252"):
         try:
             return data.decode(encoding)
@@ -269,7 +269,7 @@ def _series_of(
     if left:
         notes.append(f"left out {', '.join(map(repr, left))}")
     series: dict[str, pd.Series] = {}
-    groups = [((), frame.index)]
+    groups: list[tuple[tuple[str, ...], pd.Index]] = [((), frame.index)]
     if ids:
         keys = frame[ids].astype(str).agg("/".join, axis=1)
         groups = [((key,), frame.index[keys == key]) for key in dict.fromkeys(keys)]
@@ -366,12 +366,13 @@ def _dates_of(column: pd.Series) -> pd.Series | None:
             return pd.Series(pd.PeriodIndex(plain, freq="Q").to_timestamp(), column.index)
         ways = (False,) if text.str.match(r"\s*\d{4}").any() else (False, True)
         month_first, day_first = _parsed(text, ways[0]), _parsed(text, ways[-1])
-        if month_first is None and day_first is None:
+        found = [x for x in (month_first, day_first) if x is not None]
+        if not found:
             return None
-        if month_first is None or day_first is None or month_first.equals(day_first):
-            column = day_first if month_first is None else month_first
+        if len(found) == 1 or found[0].equals(found[1]):
+            column = found[0]
         else:
-            regular = [x for x in (month_first, day_first) if _is_regular(x)]
+            regular = [x for x in found if _is_regular(x)]
             if len(regular) != 1:
                 raise TableError(
                     f"the dates of {column.name!r}, such as {text.iloc[0]!r}, can be read with the "
@@ -435,8 +436,7 @@ def _on_grid(series: dict[str, pd.Series], notes: list[str]) -> SeriesTable:
     series = {name: x.sort_index() for name, x in series.items()}
     freq = None
     if isinstance(next(iter(series.values())).index, pd.DatetimeIndex):
-        longest = max(series.values(), key=len).index
-        freq = _freq_of(longest)
+        freq = _freq_of(pd.DatetimeIndex(max(series.values(), key=len).index))
         notes.append(f"step {freq}")
         if freq[0] in "MQY":
             series = {name: x.set_axis(_month_starts(x.index)) for name, x in series.items()}

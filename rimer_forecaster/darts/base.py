@@ -1,0 +1,306 @@
+"""What darts models of the network share: windows, streams and diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from darts import TimeSeries
+from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
+from darts.utils.data.torch_datasets.utils import TorchTrainingSample
+
+from ..diagnostics import Diagnostics, diagnose
+from ..network import NetworkConfig, RimerNetwork
+from ..network.checks import warn_of_unprepared
+from ..network.transfer import arguments_like
+from ..training import Recipe
+from .files import FilesModel
+from .likelihoods import LikelihoodHead
+from .series import (
+    InferenceDataset,
+    TrainingDataset,
+    check_long_enough,
+    check_observed,
+    check_values,
+    collate,
+    known_covariates,
+    stacked,
+    static_covariates,
+)
+from .stream import RimerStream
+
+__all__ = ["NetworkModel", "covariates_of", "like_weights"]
+
+
+def covariates_of(train_sample: TorchTrainingSample) -> dict[str, int]:
+    """How many covariates a sample has, as arguments of the network."""
+    names = ("past_covariates", "future_covariates", "static_covariates")
+    arrays = {name: getattr(train_sample, name) for name in names}
+    return {name: 0 if x is None else x.shape[1] for name, x in arrays.items()}
+
+
+def like_weights(
+    name: str, weights: NetworkConfig, input_chunk_length: int, given: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a network that is to take over weights.
+
+    Raises
+    ------
+    ValueError
+        If one was given that is neither the default nor that of the weights.
+    """
+    needed = arguments_like(weights, input_chunk_length)
+    defaults = {field.name: field.default for field in fields(NetworkConfig)}
+    for argument, value in needed.items():
+        if argument in given and given[argument] not in (value, defaults[argument], None):
+            raise ValueError(
+                f"{argument}={given[argument]!r} is not for pretrained={name!r}, whose weights are "
+                f"of a network with {argument}={value!r}. Leave it out."
+            )
+    if input_chunk_length < weights.patch_length:
+        raise ValueError(
+            f"input_chunk_length={input_chunk_length} is shorter than a patch of the weights "
+            f"{name!r}, which has {weights.patch_length} steps. Use a longer one: a shorter series "
+            f"can be forecast with input_chunk_length=(1, {4 * weights.patch_length})."
+        )
+    return needed
+
+
+class NetworkModel(FilesModel):
+    """A darts model whose module holds a `RimerNetwork`.
+
+    Attributes
+    ----------
+    _min_input_chunk_length
+        Fewest steps that a forecast is made from.
+    _recipe, _sets_epochs
+        How it is trained, and whether the recipe chooses the number of epochs.
+    """
+
+    _min_input_chunk_length: int
+    _recipe: Recipe
+    _sets_epochs: bool
+
+    @property
+    def supports_static_covariates(self) -> bool:
+        """Static covariates are read."""
+        return True
+
+    @property
+    def min_input_chunk_length(self) -> int:
+        """Fewest steps that a forecast is made from; windows up to the look-back are padded."""
+        return self._min_input_chunk_length
+
+    @property
+    def network(self) -> RimerNetwork:
+        """The fitted network.
+
+        Raises
+        ------
+        ValueError
+            If there is none: the model is not fitted, or a copy by pickle or deepcopy.
+        """
+        self._check_network()
+        return self.model.network
+
+    def stream(
+        self,
+        series: TimeSeries | Sequence[TimeSeries],
+        past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+        future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+    ) -> RimerStream:
+        """Begin live forecasts: observe a history, then update and predict at constant cost.
+
+        Parameters
+        ----------
+        series
+            The history of one series, or of several that end at the same time.
+        past_covariates, future_covariates
+            As the model was fitted with; they must cover the longest history.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, shifts its output or uses encoders, or if the series do not
+            end at the same time, hold an infinite value, or lack covariates.
+
+        Warns
+        -----
+        UserWarning
+            If the model was not made with ``streaming=True``: its training did not prepare for it.
+        """
+        self._check_streams()
+        warn_of_unprepared("this model was", prepared=self.network.config.prepared_for_streams)
+        return RimerStream.begin(self.model, series, past_covariates, future_covariates)
+
+    def load_stream(self, path: str | PathLike[str]) -> RimerStream:
+        """Go on with a stream that `RimerStream.save` wrote with these weights."""
+        self._check_streams()
+        return RimerStream.load(self.model, path)
+
+    def diagnostics(
+        self,
+        series: TimeSeries,
+        past_covariates: TimeSeries | None = None,
+        future_covariates: TimeSeries | None = None,
+    ) -> Diagnostics:
+        """Read a history as `stream` does, and report how the states of the layers fared.
+
+        Parameters
+        ----------
+        series
+            One series of at least one step.
+        past_covariates, future_covariates
+            As the model was fitted with; they must cover the series.
+
+        Raises
+        ------
+        ValueError
+            If several series are given, and where `stream` raises one.
+
+        Warns
+        -----
+        rimer_forecaster.diagnostics.StateGrows
+            If a state grows without bound over the history.
+        """
+        if not isinstance(series, TimeSeries):
+            raise ValueError(
+                f"series is a {type(series).__name__}, but diagnostics read one TimeSeries: call "
+                "it for each."
+            )
+        self._check_streams()
+        check_values(series, past_covariates, future_covariates)
+        return diagnose(
+            self.network,
+            stacked([series.values(copy=False)], self.network),
+            **known_covariates(
+                self.network, past_covariates, future_covariates, series.time_index, [series]
+            ),
+            static_covariates=static_covariates(self.network, [series]),
+            components=list(series.components),
+            stacklevel=3,
+        )
+
+    def _check_streams(self) -> None:
+        self._check_network()
+        if self.output_chunk_shift:
+            raise ValueError(
+                f"output_chunk_shift={self.output_chunk_shift} is not for streams: they forecast "
+                "the steps right after the last one. Fit a model without it."
+            )
+        if self.add_encoders:
+            raise ValueError(
+                "add_encoders is not for streams: make the covariates that it stands for, and give "
+                "them to fit, stream, update and predict."
+            )
+        self.model.eval()
+
+    def fit_from_dataset(
+        self,
+        train_dataset: TorchTrainingDataset,
+        val_dataset: TorchTrainingDataset | None = None,
+        trainer: pl.Trainer | None = None,
+        verbose: bool | None = None,
+        epochs: int = 0,
+        dataloader_kwargs: dict[str, Any] | None = None,
+        load_best: bool = False,
+    ) -> NetworkModel:
+        """Fit on windows; see darts. Without a number of epochs it is chosen by their number.
+
+        Where as many series validate as train, each is taken for what comes after the training
+        series of its number, and its errors are counted in units of that. Errors of windows of
+        another data set than RimerModel's own are counted in units of the windows: they do not say
+        which series they are of.
+        """
+        if (
+            isinstance(train_dataset, TrainingDataset)
+            and isinstance(val_dataset, TrainingDataset)
+            and len(train_dataset.units) == len(val_dataset.units)
+        ):
+            val_dataset.units = train_dataset.units
+        if not epochs and self._sets_epochs:
+            epochs = self._recipe.epochs(len(train_dataset), self.batch_size)
+        return super().fit_from_dataset(
+            train_dataset,
+            val_dataset,
+            trainer,
+            verbose,
+            epochs,
+            {"collate_fn": collate, **(dataloader_kwargs or {})},
+            load_best,
+        )
+
+    def _build_train_dataset(
+        self,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        sample_weight: Sequence[TimeSeries] | str | None,
+        max_samples_per_ts: int | None,
+        stride: int = 1,
+    ) -> TorchTrainingDataset:
+        ahead = self.output_chunk_length + self.output_chunk_shift
+        check_long_enough(
+            series,
+            input_chunk_length=self.min_input_chunk_length,
+            output_chunk_length=self.output_chunk_length,
+            output_chunk_shift=self.output_chunk_shift,
+        )
+        check_values(series, past_covariates, future_covariates)
+        LikelihoodHead(self.likelihood, self.input_chunk_length).check_support(series)
+        before_first = self.min_input_chunk_length - 1
+        ends = [
+            np.arange(len(one) - ahead, before_first, -stride)[:max_samples_per_ts]
+            for one in series
+        ]
+        check_observed(series, ends, length=self.input_chunk_length)
+        return TrainingDataset(
+            series,
+            past_covariates,
+            future_covariates,
+            **self._window_arguments(),
+            stride=stride,
+            max_samples_per_ts=max_samples_per_ts,
+            sample_weight=sample_weight,
+        )
+
+    def _build_inference_dataset(
+        self,
+        n: int,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+        stride: int = 0,
+        bounds: np.ndarray | None = None,
+    ) -> TorchInferenceDataset:
+        if n < 1:
+            raise ValueError(f"n={n} must be at least 1: it is the number of steps to forecast.")
+        self._check_network()
+        check_values(series, past_covariates, future_covariates)
+        dataset = InferenceDataset(
+            series,
+            past_covariates,
+            future_covariates,
+            n=n,
+            stride=stride,
+            bounds=bounds,
+            **self._window_arguments(),
+        )
+        ends = [np.array([len(one)]) for one in series]
+        if dataset.bounds is not None:
+            ends = [np.arange(first, last + 1, stride) for first, last in dataset.bounds]
+        check_observed(series, ends, length=self.input_chunk_length)
+        return dataset
+
+    def _window_arguments(self) -> dict[str, Any]:
+        """What darts' data sets of windows want to know of a model."""
+        return {
+            "input_chunk_length": (self.min_input_chunk_length, self.input_chunk_length),
+            "output_chunk_length": self.output_chunk_length,
+            "output_chunk_shift": self.output_chunk_shift,
+            "use_static_covariates": self.uses_static_covariates,
+        }

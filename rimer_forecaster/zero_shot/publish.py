@@ -1,0 +1,94 @@
+"""Make weights of the package from those of a training: ``... zero_shot.publish --help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..network import load_network
+from ..network.weights import read_description, save_weights
+from .corpus import FILE, read_held
+from .validation import relative_errors, validation_score
+
+__all__ = ["main", "publish"]
+
+
+def publish(weights: Path, data: Path, out: Path) -> dict[str, Any]:
+    """Write weights in half precision, and in the JSON beside them what is known of them.
+
+    Parameters
+    ----------
+    weights
+        Averaged weights that a training wrote.
+    data
+        Folder of its corpus.
+    out
+        File to write; it ends with ``.safetensors``.
+
+    Returns
+    -------
+    dict
+        What the JSON says.
+    """
+    training = read_description(weights)
+    network, held = load_network(weights), read_held(data)
+    before = validation_score(network, held)
+    network = network.half().float()  # as it will be loaded
+    frame = pd.read_parquet(data / FILE)
+    frame["values"] = frame["values"].map(len)
+    known = {
+        "name": out.stem,
+        "quantiles": [float(x) for x in network.config.outputs],
+        "plan": training["plan"],
+        "prior": training["prior"],
+        "steps": training["steps"],
+        "hours": training["hours"],
+        "machine": f"{platform.machine()}, torch {torch.__version__}, trained on the CPU",
+        "validation": {
+            "score": round(validation_score(network, held), 4),
+            "score in single precision": round(before, 4),
+            **{
+                kind: round(float(np.exp(np.log(errors).mean())), 4)
+                for kind, errors in relative_errors(network, held).items()
+            },
+        },
+        "series": {
+            split: {
+                source: [int(rows["values"].size), int(rows["values"].sum())]
+                for source, rows in own.groupby("source")
+            }
+            for split, own in frame.groupby("split")
+        },
+    }
+    save_weights(network.half(), out, known)
+    return read_description(out)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Publish as the command line says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rimer_forecaster.zero_shot.publish",
+        description="Make weights of the package from those of a training.",
+    )
+    parser.add_argument("weights", type=Path, help="weights.safetensors of a training")
+    parser.add_argument("--data", type=Path, required=True, help="folder of corpus.parquet")
+    parser.add_argument("--out", type=Path, required=True, help="file of weights to write")
+    arguments = parser.parse_args(argv)
+    try:
+        known = publish(arguments.weights, arguments.data, arguments.out)
+    except (OSError, ValueError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+    print(json.dumps(known["validation"], indent=2))
+
+
+if __name__ == "__main__":
+    main()
