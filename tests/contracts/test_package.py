@@ -113,6 +113,10 @@ def test_the_wheel_is_pure_python_and_whole(wheel: Path) -> None:
             for path in (ROOT / "kernels").rglob("*.py")
         ),
         Path("rimer_forecaster/py.typed"),
+        *(
+            Path("rimer_forecaster/zero_shot/weights") / f"rimer-zero-1{suffix}"
+            for suffix in (".safetensors", ".json")
+        ),
     ]
     assert {path.as_posix() for path in sources} <= names
     assert {name.partition("/")[0] for name in names} == {
@@ -120,7 +124,13 @@ def test_the_wheel_is_pure_python_and_whole(wheel: Path) -> None:
         f"rimer_forecaster-{rimer_forecaster.__version__}.dist-info",
     }
     installed = {Path(name) for name in names if name.startswith("rimer_forecaster/")}
-    assert {path.suffix or path.name for path in installed} == {".py", ".typed"}
+    assert {path.suffix or path.name for path in installed} == {
+        ".py",
+        ".typed",
+        ".safetensors",
+        ".json",
+    }
+    assert wheel.stat().st_size < 8e6
 
 
 def test_the_sdist_holds_what_its_tests_read(tmp_path: Path) -> None:
@@ -142,7 +152,10 @@ def test_the_sdist_holds_what_its_tests_read(tmp_path: Path) -> None:
 def test_every_dependency_of_a_user_has_a_floor() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    users = (project["dependencies"], *(extras[x] for x in ("darts", "sktime", "triton", "onnx")))
+    users = (
+        project["dependencies"],
+        *(extras[x] for x in ("darts", "sktime", "triton", "onnx", "parquet")),
+    )
     assert [name for group in users for name in group if ">=" not in name] == []
 
 

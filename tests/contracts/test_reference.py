@@ -25,6 +25,7 @@ PUBLIC = [
             "network",
             "sktime",
             "training",
+            "zero_shot",
         )
     ),
 ]
