@@ -66,14 +66,8 @@ class _Packaged(RimerNetwork):
 
     name: str
 
-    def __copy__(self) -> _Packaged:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Packaged:
-        return self
-
     def __reduce__(self) -> tuple[Callable[[str], RimerNetwork], tuple[str]]:
-        return zero_shot_network, (self.name,)
+        return zero_shot_network, (self.name,)  # copies are made by this too
 
 
 def _network_like(kind: type[Network], network: RimerNetwork) -> Network:
