@@ -20,6 +20,7 @@ from ..layers import State, from_leaves, leaves
 __all__ = [
     "Layout",
     "check_state",
+    "compact",
     "fingerprint",
     "layout_of",
     "load_state",
@@ -34,6 +35,16 @@ Layout: TypeAlias = dict[str, tuple[torch.Size, torch.dtype]]
 def layout_of(state: State) -> Layout:
     """Return shape and dtype of the tensors of a state, by path."""
     return {name: (leaf.shape, leaf.dtype) for name, leaf in leaves(state)}
+
+
+def compact(state: State) -> State:
+    """Return a state whose tensors keep nothing alive that they were cut from.
+
+    The last of what was read at once would hold memory for all of it, and a pickle write it.
+    """
+    held = dict(leaves(state))
+    cut = [name for name, x in held.items() if x.untyped_storage().nbytes() > 2 * x.nbytes]
+    return from_leaves(held | {name: held[name].clone() for name in cut}) if cut else state
 
 
 def check_state(state: State, expected: Layout) -> None:

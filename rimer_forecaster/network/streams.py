@@ -22,7 +22,7 @@ from .config import NetworkConfig
 from .linear_skip import LinearSkip
 from .missing_values import carry_forward, marks_of_observed, since_first
 from .reader import PatchReader
-from .state import Layout, check_state, layout_of
+from .state import Layout, check_state, compact, layout_of
 from .window import Patches, Window
 
 __all__ = ["StreamedNetwork"]
@@ -183,6 +183,8 @@ class StreamedNetwork(nn.Module):
             after["begun"] = state["begun"] | observed.any(1)
             if self.reader is not None:
                 after["reader"] = self._read_finished(self.reader, state, known, n)
+            if not torch.compiler.is_compiling():
+                after = compact(after)
         return after
 
     def _read_finished(self, reader: PatchReader, state: State, known: State, n: int) -> State:

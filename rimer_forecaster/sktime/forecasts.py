@@ -18,7 +18,9 @@ from torch.nn import functional as F
 
 from ..network import RimerNetwork
 from ..network.checks import check_finite_forecast
+from ..zero_shot.forecast import forecast
 from .memory import Memory, Remembered
+from .past import forecast_past
 from .pretrained import Pretrained
 from .series import Instances, Key, check_observed, joined, name_of, rows
 from .stream_bank import StreamBank
@@ -46,8 +48,13 @@ class Fitted(NamedTuple):
     @property
     def length(self) -> int:
         """How many rows of a series are remembered after an update: what windows read."""
-        config = self.network.config
-        return config.input_chunk_length + config.output_chunk_length
+        return self.look_back + self.network.config.output_chunk_length
+
+    @property
+    def look_back(self) -> int:
+        """How many rows of a series a forecast is made from at most: L."""
+        L = self.network.config.input_chunk_length
+        return min(L, self.memory.cap or L)
 
     def weights(self) -> Pretrained:
         """Return the network for other forecasters, with the scale of its covariates."""
@@ -73,10 +80,14 @@ class Fitted(NamedTuple):
         steps_from = {end: fh.to_relative(cutoff).to_numpy() for end, cutoff in ends.items()}
         labels_from = {end: fh.to_absolute_index(cutoff) for end, cutoff in ends.items()}
         ahead = {key: steps_from[cutoff[0]] for key, cutoff in cutoffs.items()}
-        coming: Mapping[Key, Tensor] = {}
+        coming: Mapping[Key, NDArray[np.float64]] = {}
         if max(steps.max() for steps in ahead.values()) >= 1:
-            read = self._from_windows if self.streams is None else self._from_streams
-            coming = read(cutoffs, ahead, given)
+            if self.streams is not None:
+                coming = self._from_streams(cutoffs, ahead, given)
+            elif self._of_any_length:
+                coming = self._from_ends(ahead)
+            else:
+                coming = self._from_windows(cutoffs, ahead, given)
         values, indices = [], []
         for key, one in self.memory.series.items():
             steps = ahead[key]
@@ -86,9 +97,8 @@ class Fitted(NamedTuple):
                 parts.append(self._of_the_past(key, one, steps[~later]))
             if later.any():
                 parts.append(coming[key][steps[later] - 1])
-                check_finite_forecast(parts[-1])
-            own = torch.cat(parts).double().numpy()  # a horizon is in ascending order
-            values.append(own * one.scaler.scale_[:, None] + one.scaler.mean_[:, None])
+                check_finite_forecast(torch.from_numpy(parts[-1]))
+            values.append(np.concatenate(parts))  # a horizon is in ascending order
             indices.append(labels_from[cutoffs[key][0]])
         names = self.memory.level_names
         if len(names) == 1:
@@ -98,12 +108,27 @@ class Fitted(NamedTuple):
         ]
         return pd.MultiIndex.from_tuples(tuples, names=names), np.concatenate(values)
 
+    @property
+    def _of_any_length(self) -> bool:
+        shortest, longest = self.network.config.lengths
+        return shortest < longest
+
+    def _from_ends(self, ahead: Mapping[Key, NDArray[np.int64]]) -> dict[Key, NDArray[np.float64]]:
+        """Forecast each series from as many of its last L time points as there are."""
+        most = int(max(steps.max() for steps in ahead.values()))
+        series = self.memory.series
+        ends = [self._window(key, one).y.to_numpy(float).T for key, one in series.items()]
+        # In double precision and the units of y: a window may move little beside its series.
+        outputs = forecast(self.network, [column for end in ends for column in end], most)
+        quantiles = outputs.reshape(len(series), -1, *outputs.shape[1:]).swapaxes(1, 2)
+        return dict(zip(series, quantiles, strict=True))
+
     def _from_windows(
         self,
         cutoffs: Mapping[Key, pd.Index],
         ahead: Mapping[Key, NDArray[np.int64]],
         given: Instances,
-    ) -> dict[Key, Tensor]:
+    ) -> dict[Key, NDArray[np.float64]]:
         """Forecast each series from its last L time points, (most, C, Q)."""
         L = self.network.config.input_chunk_length
         most = int(max(steps.max() for steps in ahead.values()))
@@ -124,14 +149,15 @@ class Fitted(NamedTuple):
         quantiles = self.network.forecast_windows(
             torch.stack(past), most, torch.stack(known) if known else None
         )  # (series, steps, C, Q)
-        return dict(zip(self.memory.series, quantiles, strict=True))
+        series = self.memory.series.items()
+        return {key: one.in_units(own) for (key, one), own in zip(series, quantiles, strict=True)}
 
     def _from_streams(
         self,
         cutoffs: Mapping[Key, pd.Index],
         ahead: Mapping[Key, NDArray[np.int64]],
         given: Instances,
-    ) -> dict[Key, Tensor]:
+    ) -> dict[Key, NDArray[np.float64]]:
         """Forecast each series from the state that it carries, (most, C, Q)."""
         assert self.streams is not None
         most = int(max(steps.max() for steps in ahead.values()))
@@ -144,18 +170,21 @@ class Fitted(NamedTuple):
                 coming, needed = _labels(cutoff, ahead[key])
                 own = rows(given.get(key), coming, key, needed=needed)
                 known[key] = _padded(self.memory.scaled_X(own), 0, most, fill=0.0)
-        return self.streams.forecast(self.network, most, known)
+        quantiles = self.streams.forecast(self.network, most, known)
+        return {key: one.in_units(quantiles[key]) for key, one in self.memory.series.items()}
 
     def _window(self, key: Key, one: Remembered) -> Remembered:
         """Return the last L rows, in which there must be a value of every column."""
-        window = one.end(self.network.config.input_chunk_length)
+        window = one.end(self.look_back)
         remedy = "Choose a longer input_chunk_length."
         check_observed(f"y{name_of(key)}", window.y, remedy=remedy)
         return window
 
-    def _of_the_past(self, key: Key, one: Remembered, steps: NDArray[np.int64]) -> Tensor:
+    def _of_the_past(
+        self, key: Key, one: Remembered, steps: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """Forecast time points of the past, each from the L before it, (steps, C, Q)."""
-        L, y = self.network.config.input_chunk_length, one.y
+        L, y = self.look_back, one.y
         origins = len(y) - 1 + steps
         if origins.min() < (L if one.forgotten else 0):
             begin = y.index[L] if one.forgotten and len(y) > L else y.index[0]
@@ -164,16 +193,19 @@ class Fitted(NamedTuple):
                 "is not remembered: that is so for all before what fit was given and, after an "
                 "update or in a file, for all but the last ones. Ask for later steps, or fit again."
             )
+        if self._of_any_length:
+            quantiles = forecast_past(self.network, one.scaled_y(), origins, look_back=L)
+            return one.in_units(quantiles)
         at = torch.from_numpy(origins)
         target = _padded(one.scaled_y(), L, L + len(y), fill=float("nan"))
-        windows = target.unfold(0, L, 1)[at].mT  # (L + n, C) -> (steps, L, C)
+        past = target.unfold(0, L, 1)[at].mT  # (L + n, C) -> (steps, L, C)
         known = None
         if one.X is not None:
             covariates = _padded(self.memory.scaled_X(one.X), L, L + len(y), fill=0.0)
             known = covariates.unfold(0, L + 1, 1)[at].mT
-        quantiles = self.network.forecast_windows(windows, 1, known)[:, 0]  # (steps, C, Q)
-        nothing = windows.isnan().all(1)
-        return quantiles.masked_fill(nothing[..., None], float("nan"))
+        quantiles = self.network.forecast_windows(past, 1, known)[:, 0]  # (steps, C, Q)
+        nothing = past.isnan().all(1)
+        return one.in_units(quantiles.masked_fill(nothing[..., None], float("nan")))
 
 
 def _labels(cutoff: pd.Index, steps: NDArray[np.int64]) -> tuple[pd.Index, pd.Index]:

@@ -134,13 +134,15 @@ def _windows(
     lengths: Mapping[Key, int] | None = None,
     first_origins: Mapping[Key, int] | None = None,
 ) -> Windows:
-    """Windows over series of which some are cut to a length."""
+    """Windows over series of which some are cut to a length, as long as need be."""
     y, X = scaled(memory, series)
+    shortest, longest = network.config.lengths
+    longest = min(longest, memory.cap or longest)
     ends = {key: len(one) for key, one in y.items()} | dict(lengths or {})
     return Windows(
         [one[: ends[key]] for key, one in y.items()],
         None if X is None else [one[: ends[key]] for key, one in X.items()],
-        input_chunk_length=network.config.input_chunk_length,
+        input_chunk_length=max(shortest, min(longest, max(map(len, y.values())))),
         output_chunk_length=network.config.output_chunk_length,
         first_origins=None if first_origins is None else [first_origins[key] for key in y],
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
@@ -65,6 +66,12 @@ class Remembered:
         """Return the standardised rows from one on, (n, C)."""
         return as_scaled(self.scaler, self.y.iloc[start:])
 
+    def in_units(self, x: Tensor) -> NDArray[np.float64]:
+        """Bring standardised values, (n, C, Q), back into the units of y."""
+        scale, mean = self.scaler.scale_[:, None], self.scaler.mean_[:, None]
+        units: NDArray[np.float64] = x.double().numpy() * scale + mean
+        return units
+
     def end(self, length: int) -> Remembered:
         """Return the last rows alone."""
         X = None if self.X is None else self.X.iloc[-length:]
@@ -104,6 +111,8 @@ class Memory:
         Step of dates.
     X_columns, X_scaler
         Of the covariates and what they are standardised by; None without any.
+    cap
+        Most rows that a forecast is to be made from; None for as many as the network reads.
     """
 
     series: Mapping[Key, Remembered]
@@ -112,10 +121,17 @@ class Memory:
     freq: Any
     X_columns: list[Hashable] | None = None
     X_scaler: StandardScaler | None = None
+    cap: int | None = None
 
     @classmethod
     def of(
-        cls, y: pd.DataFrame, X: pd.DataFrame | None, prior: Pretrained | None, *, least: int
+        cls,
+        y: pd.DataFrame,
+        X: pd.DataFrame | None,
+        prior: Pretrained | None,
+        *,
+        least: int,
+        cap: int | None = None,
     ) -> Memory:
         """Split y and X into series, and measure their scales; covariates by the prior's.
 
@@ -157,6 +173,7 @@ class Memory:
             freq_of(max((one.index for one in series.values()), key=len)),
             columns,
             scaler,
+            cap,
         )
 
     def scaled_X(self, X: pd.DataFrame | None, start: int = 0) -> Tensor:

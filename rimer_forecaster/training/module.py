@@ -66,8 +66,8 @@ class TrainingModule(pl.LightningModule):
         self.log("val_loss", loss, prog_bar=True, batch_size=n, sync_dist=True)
 
     def _loss(self, batch: WindowBatch) -> Tensor:
-        L = self.network.config.input_chunk_length
-        past, target = batch.target[:, :L], batch.target[:, L:]
+        H = self.network.config.output_chunk_length
+        past, target = batch.target[:, :-H], batch.target[:, -H:]  # of at most L steps
         forecast = self.network(past, future_covariates=batch.covariates)
         if self.recipe.loss_unit != "series":  # which is 1: each series was standardised
             unit = self.recipe.unit(past, None)

@@ -193,6 +193,16 @@ def test_the_state_has_the_same_size_after_any_history() -> None:
     assert sizes[1] == sizes[30] == sizes[400]
 
 
+@pytest.mark.parametrize("layers", ["rwkv7*2", "attention(window=2)", "gru"])
+def test_a_state_keeps_no_history_alive(layers: str) -> None:
+    """Also in the memory of tensors that are parts of larger ones, which a pickle would write."""
+    net = network(layers)
+    with torch.no_grad():
+        state = net.update(net.observe(history(400)), history(300))
+    for name, leaf in leaves(state):
+        assert leaf.untyped_storage().nbytes() <= 2 * leaf.nbytes, name
+
+
 def test_updating_and_forecasting_leave_the_state_as_it_was() -> None:
     net = network()
     state = net.observe(history(23))
@@ -405,6 +415,15 @@ def test_half_of_the_batches_start_from_carried_states() -> None:
     assert 35 < len(carried) < 65  # of 100 at one half
     kept = [dict(leaves(start))["0/token_mixer/wkv"].flatten(1).any(1) for start in carried]
     assert 0.65 < torch.cat(kept).float().mean() < 0.85  # the others begin anew
+
+
+@pytest.mark.parametrize("n", [1, 4, 6])
+def test_windows_shorter_than_a_patch_are_prepared_for_streams_too(n: int) -> None:
+    """Of them no patch is finished, so none overlaps with the last one."""
+    net = RimerNetwork(24, 6, patch_length=6, streaming=True, skip_length=4).train()
+    net.draw_from(torch.Generator().manual_seed(1))
+    for _ in range(30):
+        assert bool(net(history(n, B=4).float()).isfinite().all())
 
 
 def test_streams_forecast_as_well_as_windows_if_training_prepares_for_them() -> None:

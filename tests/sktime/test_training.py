@@ -27,8 +27,9 @@ from sktime_cases import TINY, caused, panel, wave
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.network.state import fingerprint
 from rimer_forecaster.sktime.pretrained import Pretrained
+from rimer_forecaster.training import Recipe
 
-AS_THEY_ARE = {**TINY, "n_epochs": 0}
+AS_THEY_ARE = {**TINY, "n_epochs": None}
 
 
 def waves() -> pd.DataFrame:
@@ -48,9 +49,12 @@ def weights(pretrained: RimerForecaster) -> Pretrained:
 # --- pretrained weights -----------------------------------------------------------------------
 
 
-def test_a_series_never_seen_is_forecast_by_pretrained_weights(weights: Pretrained) -> None:
+@pytest.mark.parametrize("n_epochs", [None, 0])
+def test_a_series_never_seen_is_forecast_by_pretrained_weights(
+    n_epochs: int | None, weights: Pretrained
+) -> None:
     y = wave(60, level=-7e4, seed=9)
-    forecaster = RimerForecaster(**AS_THEY_ARE, pretrained=weights)
+    forecaster = RimerForecaster(**{**TINY, "n_epochs": n_epochs}, pretrained=weights)
     forecast = forecaster.fit(y[:40], fh=range(1, 7)).predict()
     untrained = RimerForecaster(**{**TINY, "n_epochs": 1}).fit(y[:40], fh=range(1, 7)).predict()
     error = MeanAbsoluteError()
@@ -68,6 +72,22 @@ def test_fit_and_update_train_a_copy(pretrained: RimerForecaster) -> None:
     again = forecaster.fit(wave(60, seed=9), fh=range(1, 7))  # begins with the same weights
     expected = deepcopy(pretrained).fit(wave(60, seed=9), fh=range(1, 7))
     assert fingerprint(again.network_) == fingerprint(expected.network_)
+
+
+def test_without_a_number_of_epochs_pretrain_trains_and_fit_does_not() -> None:
+    once = Recipe(steps=1, fewest_epochs=1)
+    forecaster = RimerForecaster(**AS_THEY_ARE, recipe=once).pretrain(waves(), fh=range(1, 7))
+    learnt = forecaster.pretrained_.network
+    assert learnt.skip.weight.abs().max() > 0  # it starts at zero
+    assert fingerprint(forecaster.fit(wave(60, seed=9)).network_) == fingerprint(learnt)
+    assert fingerprint(forecaster.update(wave(80, seed=9)[60:]).network_) == fingerprint(learnt)
+
+
+def test_sizes_that_are_not_given_are_those_of_the_weights(weights: Pretrained) -> None:
+    y = wave(60, seed=9)
+    found = RimerForecaster(pretrained=weights).fit(y).predict(range(1, 7))
+    expected = RimerForecaster(**AS_THEY_ARE, pretrained=weights).fit(y).predict(range(1, 7))
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_weights_that_are_to_stay_as_they_are_stay_so_in_updates(weights: Pretrained) -> None:
@@ -130,7 +150,7 @@ def test_the_parameter_survives_what_drops_pretraining(weights: Pretrained) -> N
     search = ForecastingGridSearchCV(
         RimerForecaster(**AS_THEY_ARE, pretrained=weights),
         ExpandingWindowSplitter(fh=range(1, 7), initial_window=80, step_length=20),
-        {"n_epochs": [0, 1], "learning_rate": [1e-2]},
+        {"n_epochs": [None, 1], "learning_rate": [1e-2]},
         error_score="raise",
     )
     search.fit(wave(), fh=range(1, 7))
@@ -206,7 +226,7 @@ def test_weights_of_another_network_are_named(weights: Pretrained) -> None:
 
 def test_no_epochs_need_pretrained_weights() -> None:
     with pytest.raises(ValueError, match="n_epochs=0 pretrains nothing"):
-        RimerForecaster(**AS_THEY_ARE).pretrain(waves())
+        RimerForecaster(**{**TINY, "n_epochs": 0}).pretrain(waves())
 
 
 def test_a_pretrained_forecaster_is_saved_and_pickled(
