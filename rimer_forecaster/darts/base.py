@@ -18,8 +18,10 @@ from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import warn_of_unprepared
 from ..network.transfer import arguments_like
 from ..training import Recipe
+from ..training.held_out import KeepBest
 from .files import FilesModel
 from .likelihoods import LikelihoodHead
+from .module import RimerModule
 from .series import (
     InferenceDataset,
     TrainingDataset,
@@ -84,6 +86,7 @@ class NetworkModel(FilesModel):
     _min_input_chunk_length: int
     _recipe: Recipe
     _sets_epochs: bool
+    _best: KeepBest | None = None
 
     @property
     def supports_static_covariates(self) -> bool:
@@ -212,9 +215,10 @@ class NetworkModel(FilesModel):
         """Fit on windows; see darts. Without a number of epochs it is chosen by their number.
 
         Where as many series validate as train, each is taken for what comes after the training
-        series of its number, and its errors are counted in units of that. Errors of windows of
-        another data set than RimerModel's own are counted in units of the windows: they do not say
-        which series they are of.
+        series of its number, and its errors are counted in units of that. Where nothing validates
+        and windows are few, the last part of each series is held back, see `Recipe`. Errors of
+        windows of another data set than RimerModel's own are counted in units of the windows: they
+        do not say which series they are of.
         """
         if (
             isinstance(train_dataset, TrainingDataset)
@@ -222,8 +226,18 @@ class NetworkModel(FilesModel):
             and len(train_dataset.units) == len(val_dataset.units)
         ):
             val_dataset.units = train_dataset.units
+        self._best = None
         if not epochs and self._sets_epochs:
             epochs = self._recipe.epochs(len(train_dataset), self.batch_size)
+            if (
+                val_dataset is None
+                and trainer is None
+                and isinstance(train_dataset, TrainingDataset)
+                and self._recipe.holds_out(len(train_dataset))
+                and (parts := train_dataset.split(self._recipe.held_out))
+            ):
+                train_dataset, val_dataset = parts
+                self._best = KeepBest(self._recipe.patience)
         return super().fit_from_dataset(
             train_dataset,
             val_dataset,
@@ -233,6 +247,14 @@ class NetworkModel(FilesModel):
             {"collate_fn": collate, **(dataloader_kwargs or {})},
             load_best,
         )
+
+    def _train(self, trainer: pl.Trainer, model: RimerModule, *args: Any, **kwargs: Any) -> None:
+        """Train, and take the best weights where windows were held back."""
+        model.best = self._best
+        super()._train(trainer, model, *args, **kwargs)
+        model.best = None
+        if self._best is not None:
+            self._best.finish(self.network, widen=True)
 
     def _build_train_dataset(
         self,

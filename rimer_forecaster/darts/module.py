@@ -17,6 +17,7 @@ from ..layers import Dropout
 from ..network import RimerNetwork
 from ..network.checks import check_finite_forecast
 from ..network.missing_values import marks_of_observed
+from ..training.held_out import KeepBest
 from ..training.recipe import Recipe, check_trained, keep_ratios
 from .likelihoods import LikelihoodHead, LikelihoodParameters
 from .resume import ResumableModule
@@ -60,6 +61,7 @@ class RimerModule(ResumableModule):
             }
         )
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
+        self.best: KeepBest | None = None  # which is told of validation
 
     @io_processor
     def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
@@ -119,6 +121,8 @@ class RimerModule(ResumableModule):
         if head.has_units:
             inputs = head(head.in_units(output.state, self._unit))
             output, target = output.replace(prediction=inputs), target / self._unit
+        if self.best is not None and not self.training and self._has_quantiles(output):
+            self.best.add(output.prediction, target)
         observed = marks_of_observed(target)  # (B, H, C)
         if observed is None:
             return self._loss(output, target, criterion, sample_weight)
@@ -136,6 +140,11 @@ class RimerModule(ResumableModule):
             criterion,
             None if sample_weight is None else those_observed(sample_weight.expand_as(target)),
         )
+
+    def _has_quantiles(self, output: PLModuleOutput) -> bool:
+        """Whether an output is all quantiles of the network, of several."""
+        outputs = self.network.config.outputs
+        return len(outputs) == output.prediction.shape[-1] > 1 and "location" not in outputs
 
     def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
         if len(metrics) and (observed := marks_of_observed(target)) is not None:
@@ -162,7 +171,8 @@ class RimerModule(ResumableModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return what else the recipe consists of."""
-        return self.recipe.callbacks(self.trainer) if self.uses_recipe else []
+        own = self.recipe.callbacks(self.trainer) if self.uses_recipe else []
+        return own if self.best is None else [*own, self.best]
 
     def configure_optimizers(self) -> Any:
         """Return the package's recipe, or what darts makes of its own arguments."""

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from darts import TimeSeries
+from darts.utils.data import TorchTrainingDataset
 from darts.utils.data.torch_datasets.inference_dataset import SequentialTorchInferenceDataset
 from darts.utils.data.torch_datasets.training_dataset import SequentialTorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import (
@@ -148,6 +149,24 @@ class TrainingDataset(SequentialTorchTrainingDataset):
     def __len__(self) -> int:
         return self._ends[-1]
 
+    def split(self, share: float) -> tuple[TrainingPart, TrainingPart] | None:
+        """Split windows in time: those to train on, and those of the last share of each series.
+
+        No step that is forecast in the second was seen in the first. None if one has no window.
+        """
+        parts: tuple[list[int], list[int]] = [], []
+        first = 0
+        for one, last in zip(self.series, self._ends, strict=True):
+            ahead = self.shift - self.input_chunk_length + self.output_chunk_length
+            held = max(ceil(share * len(one)), ahead)
+            back = self.stride * np.arange(last - first)  # from the latest window on
+            parts[0].extend((first + np.flatnonzero(back >= held)).tolist())
+            parts[1].extend((first + np.flatnonzero(back <= held - ahead)).tolist())
+            first = last
+        if not all(parts):
+            return None
+        return TrainingPart(self, parts[0]), TrainingPart(self, parts[1])
+
     def __getitems__(self, indices: list[int]) -> Samples:
         """Return windows with the units of their series."""
         units = [self.units[bisect_right(self._ends, index)] for index in indices]
@@ -163,6 +182,33 @@ class TrainingDataset(SequentialTorchTrainingDataset):
             if len(self._kept) < self.most_kept:
                 self._kept[index] = sample
         return sample
+
+
+class TrainingPart(TorchTrainingDataset):
+    """Some windows of a data set.
+
+    Parameters
+    ----------
+    whole
+        The data set.
+    indices
+        Of the windows in it.
+    """
+
+    def __init__(self, whole: TrainingDataset, indices: Sequence[int]) -> None:
+        super().__init__()
+        self.whole, self.indices = whole, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> TorchTrainingSample:
+        """Return a window; see darts."""
+        return self.whole[self.indices[index]]
+
+    def __getitems__(self, indices: list[int]) -> Samples:
+        """Return windows with the units of their series."""
+        return self.whole.__getitems__([self.indices[index] for index in indices])
 
 
 def _unit_of(series: TimeSeries) -> np.ndarray:

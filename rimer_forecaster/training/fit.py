@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, SequentialSampler
 
 from ..network import RimerNetwork
+from .held_out import KeepBest
 from .module import TrainingModule
 from .recipe import Recipe, check_trained
 from .windows import WindowBatch, Windows
@@ -29,6 +28,7 @@ def train(
     windows: Windows,
     *,
     validation: Windows | None = None,
+    held_back: bool = False,
     recipe: Recipe,
     batch_size: int,
     n_epochs: int | None,
@@ -45,6 +45,8 @@ def train(
         What to train on.
     validation
         What to compute ``val_loss`` on after each epoch; the weights with the lowest one are kept.
+    held_back
+        Whether validation decides when to stop, and how wide quantiles are; see `held_out`.
     batch_size
         Windows per optimiser step.
     n_epochs
@@ -64,7 +66,7 @@ def train(
     kwargs = dict(trainer_kwargs or {})
     callbacks = copy.deepcopy(kwargs.pop("callbacks", None) or [])
     callbacks = [*callbacks] if isinstance(callbacks, (list, tuple)) else [callbacks]
-    best = _KeepBest()
+    best = KeepBest(recipe.patience if held_back else None)
     order = RandomSampler(windows, generator=generator)
     loaders = [_loader(windows, order, batch_size, generator)]
     if validation is not None:
@@ -84,10 +86,9 @@ def train(
     network.train()  # Lightning leaves it as it is
     with _without_remarks():
         trainer = pl.Trainer(**options)
-        trainer.fit(TrainingModule(network, recipe), *loaders)
+        trainer.fit(TrainingModule(network, recipe, best if held_back else None), *loaders)
     network.draw_from(None)
-    if best.weights is not None:
-        network.load_state_dict(best.weights)
+    best.finish(network, widen=held_back)
     network.cpu().eval()
     check_trained(
         network,
@@ -101,22 +102,6 @@ def _loader(
     batches = BatchSampler(order, batch_size, drop_last=False)
     # The data set itself fetches batches.
     return DataLoader(windows, sampler=batches, batch_size=None, generator=generator)
-
-
-class _KeepBest(pl.Callback):
-    """Remembers the weights of the epoch with the lowest validation loss."""
-
-    def __init__(self) -> None:
-        self.lowest = math.inf
-        self.weights: dict[str, Tensor] | None = None
-
-    # Not on_validation_end, before which Lightning puts the weights of the last step back.
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
-        loss = float(trainer.callback_metrics["val_loss"])
-        if loss < self.lowest and not trainer.sanity_checking:
-            self.lowest = loss
-            weights = pl_module.network.state_dict()
-            self.weights = {name: x.detach().clone() for name, x in weights.items()}
 
 
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)

@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("pytorch_lightning", reason="training needs the extra 'sktime'")
 
-from rimer_forecaster.training.module import quantile_loss
+from rimer_forecaster.training.held_out import quantile_loss
 
 NAN = float("nan")
 
