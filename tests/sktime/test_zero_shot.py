@@ -224,6 +224,12 @@ FOLDS = ExpandingWindowSplitter(fh=FH, initial_window=60, step_length=20)
 SCORE = "test_MeanAbsolutePercentageError"
 
 
+def test_sktimes_conformity_suite_is_run_with_it() -> None:
+    """By tests/sktime/test_forecaster.py, over all test settings."""
+    settings = RimerForecaster.get_test_params()
+    assert [x.get("n_epochs") for x in settings if x.get("pretrained") == NAME] == [None]
+
+
 def test_every_strategy_and_backend_of_evaluate_scores_the_same() -> None:
     y = wave(120, level=4.0)
     scores = [
