@@ -187,7 +187,7 @@ class RimerNetwork(StreamedNetwork):
         The median stays. Where the network squashes, factors are of squashed values.
         """
         H, middle = self.config.output_chunk_length, self.config.middle
-        linear = [self.skip.offset]
+        linear: list[Tensor] = [self.skip.offset]
         if self.reader is not None:
             linear.append(self.reader.head.weight)
         for parameter in linear:
