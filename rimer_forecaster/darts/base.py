@@ -18,6 +18,7 @@ from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import warn_of_unprepared
 from ..network.transfer import arguments_like
 from ..training import Recipe
+from ..training.fit import interruptible
 from ..training.held_out import KeepBest
 from .files import FilesModel
 from .likelihoods import LikelihoodHead
@@ -138,12 +139,18 @@ class NetworkModel(FilesModel):
         """
         self._check_streams()
         warn_of_unprepared("this model was", prepared=self.network.config.prepared_for_streams)
-        return RimerStream.begin(self.model, series, past_covariates, future_covariates)
+        return RimerStream.begin(self, series, past_covariates, future_covariates)
 
     def load_stream(self, path: str | PathLike[str]) -> RimerStream:
-        """Go on with a stream that `RimerStream.save` wrote with these weights."""
+        """Go on with a stream that `RimerStream.save` wrote with these weights.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or the stream was saved with other weights.
+        """
         self._check_streams()
-        return RimerStream.load(self.model, path)
+        return RimerStream.load(self, path)
 
     def diagnostics(
         self,
@@ -177,16 +184,19 @@ class NetworkModel(FilesModel):
             )
         self._check_streams()
         check_values(series, past_covariates, future_covariates)
-        return diagnose(
-            self.network,
-            stacked([series.values(copy=False)], self.network),
-            **known_covariates(
-                self.network, past_covariates, future_covariates, series.time_index, [series]
-            ),
-            static_covariates=static_covariates(self.network, [series]),
-            components=list(series.components),
-            stacklevel=3,
-        )
+        network, times = self.network, series.time_index
+        target = stacked([series.values(copy=False)], network)
+        known = known_covariates(network, past_covariates, future_covariates, times, [series])
+        static = static_covariates(network, [series])
+        with self.model.reading():
+            return diagnose(
+                network,
+                target,
+                **known,
+                static_covariates=static,
+                components=list(series.components),
+                stacklevel=3,
+            )
 
     def _check_streams(self) -> None:
         self._check_network()
@@ -200,7 +210,12 @@ class NetworkModel(FilesModel):
                 "add_encoders is not for streams: make the covariates that it stands for, and give "
                 "them to fit, stream, update and predict."
             )
-        self.model.eval()
+
+    def predict_from_dataset(self, *args: Any, **kwargs: Any) -> Sequence[TimeSeries]:
+        """Forecast, one thread after another; see darts."""
+        self._check_network()
+        with self.model.turn:
+            return super().predict_from_dataset(*args, **kwargs)
 
     def fit_from_dataset(
         self,
@@ -250,11 +265,15 @@ class NetworkModel(FilesModel):
 
     def _train(self, trainer: pl.Trainer, model: RimerModule, *args: Any, **kwargs: Any) -> None:
         """Train, and take the best weights where windows were held back."""
-        model.best = self._best
-        super()._train(trainer, model, *args, **kwargs)
-        model.best = None
-        if self._best is not None:
-            self._best.finish(self.network, widen=True)
+        with model.turn, interruptible():
+            model.best = self._best
+            try:
+                super()._train(trainer, model, *args, **kwargs)
+            finally:
+                model.best = None
+                model.eval()  # after an exception Lightning leaves the training mode on
+            if self._best is not None:
+                self._best.finish(self.network, widen=True)
 
     def _build_train_dataset(
         self,

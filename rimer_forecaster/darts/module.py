@@ -5,12 +5,16 @@ Letters: B windows, L input steps, H output steps, C target components, Q output
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import io_processor
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, PLModuleOutput
+from pytorch_lightning.trainer.states import TrainerFn, TrainerStatus
 from torch import Tensor
 
 from ..layers import Dropout
@@ -26,8 +30,26 @@ from .series import Batch
 __all__ = ["RimerModule"]
 
 
+class _Turn:
+    """One thread at a time, as often as it likes; a copy is a turn of its own."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[_Turn], tuple[()]]:
+        return type(self), ()
+
+
 class RimerModule(ResumableModule):
     """Lightning module: permutes darts' tensors for the network and back.
+
+    It is in evaluation mode but while it is trained, whatever was done with it in between.
 
     Parameters
     ----------
@@ -40,6 +62,12 @@ class RimerModule(ResumableModule):
         Whether its optimiser and callbacks are used, or darts' optimiser arguments alone.
     **kwargs
         See `PLForecastingModule`.
+
+    Attributes
+    ----------
+    turn
+        To be held while the module is trained or forecast by: darts writes the horizon of a
+        prediction, Monte Carlo dropout and the mode to the module, which all threads share.
     """
 
     def __init__(
@@ -62,6 +90,29 @@ class RimerModule(ResumableModule):
         )
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
         self.best: KeepBest | None = None  # which is told of validation
+        self.turn = _Turn()
+        self.eval()
+
+    @contextmanager
+    def reading(self) -> Iterator[RimerNetwork]:
+        """Give the network to this thread alone, in evaluation mode.
+
+        Raises
+        ------
+        ValueError
+            If it is being trained: in a callback of the training.
+        """
+        with self.turn:
+            state = None if self._trainer is None else self._trainer.state
+            if state is not None and state.fn == TrainerFn.FITTING:
+                if state.status == TrainerStatus.RUNNING:
+                    raise ValueError(
+                        "the model is being trained, and its weights move: stream when fit has "
+                        "returned."
+                    )
+            if self.network.training:
+                self.eval()
+            yield self.network
 
     @io_processor
     def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
@@ -190,6 +241,12 @@ class RimerModule(ResumableModule):
             keep_ratios(self.optimizers(use_pl_optimizer=False), self.network)
         super().optimizer_step(*args, **kwargs)
 
+    def setup(self, stage: str) -> None:
+        """Train in training mode: Lightning takes the mode that it finds."""
+        super().setup(stage)
+        if stage == TrainerFn.FITTING:
+            self.train()
+
     def on_fit_end(self) -> None:
         """Refuse weights that are not finite; a finder of learning rates may pass through them."""
         super().on_fit_end()
@@ -209,13 +266,14 @@ class RimerModule(ResumableModule):
             module.in_evaluation = bool(active)
 
     def teardown(self, stage: str) -> None:
-        """Put the losses back where `on_fit_end` did not run.
+        """End the training mode, and put the losses back where `on_fit_end` did not run.
 
         With sample weights darts 0.48.1 takes the reduction out of the losses and puts it back in
         `on_fit_end`, which Lightning's tuner leaves out.
         """
         super().on_fit_end()
         super().teardown(stage)
+        self.eval()
 
     def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse forecasts that are not finite."""

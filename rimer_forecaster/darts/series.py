@@ -37,11 +37,13 @@ __all__ = [
     "TrainingDataset",
     "check_long_enough",
     "check_observed",
+    "check_one_sample",
     "check_values",
     "collate",
     "known_covariates",
     "stacked",
     "static_covariates",
+    "step_of",
     "to_tensor",
 ]
 
@@ -77,6 +79,29 @@ def check_values(
                     f"series {i} has static covariates that are missing or infinite: fill them.\n"
                     f"{one.static_covariates}"
                 )
+
+
+def check_one_sample(
+    series: Series, past_covariates: Series | None, future_covariates: Series | None
+) -> None:
+    """Raise a ValueError that names the first series with samples: a stream reads one value."""
+    given = {
+        "series": series,
+        "past_covariates": past_covariates,
+        "future_covariates": future_covariates,
+    }
+    for name, sequence in given.items():
+        for i, one in enumerate(series2seq(sequence) or ()):
+            if one.is_stochastic:
+                raise ValueError(
+                    f"{name} {i} has {one.n_samples} samples, but a stream reads one value a step: "
+                    "give its median, for example."
+                )
+
+
+def step_of(series: TimeSeries) -> str:
+    """Name the step of a series, for a message."""
+    return str(series.freq_str if series.has_datetime_index else series.freq)
 
 
 def check_long_enough(series: Sequence[TimeSeries], **chunks: int) -> None:
@@ -315,12 +340,18 @@ def known_covariates(
             )
         values = []
         for i, one in enumerate(covariates):
-            absent = times.difference(one.time_index)
+            if one.freq != series[0].freq:
+                raise ValueError(
+                    f"{name} {i} is in steps of {step_of(one)}, but the series in steps of "
+                    f"{step_of(series[0])}. Give covariates in the steps of the series."
+                )
+            places = one.time_index.get_indexer(times)
+            absent = times[places < 0]
             if len(absent):
                 raise ValueError(
                     f"{name} {i} has no value for {len(absent)} of {len(times)} steps that the "
                     f"stream needs, the first being {absent[0]}."
                 )
-            values.append(one.slice(times[0], times[-1]).values(copy=False))
+            values.append(one.values(copy=False)[places])
         known[name] = stacked(values, network)
     return known

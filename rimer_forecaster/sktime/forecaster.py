@@ -318,13 +318,73 @@ class RimerForecaster(BaseForecaster):
         weights = self._fitted.weights() if self.is_fitted else self.pretrained_
         weights.save(path)
 
+    def update(self, y: Any, X: Any = None, update_params: bool = True) -> RimerForecaster:
+        """Read new time points, and train on them if wanted; all of it, or nothing.
+
+        An exception or an interrupt leaves the forecaster as it was, its cutoff included. See
+        sktime.
+        """
+        return self._all_or_nothing("update", y=y, X=X, update_params=update_params)
+
+    def update_predict_single(
+        self, y: Any = None, fh: Any = None, X: Any = None, update_params: bool = True
+    ) -> Any:
+        """Update and forecast; all of it, or nothing. See sktime."""
+        arguments = {"y": y, "fh": fh, "X": X, "update_params": update_params}
+        return self._all_or_nothing("update_predict_single", **arguments)
+
+    def update_predict(
+        self,
+        y: Any,
+        cv: Any = None,
+        X: Any = None,
+        update_params: bool = True,
+        reset_forecaster: bool = True,
+    ) -> Any:
+        """Update and forecast again and again; all of it, or nothing. See sktime."""
+        arguments = {"y": y, "cv": cv, "X": X, "update_params": update_params}
+        arguments["reset_forecaster"] = reset_forecaster
+        return self._all_or_nothing("update_predict", **arguments)
+
+    def _all_or_nothing(self, method: str, **arguments: Any) -> Any:
+        """Call a method of sktime on a copy, and become it when the method has succeeded.
+
+        sktime moves the cutoff first and updates then.
+        """
+        fitted, other = getattr(self, "_fitted", None), self._twin()
+        result = getattr(super(RimerForecaster, other), method)(**arguments)
+        if getattr(self, "_fitted", None) is not fitted:
+            raise RuntimeError(
+                f"another thread has fitted or updated this forecaster while {method} was at work, "
+                "whose result is lost. Let one thread at a time do so."
+            )
+        self.__dict__ = other.__dict__  # one assignment, which no interrupt can halve
+        return self if result is other else result
+
+    def _twin(self) -> RimerForecaster:
+        """Return a copy that shares everything, of which sktime changes one thing in place."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._converter_store_y = dict(self._converter_store_y)
+        return other
+
+    def _check_fh(self, fh: Any, pred_int: bool = False) -> Any:
+        """Check a horizon, and return it: sktime returns the one that was checked last.
+
+        Another thread may have checked its own in between.
+        """
+        other = self._twin()
+        checked = super(RimerForecaster, other)._check_fh(fh, pred_int)
+        self._fh = other._fh
+        return checked
+
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> RimerForecaster:
-        """Make a new memory, network and streams, and take them when all has succeeded."""
+        """Make a new memory, network and streams."""
         network, memory, streams = self._fitted
         length = self._fitted.length
-        updates = memory.updates(y, X, length=length)
+        memory, updates = memory.updates(y, X, length=length)
         series = {key: update.series for key, update in updates.items()}
         new = {key: len(one.y) - updates[key].known for key, one in series.items()}
         goes_on = {key: update.known for key, update in updates.items() if update.goes_on}
@@ -336,7 +396,7 @@ class RimerForecaster(BaseForecaster):
             if new[key] and len(one.y) > 1
         }
         if update_params and origins and self._trains:
-            network = copy.deepcopy(network)
+            network, self._generator = copy.deepcopy(network), self._generator.clone_state()
             moved = {key: series[key] for key in origins}
             self._learning().update(network, memory, moved, origins, self._generator)
             goes_on = {}  # weights that moved read everything anew

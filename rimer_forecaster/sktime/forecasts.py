@@ -22,7 +22,7 @@ from ..zero_shot.forecast import forecast
 from .memory import Memory, Remembered
 from .past import forecast_past
 from .pretrained import Pretrained
-from .series import Instances, Key, check_observed, joined, name_of, rows
+from .series import Instances, Key, check_observed, joined, name_of, name_of_step, rows
 from .stream_bank import StreamBank
 
 __all__ = ["Fitted"]
@@ -77,8 +77,14 @@ class Fitted(NamedTuple):
         cutoffs = self.memory.cutoffs()
         # Once for all series that end together: sktime takes a millisecond for each.
         ends = {cutoff[0]: cutoff for cutoff in cutoffs.values()}
+        for cutoff in ends.values():
+            _check_step(cutoff)
+            fh = _in_steps_of(cutoff, fh)
         steps_from = {end: fh.to_relative(cutoff).to_numpy() for end, cutoff in ends.items()}
         labels_from = {end: fh.to_absolute_index(cutoff) for end, cutoff in ends.items()}
+        if not fh.is_relative:
+            for end, cutoff in ends.items():
+                _check_on_grid(labels_from[end], steps_from[end], cutoff)
         ahead = {key: steps_from[cutoff[0]] for key, cutoff in cutoffs.items()}
         coming: Mapping[Key, NDArray[np.float64]] = {}
         if max(steps.max() for steps in ahead.values()) >= 1:
@@ -206,6 +212,34 @@ class Fitted(NamedTuple):
         quantiles = self.network.forecast_windows(past, 1, known)[:, 0]  # (steps, C, Q)
         nothing = past.isnan().all(1)
         return one.in_units(quantiles.masked_fill(nothing[..., None], float("nan")))
+
+
+def _check_step(cutoff: pd.Index) -> None:
+    """Raise a ValueError if it is not known what a step is."""
+    if isinstance(cutoff, pd.DatetimeIndex) and cutoff.freq is None:
+        raise ValueError(
+            f"the time points of y, which end at {cutoff[0]}, are too few to show their step, in "
+            "which fh counts. Give y a freq, for example by asfreq('D'), or more time points."
+        )
+
+
+def _in_steps_of(cutoff: pd.Index, fh: ForecastingHorizon) -> ForecastingHorizon:
+    """Return a horizon without the step of an earlier cutoff, if that is another one."""
+    if not isinstance(cutoff, pd.DatetimeIndex) or fh.freq in (None, cutoff.freqstr):
+        return fh
+    return ForecastingHorizon(fh.to_pandas(), is_relative=fh.is_relative)
+
+
+def _check_on_grid(labels: pd.Index, steps: NDArray[np.int64], cutoff: pd.Index) -> None:
+    """Raise a ValueError that names the first time point of a horizon that is not on the grid."""
+    grid = ForecastingHorizon(steps, is_relative=True).to_absolute_index(cutoff)
+    beside = np.flatnonzero(np.asarray(labels != grid))
+    if len(beside):
+        raise ValueError(
+            f"fh asks for {labels[beside[0]]}, which is not on the grid of the time points of y: "
+            f"its step is {name_of_step(cutoff.freq)}, and {cutoff[0]} is one of them. Give time "
+            "points of that grid, or numbers of steps."
+        )
 
 
 def _labels(cutoff: pd.Index, steps: NDArray[np.int64]) -> tuple[pd.Index, pd.Index]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,7 @@ from .module import TrainingModule
 from .recipe import Recipe, check_trained
 from .windows import WindowBatch, Windows
 
-__all__ = ["train"]
+__all__ = ["interruptible", "train"]
 
 
 def train(
@@ -84,7 +86,7 @@ def train(
     }
     network.draw_from(generator)
     network.train()  # Lightning leaves it as it is
-    with _without_remarks():
+    with _without_remarks(), interruptible():
         trainer = pl.Trainer(**options)
         trainer.fit(TrainingModule(network, recipe, best if held_back else None), *loaders)
     network.draw_from(None)
@@ -102,6 +104,26 @@ def _loader(
     batches = BatchSampler(order, batch_size, drop_last=False)
     # The data set itself fetches batches.
     return DataLoader(windows, sampler=batches, batch_size=None, generator=generator)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C in a training be a KeyboardInterrupt, after which Ctrl-C works on.
+
+    Lightning makes a SystemExit of it, and has the process ignore all later ones.
+    """
+    handler = None
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
 
 
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)

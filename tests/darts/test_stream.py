@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
 import warnings
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +17,13 @@ import pytest
 
 pytest.importorskip("darts", reason="the darts side needs darts")
 
+import pytorch_lightning as pl
 import torch
 from darts import TimeSeries, concatenate
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 
 from rimer_forecaster import RimerModel
+from rimer_forecaster.darts import RimerStream
 from rimer_forecaster.layers import leaves
 
 L, H = 24, 6
@@ -113,8 +120,14 @@ def test_beyond_the_horizon_forecasts_are_fed_back() -> None:
     assert_equal(long[H:], stream.predict(H))
 
 
-def test_covariates_are_selected_by_time() -> None:
-    full, past, future = series(), series(170, components=1, seed=1), series(170, seed=2)
+@pytest.mark.parametrize("kind", ["datetime", "range"])
+def test_covariates_are_selected_by_time(kind: str) -> None:
+    def times(n: int) -> dict[str, Any]:
+        return {} if kind == "datetime" else {"times": pd.RangeIndex(7, 7 + 3 * n, 3)}
+
+    full = series(**times(150))
+    past = series(170, components=1, seed=1, **times(170))
+    future = series(170, seed=2, **times(170))
     known = {"past_covariates": past, "future_covariates": future}
     model = fitted(full[:120], covariates=known)
     stream = model.stream(full[:120], **known)
@@ -124,6 +137,8 @@ def test_covariates_are_selected_by_time() -> None:
     assert_equal(forecast, whole.predict(H, future_covariates=future[140:146]))
     changed = concatenate([future[:140], -future[140:]])
     assert np.abs(whole.predict(H, future_covariates=changed).values() - forecast.values()).max()
+    report = model.diagnostics(full[:140], **known)
+    assert report.state_norms.index[-1] == 140 - 140 % model.network.config.patch_length
     with pytest.raises(ValueError, match="past_covariates 0 has no value for 5 of 10 steps"):
         stream.update(full[140:150], past_covariates=past[:145], future_covariates=future)
     with pytest.raises(ValueError, match=r"future_covariates: give one for each of the 1 series"):
@@ -257,3 +272,319 @@ def test_a_model_that_was_not_trained_for_streams_warns() -> None:
         warnings.filterwarnings("error", message=".*trained for streams")
         fitted(full).stream(full)
         fitted(full, streaming=False, layers=None).stream(full)  # nothing to prepare
+
+
+# --- the weights that a stream belongs to -----------------------------------------------------
+
+
+class Modes(pl.Callback):
+    """Notes which modules are not in training mode when a batch is trained on."""
+
+    def __init__(self) -> None:
+        self.in_evaluation: list[str] = []
+        self.batches = 0
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        self.batches += 1
+        modules = pl_module.network.named_modules()
+        self.in_evaluation += [name for name, module in modules if not module.training]
+
+
+BETWEEN: dict[str, Callable[[RimerModel, TimeSeries, Path], Any]] = {
+    "nothing": lambda model, full, folder: None,
+    "stream": lambda model, full, folder: model.stream(full).predict(H),
+    "diagnostics": lambda model, full, folder: model.diagnostics(full),
+    "load_stream": lambda model, full, folder: model.load_stream(folder / "stream"),
+    "predict": lambda model, full, folder: model.predict(H),
+    "eval": lambda model, full, folder: model.model.eval(),
+    "network.eval": lambda model, full, folder: model.network.eval(),
+}
+
+
+def test_whatever_came_between_two_fits_the_second_trains_alike(tmp_path: Path) -> None:
+    """With dropout and with preparation for streams."""
+    full, weights = series(60), {}
+    for name, act in BETWEEN.items():
+        modes = Modes()
+        model = fitted(full, dropout=0.5)
+        model.stream(full).save(tmp_path / "stream")
+        act(model, full, tmp_path)
+        model._random_instance = np.random.RandomState(1)  # predict draws from it too
+        model.trainer_params["callbacks"] = [modes]
+        model.fit(full, epochs=1)
+        assert modes.batches
+        assert modes.in_evaluation == [], name
+        assert not model.model.training
+        weights[name] = {n: x.clone() for n, x in model.network.state_dict().items()}
+    for name, own in weights.items():
+        assert all(torch.equal(x, weights["nothing"][n]) for n, x in own.items()), name
+
+
+def test_a_training_that_fails_ends_in_evaluation_mode() -> None:
+    class Fails(pl.Callback):
+        def on_train_batch_end(self, *args: Any) -> None:
+            raise ConnectionAbortedError
+
+    full = series()
+    model = fitted(full, dropout=0.5)
+    forecast = model.predict(H)
+    model.trainer_params["callbacks"] = [Fails()]
+    with pytest.raises(ConnectionAbortedError):
+        model.fit(full, epochs=1)
+    assert not any(module.training for module in model.model.modules())
+    assert_equal(model.predict(H), model.predict(H), 0.0)
+    assert_equal(model.predict(H), forecast, 1.0)
+
+
+def refitted(model: RimerModel, folder: Path) -> None:
+    model.fit(series(seed=3), epochs=1)
+
+
+def weights_loaded(model: RimerModel, folder: Path) -> None:
+    other = fitted(series(seed=4))
+    other.save_weights(folder / "w.safetensors")
+    model.load_weights(str(folder / "w.safetensors"))
+
+
+def model_loaded(model: RimerModel, folder: Path) -> None:
+    other = fitted(series(seed=4))
+    other.save(str(folder / "model.pt"))
+    model.load_weights(str(folder / "model.pt"))
+
+
+def written_to(model: RimerModel, folder: Path) -> None:
+    with torch.no_grad():
+        model.network.skip.weight.add_(1e-3)
+
+
+GONE = "the weights that this stream began with are gone"
+
+
+@pytest.mark.parametrize("change", [refitted, weights_loaded, model_loaded, written_to])
+def test_a_stream_whose_weights_are_gone_says_so(
+    change: Callable[[RimerModel, Path], None], tmp_path: Path
+) -> None:
+    full = series()
+    model = fitted(full)
+    stream = model.stream(full[:100])
+    twin, pickled = copy.deepcopy(stream), pickle.dumps(stream)
+    forecast = stream.predict(H)
+    change(model, tmp_path)
+    for acts in (
+        lambda: stream.predict(H),
+        lambda: stream.update(full[100:101]),
+        lambda: stream.save(tmp_path / "stream"),
+        lambda: pickle.dumps(stream),
+        lambda: twin.predict(H),
+    ):
+        with pytest.raises(ValueError, match=GONE):
+            acts()
+    assert not (tmp_path / "stream").exists()
+    assert stream.end_time == full[:100].end_time()
+    assert_equal(pickle.loads(pickled).predict(H), forecast, 0.0)  # which has its own
+    model.stream(full[:100]).predict(H)
+
+
+def test_what_leaves_the_weights_alone_leaves_the_stream_alone(tmp_path: Path) -> None:
+    full = series()
+    model = fitted(full)
+    stream = model.stream(full[:100])
+    forecast = stream.predict(H)
+    model.predict(H)
+    model.historical_forecasts(full, retrain=True, start=-8, start_format="position")
+    model.save_weights(tmp_path / "w.safetensors")
+    model.load_weights(str(tmp_path / "w.safetensors"))  # the same ones
+    assert_equal(stream.predict(H), forecast, 0.0)
+    model.model.train()
+    assert_equal(stream.predict(H), forecast, 0.0)
+    kept = weakref.ref(model)
+    del model
+    gc.collect()
+    assert kept() is None
+    assert_equal(stream.predict(H), forecast, 0.0)
+
+
+def test_in_a_training_a_stream_says_that_its_weights_move() -> None:
+    full, said = series(), []
+
+    class Streams(pl.Callback):
+        def on_train_batch_end(self, *args: Any) -> None:
+            for act in (lambda: model.stream(full), lambda: stream.predict(H)):
+                with pytest.raises(ValueError, match="is being trained, and its weights move"):
+                    act()
+                said.append(act)
+
+    model = fitted(full)
+    stream = model.stream(full)
+    model.trainer_params["callbacks"] = [Streams()]
+    model.fit(full, epochs=1)
+    assert said
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle])
+def test_a_copy_of_a_stream_goes_its_own_way(copied: Any) -> None:
+    full = series()
+    model = fitted([full, full], likelihood=QuantileRegression([0.1, 0.5, 0.9]), dropout=0.5)
+    stream = model.stream([full[:100]] * 2)
+    forecast = stream.predict(H)
+    other = pickle.loads(pickle.dumps(stream)) if copied is pickle else copied(stream)
+    other.update([full[100:104]] * 2)
+    assert stream.end_time == full[:100].end_time()
+    for one, same in zip(stream.predict(H), forecast, strict=True):
+        assert_equal(one, same, 0.0)
+    expected = model.stream([full[:104]] * 2).predict(H)
+    for one, same in zip(other.predict(H), expected, strict=True):
+        assert_equal(one, same)
+    assert np.isfinite(other.predict(H, num_samples=3)[0].all_values()).all()
+
+
+def test_a_pickle_of_a_stream_holds_no_history() -> None:
+    sizes = [len(pickle.dumps(fitted(series(n)).stream(series(n)))) for n in (150, 5150)]
+    assert abs(sizes[1] - sizes[0]) < 1000
+
+
+def test_a_stream_shows_what_it_is_of() -> None:
+    full = series()
+    shown = repr(fitted(full).stream(full[:100]))
+    assert shown == (
+        "RimerStream(1 series of components ['0', '1'], 100 steps of h read, "
+        "end_time=2020-01-05 03:00:00)"
+    )
+
+
+# --- other steps ------------------------------------------------------------------------------
+
+
+def at(times: pd.Index, value: float = 0.5) -> TimeSeries:
+    freq = getattr(times, "freq", None)
+    return TimeSeries.from_times_and_values(times, np.full((len(times), 1), value), freq=freq)
+
+
+NUMBERS = pd.RangeIndex(7, 7 + 3 * 40, 3)
+DAYS = pd.date_range("2020-01-01", periods=40, freq="D")
+BUSINESS_DAYS = pd.bdate_range("2020-01-01", periods=40)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("times", "freq"),
+    [
+        (DAYS, "h"),
+        (DAYS, "2D"),
+        (DAYS, "W-MON"),
+        (DAYS, "B"),
+        (BUSINESS_DAYS, "D"),
+        (pd.date_range("2020-01-01", periods=40, freq="MS"), "QS"),
+        (NUMBERS, 1),
+        (NUMBERS, 2),
+        (NUMBERS, 6),
+    ],
+    ids=lambda x: str(getattr(x, "freq", None) or x),
+)
+def test_rows_in_another_step_are_refused(times: pd.Index, freq: Any, n: int) -> None:
+    """From the first row on, although it is where the stream goes on."""
+    model = fitted(at(times))
+    stream, start = model.stream(at(times[:32])), times[32]
+    if isinstance(freq, int):
+        rows = pd.RangeIndex(start, start + n * freq, freq)
+    else:
+        rows = pd.date_range(start, periods=n, freq=freq)
+    forecast = stream.predict(H)
+    with pytest.raises(ValueError, match=rf"in steps of {freq}\S*, but the stream goes on at .*of"):
+        stream.update(at(rows))
+    assert_equal(stream.predict(H), forecast, 0.0)
+    stream.update(at(times[32:33]))
+    assert stream.predict(H).time_index.equals(times[33 : 33 + H])
+
+
+def test_business_days_of_one_week_are_business_days() -> None:
+    """pandas infers days."""
+    model = fitted(at(BUSINESS_DAYS))
+    monday = BUSINESS_DAYS[BUSINESS_DAYS.weekday == 0][4]
+    stream = model.stream(at(BUSINESS_DAYS[BUSINESS_DAYS < monday]))
+    week = TimeSeries.from_series(pd.Series(0.5, pd.date_range(monday, periods=5)))
+    assert week.freq_str == "D"
+    stream.update(week)
+    assert stream.predict(1).start_time() == monday + pd.Timedelta(days=7)
+
+
+def test_covariates_and_series_in_other_steps_are_refused() -> None:
+    hours = pd.date_range("2020-01-01", periods=24 * 60, freq="h")
+    cause, hourly = at(pd.date_range("2020-01-01", periods=60)), at(hours)
+    model = fitted(at(DAYS), covariates={"future_covariates": cause})
+    stream = model.stream(at(DAYS[:32]), future_covariates=cause)
+    message = "future_covariates 0 is in steps of h, but the series in steps of D"
+    for act in (
+        lambda: stream.update(at(DAYS[32:33]), future_covariates=hourly),
+        lambda: stream.predict(1, future_covariates=hourly),
+        lambda: model.stream(at(DAYS[:32]), future_covariates=hourly),
+        lambda: model.diagnostics(at(DAYS[:32]), future_covariates=hourly),
+    ):
+        with pytest.raises(ValueError, match=message):
+            act()
+    with pytest.raises(ValueError, match="0 ends at .* in steps of D, and series 1 at .* of h"):
+        plain = fitted(at(DAYS))
+        plain.stream([at(DAYS), at(pd.date_range(end=DAYS[-1], periods=40, freq="h"))])
+
+
+def test_series_of_other_components_or_with_samples_are_refused() -> None:
+    full = series()
+    model = fitted(full, likelihood=QuantileRegression([0.1, 0.5, 0.9]))
+    with pytest.raises(ValueError, match="series 0 has 2, and series 1 1"):
+        model.stream([full, full["0"]])
+    with pytest.raises(ValueError, match="series is empty"):
+        model.stream([])
+    stream = model.stream(full)
+    drawn = stream.predict(H, num_samples=5)
+    with pytest.raises(ValueError, match="series 0 has 5 samples, but a stream reads one value"):
+        stream.update(drawn)
+    for name, value in (("num_samples", 0), ("num_samples", 2.5), ("num_samples", True)):
+        with pytest.raises(ValueError, match=f"{name}={value} must be at least 1"):
+            stream.predict(H, **{name: value})
+    with pytest.raises(ValueError, match="num_samples=2 is not for predict_likelihood_parameters"):
+        stream.predict(H, num_samples=2, predict_likelihood_parameters=True)
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_stream_from_its_file_is_as_it_was(dtype: Any, tmp_path: Path) -> None:
+    holidays = pd.offsets.CustomBusinessDay(holidays=["2020-02-26", "2020-02-27"])
+    times = pd.date_range("2020-01-01", periods=40, freq=holidays, name="day").as_unit("s")
+    static = pd.DataFrame({"code": ["001"], "area": [0.1 + 0.2]})
+    full = TimeSeries.from_times_and_values(
+        pd.DatetimeIndex(times, freq=holidays),
+        np.random.default_rng(0).normal(size=(40, 2)).astype(dtype),
+        static_covariates=static,
+        hierarchy={"1": ["0"]},
+        metadata={"unit": "kWh"},
+    )
+    model = fitted(full, use_static_covariates=False)
+    stream = model.stream(full)
+    forecast = stream.predict(H)
+    assert "2020-02-26" not in map(str, forecast.time_index.date)
+    stream.save(tmp_path / "stream")
+    again = model.load_stream(tmp_path / "stream").predict(H)
+    assert again == forecast
+    assert again.time_index.equals(forecast.time_index)
+    assert again.time_index.dtype == forecast.time_index.dtype
+    assert again.time_index.name == forecast.time_index.name == "day"
+    assert again.freq == forecast.freq
+    assert again.dtype == forecast.dtype == dtype
+    assert list(again.static_covariates.dtypes) == list(forecast.static_covariates.dtypes)
+    assert again.static_covariates["code"].tolist() == ["001"]
+    assert again.hierarchy == forecast.hierarchy
+    assert again.metadata == forecast.metadata == {"unit": "kWh"}
+    assert forecast.time_index.name == model.predict(H).time_index.name
+
+
+def test_a_stream_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
+    full = series()
+    model = fitted(full)
+    model.stream(full[:100]).save(tmp_path / "stream")
+    stream = model.stream(full.with_metadata({"at": (1, 2)}))
+    with pytest.raises(ValueError, match="the metadata of a series cannot be written"):
+        stream.save(tmp_path / "stream")
+    assert model.load_stream(tmp_path / "stream").end_time == full[:100].end_time()
+    assert isinstance(pickle.loads(pickle.dumps(stream)), RimerStream)
