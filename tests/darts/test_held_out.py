@@ -61,8 +61,9 @@ def test_few_windows_stop_the_training_and_widen_its_intervals() -> None:
     quantiles = QuantileRegression([0.1, 0.5, 0.9])
     for name, recipe in (("all", Recipe(held_out=0)), ("default", None)):
         own = model(likelihood=quantiles, recipe=recipe).fit(series)
+        epochs = own.epochs_trained
         low, _, high = own.predict(6, predict_likelihood_parameters=True).values().T
-        found[name] = own.epochs_trained, float((high - low).mean())
+        found[name] = epochs, float((high - low).mean())
     assert found["default"][0] < found["all"][0]
     assert found["default"][1] > 1.2 * found["all"][1]
 

@@ -48,7 +48,7 @@ def test_one_argument_is_enough_and_beats_seasonal_naive() -> None:
     train, test = series[:-24], series[-24:]
     model = RimerModel(input_chunk_length=96, random_state=0, **QUIET).fit(train)
     assert model.output_chunk_length == 24
-    assert model.epochs_trained == 100  # 257 windows, 9 steps an epoch
+    assert 10 < model.epochs_trained < 100  # of 257 windows some are held back, and end it
     naive = NaiveSeasonal(12).fit(train).predict(24)
     assert mae(test, model.predict(24)) < 0.7 * mae(test, naive)
 
