@@ -104,12 +104,12 @@ class RimerModule(ResumableModule):
         """
         with self.turn:
             state = None if self._trainer is None else self._trainer.state
-            if state is not None and state.fn == TrainerFn.FITTING:
-                if state.status == TrainerStatus.RUNNING:
-                    raise ValueError(
-                        "the model is being trained, and its weights move: stream when fit has "
-                        "returned."
-                    )
+            now = None if state is None else (state.fn, state.status)
+            if now == (TrainerFn.FITTING, TrainerStatus.RUNNING):
+                raise ValueError(
+                    "the model is being trained, and its weights move: stream when fit has "
+                    "returned."
+                )
             if self.network.training:
                 self.eval()
             yield self.network

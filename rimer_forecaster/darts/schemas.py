@@ -106,16 +106,12 @@ def _frame_from(description: dict[str, Any] | None) -> pd.DataFrame | None:
     if description is None:
         return None
     index = pd.Index(description["index"])
-    columns = [
-        pd.Series(
-            column["values"],
-            index=index,
-            dtype=column["dtype"]
-            if column["categories"] is None
-            else pd.CategoricalDtype(column["categories"]["values"], column["categories"]["ordered"]),
-        )
-        for column in description["columns"]
-    ]
+    columns = []
+    for column in description["columns"]:
+        dtype, categories = column["dtype"], column["categories"]
+        if categories is not None:
+            dtype = pd.CategoricalDtype(categories["values"], categories["ordered"])
+        columns.append(pd.Series(column["values"], index=index, dtype=dtype))
     frame = pd.concat(columns, axis=1)
     frame.columns = pd.Index(description["names"])
     frame.index.name, frame.columns.name = description["axes"]

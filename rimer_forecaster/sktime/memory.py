@@ -272,9 +272,7 @@ class Memory:
         first, last = one.begin, one.y.index[-1]
         return same_times(grid_of(first, last, self.freq), grid_of(first, last, freq))
 
-    def _updates(
-        self, y: pd.DataFrame, X: pd.DataFrame | None, length: int
-    ) -> dict[Key, Update]:
+    def _updates(self, y: pd.DataFrame, X: pd.DataFrame | None, length: int) -> dict[Key, Update]:
         given = self.instances_of_X(X)
         found = {}
         for key, new in instances(y).items():

@@ -53,7 +53,7 @@ def assert_same(found: TimeSeries, one: TimeSeries) -> None:
         series(DAYS.rename("day")),
         series(pd.RangeIndex(3, 18, 3)),
         series(pd.RangeIndex(-15, 0, 3, name="step")),
-        *(series(pd.DatetimeIndex(DAYS.as_unit(unit), freq="D")) for unit in ("s", "ms", "us", "ns")),
+        *(series(pd.DatetimeIndex(DAYS.as_unit(x), freq="D")) for x in ("s", "ms", "us", "ns")),
         series(pd.date_range("2020-01-01 00:00:00.000000001", periods=5, freq="7ns", unit="ns")),
         series(pd.date_range("2020-01-01", periods=5, freq=pd.DateOffset(months=2))),
         series(hierarchy={"b": ["a"]}, metadata={"place": "Oslo", "at": [59.9, 10.7], "n": None}),
@@ -113,5 +113,5 @@ def test_an_offset_of_nobody_else_is_named() -> None:
     class Own(pd.offsets.Week):
         pass
 
-    with pytest.raises(ValueError, match="the freq of a series .* is none of the offsets"):
+    with pytest.raises(ValueError, match=r"the freq of a series .* is none of the offsets"):
         described(series(pd.date_range("2020-01-01", periods=5, freq=Own())))

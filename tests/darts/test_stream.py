@@ -501,7 +501,7 @@ def test_business_days_of_one_week_are_business_days() -> None:
     """pandas infers days."""
     model = fitted(at(BUSINESS_DAYS))
     monday = BUSINESS_DAYS[BUSINESS_DAYS.weekday == 0][4]
-    stream = model.stream(at(BUSINESS_DAYS[BUSINESS_DAYS < monday]))
+    stream = model.stream(at(BUSINESS_DAYS[monday > BUSINESS_DAYS]))
     week = TimeSeries.from_series(pd.Series(0.5, pd.date_range(monday, periods=5)))
     assert week.freq_str == "D"
     stream.update(week)
@@ -522,9 +522,9 @@ def test_covariates_and_series_in_other_steps_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             act()
-    with pytest.raises(ValueError, match="0 ends at .* in steps of D, and series 1 at .* of h"):
-        plain = fitted(at(DAYS))
-        plain.stream([at(DAYS), at(pd.date_range(end=DAYS[-1], periods=40, freq="h"))])
+    plain, hours = fitted(at(DAYS)), at(pd.date_range(end=DAYS[-1], periods=40, freq="h"))
+    with pytest.raises(ValueError, match=r"0 ends at .* in steps of D, and series 1 at .* of h"):
+        plain.stream([at(DAYS), hours])
 
 
 def test_series_of_other_components_or_with_samples_are_refused() -> None:
