@@ -26,7 +26,8 @@ def described_offset(offset: pd.offsets.BaseOffset) -> dict[str, Any]:
     if getattr(pd.offsets, name, None) is not type(offset):
         raise ValueError(f"{offset!r} is none of the offsets in pandas.offsets")
     arguments = {key: _described(x) for key, x in offset.kwds.items()}
-    return {"name": name, "n": offset.n, "normalize": offset.normalize, "arguments": arguments}
+    normalize = bool(getattr(offset, "normalize"))  # noqa: B009 (pandas' stubs do not know it)
+    return {"name": name, "n": offset.n, "normalize": normalize, "arguments": arguments}
 
 
 def offset_from(description: dict[str, Any]) -> pd.offsets.BaseOffset:
@@ -57,7 +58,7 @@ def _described(x: Any) -> Any:
     if isinstance(x, datetime.time):
         return {"time": x.isoformat()}
     if isinstance(x, (datetime.date, np.datetime64)):
-        return {"day": str(np.datetime64(x, "D"))}
+        return {"day": str(np.asarray(x, "datetime64[D]"))}
     if isinstance(x, np.busdaycalendar):
         holidays = [str(day) for day in x.holidays]
         return {"calendar": [x.weekmask.tolist(), holidays]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def described(series: TimeSeries) -> dict[str, Any]:
         "hierarchy": schema["hierarchy"],
         "metadata": schema["metadata"],
     }
-    parts = {
+    parts: dict[str, Callable[[], Any]] = {
         "freq": lambda: _described_step(series.freq),
         "end": lambda: _described_time(times[-1]),
         "static_covariates": lambda: _described_frame(schema["static_covariates"]),

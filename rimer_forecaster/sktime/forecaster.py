@@ -375,7 +375,7 @@ class RimerForecaster(BaseForecaster):
         """
         other = self._twin()
         checked = super(RimerForecaster, other)._check_fh(fh, pred_int)
-        self._fh = other._fh
+        self._fh: Any = other._fh
         return checked
 
     def _update(

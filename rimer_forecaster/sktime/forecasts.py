@@ -235,9 +235,10 @@ def _check_on_grid(labels: pd.Index, steps: NDArray[np.int64], cutoff: pd.Index)
     grid = ForecastingHorizon(steps, is_relative=True).to_absolute_index(cutoff)
     beside = np.flatnonzero(np.asarray(labels != grid))
     if len(beside):
+        step = name_of_step(getattr(cutoff, "freq", None))
         raise ValueError(
             f"fh asks for {labels[beside[0]]}, which is not on the grid of the time points of y: "
-            f"its step is {name_of_step(cutoff.freq)}, and {cutoff[0]} is one of them. Give time "
+            f"its step is {step}, and {cutoff[0]} is one of them. Give time "
             "points of that grid, or numbers of steps."
         )
 
