@@ -1,6 +1,6 @@
 """Whatever series and settings come: forecasts, or an error that is documented.
 
-RIMER_CASES=2000 python -m pytest tests/test_reliability.py tries 2,000 cases in each library.
+With RIMER_CASES=2000 in the environment it tries 2,000 cases in each library.
 """
 
 from __future__ import annotations

@@ -84,4 +84,3 @@ def test_an_offset_of_nobody_else_is_refused() -> None:
 def test_a_name_that_is_no_offset_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="pandas has no offset"):
         offset_from({"name": name, "n": 1, "normalize": False, "arguments": {}})
-

@@ -1,4 +1,4 @@
-"""Forecasts by weights of the package: RimerZeroModel, and RimerModel that begins with them."""
+"""RimerZeroModel: forecasts by weights of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from darts import TimeSeries
 from darts.metrics import mae
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 
-from rimer_forecaster import RimerModel, RimerZeroModel
+from rimer_forecaster import RimerZeroModel
 from rimer_forecaster.network.weights import save_weights
 from rimer_forecaster.zero_shot import forecast, zero_shot_network
 
@@ -246,51 +246,3 @@ def test_a_folder_of_weights_is_read_instead_of_the_package(tmp_path: Path) -> N
     np.testing.assert_array_equal(
         model.predict(12).values(), zero().fit(waves()).predict(12).values()
     )
-
-
-# RimerModel that begins with the weights.
-
-
-def trainable(**kwargs: Any) -> RimerModel:
-    kwargs = {"n_epochs": 1, "pl_trainer_kwargs": SILENT, "pretrained": "rimer-zero", **kwargs}
-    return RimerModel(64, 12, random_state=0, **kwargs)
-
-
-@pytest.mark.parametrize("covariates", [False, True])
-def test_a_model_that_did_not_learn_forecasts_as_the_weights_do(covariates: bool) -> None:
-    series, months = waves(120), waves(140, seed=4)
-    known: dict[str, Any] = {"future_covariates": months} if covariates else {}
-    still = {"optimizer_kwargs": {"lr": 0.0}, "dropout": 0.0}
-    own = trainable(**still).fit(series, **known).predict(12, **known).values()
-    weights = forecast(zero_shot_network(), [series.values()[-64:, 0]], 12)[0, :, 4]
-    np.testing.assert_allclose(own[:, 0], weights, rtol=1e-4)
-    fresh = trainable(**still, pretrained=None).fit(series, **known).predict(12, **known).values()
-    assert np.abs(fresh[:, 0] - weights).max() > 0.05
-
-
-def test_a_model_trains_on_from_the_weights() -> None:
-    series = waves(120)
-    model = trainable().fit(series)
-    before, after = zero_shot_network().state_dict(), model.network.state_dict()
-    moves = [
-        (own - after[name]).abs().max()
-        for name, own in before.items()
-        if own.shape == after[name].shape
-    ]
-    assert len(moves) > 20
-    assert 0 < max(moves) < 0.1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"width": 48}, "width=48 is not for pretrained='rimer-zero'"),
-        ({"layers": "gru"}, "layers='gru' is not for pretrained='rimer-zero'"),
-        ({"pretrained": "rimer-one"}, "no weights 'rimer-one'"),
-    ],
-)
-def test_sizes_other_than_those_of_the_weights_are_refused(
-    arguments: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        trainable(**arguments)

@@ -50,9 +50,6 @@ def causes(y: pd.DataFrame, more: int = 7) -> pd.DataFrame:
     return pd.DataFrame({"x": np.cos(np.arange(len(index)))}, index=index)
 
 
-# --- forecasts --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 130])
 def test_fit_trains_nothing_and_forecasts_are_those_of_the_weights(n: int) -> None:
     y = wave(n, columns=2, level=40.0)
@@ -128,9 +125,6 @@ def test_panels_and_hierarchies_are_forecast_as_their_series_are() -> None:
         assert_same_but_for_rounding(both.loc[(region, shop)], alone)
 
 
-# --- quantiles --------------------------------------------------------------------------------
-
-
 def test_some_of_the_quantiles_and_others_between_them() -> None:
     y = wave(80)
     every, few = zero().fit(y), zero(quantiles=(0.1, 0.4, 0.5, 0.9)).fit(y)
@@ -157,9 +151,6 @@ def test_quantiles_that_were_not_trained_are_named(quantiles: tuple[float, ...])
     assert levels == quantiles
 
 
-# --- forecasts of the past --------------------------------------------------------------------
-
-
 def test_the_past_is_forecast_from_what_came_before() -> None:
     y = with_gaps(wave(70, columns=2), seed=3)
     y.iloc[:3, 0] = np.nan
@@ -180,9 +171,6 @@ def test_a_long_past_is_read_in_spans_of_the_look_back() -> None:
     for n in (20, 40, 41, 60, 61, 100, 149):
         span = n if n <= 40 else n - -(-(n - 40) // 20) * 20
         assert_same_but_for_rounding(past.iloc[[n]], zero().fit(y[n - span : n]).predict([1]))
-
-
-# --- new values -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -218,14 +206,12 @@ def test_a_stream_reads_what_lies_before_its_window() -> None:
         zero(streaming=True).fit(y[:50])
 
 
-# --- in sktime --------------------------------------------------------------------------------
-
 FOLDS = ExpandingWindowSplitter(fh=FH, initial_window=60, step_length=20)
 SCORE = "test_MeanAbsolutePercentageError"
 
 
 def test_sktimes_conformity_suite_is_run_with_it() -> None:
-    """By tests/sktime/test_forecaster.py, over all test settings."""
+    """By tests/sktime/test_conformity.py, over all test settings."""
     settings = RimerForecaster.get_test_params()
     assert [x.get("n_epochs") for x in settings if x.get("pretrained") == NAME] == [None]
 
@@ -276,9 +262,6 @@ def test_pretraining_is_training_and_fit_then_is_not() -> None:
     assert fingerprint(learnt.update(wave(50)[40:]).network_) == fingerprint(weights)
 
 
-# --- files and copies -------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("streaming", [False, True])
 def test_copies_share_the_weights_and_files_hold_their_name(streaming: bool) -> None:
     fitted = zero(streaming=streaming).fit(wave(5000, columns=1))
@@ -327,9 +310,6 @@ def test_a_trainable_copy_is_another_network() -> None:
     assert own is not shared
     assert all(x.requires_grad for x in own.parameters())
     assert copy.deepcopy(own) is not own
-
-
-# --- training on ------------------------------------------------------------------------------
 
 
 def test_a_number_of_epochs_trains_a_copy_on() -> None:
@@ -421,9 +401,6 @@ def test_weights_that_were_trained_on_are_files_like_others(
     found = again.fit(y, X=X, fh=FH).predict(X=X)
     assert fingerprint(again.network_) == fingerprint(source.network_)
     assert_same_but_for_rounding(found, source.predict(X=X))
-
-
-# --- bad input --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
