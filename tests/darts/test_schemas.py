@@ -116,5 +116,5 @@ def test_an_offset_of_nobody_else_is_named() -> None:
     class Own(pd.offsets.Week):
         pass
 
-    with pytest.raises(ValueError, match="the freq of a series .* is none of the offsets"):
+    with pytest.raises(ValueError, match=r"the freq of a series .* is none of the offsets"):
         described(series(pd.date_range("2020-01-01", periods=5, freq=Own())))

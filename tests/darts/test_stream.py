@@ -268,9 +268,6 @@ def test_a_model_that_was_not_trained_for_streams_warns() -> None:
         fitted(full, streaming=False, layers=None).stream(full)  # nothing to prepare
 
 
-# --- the weights that a stream belongs to -----------------------------------------------------
-
-
 class Modes(pl.Callback):
     """Notes which modules are not in training mode when a batch is trained on."""
 
@@ -446,9 +443,6 @@ def test_a_stream_shows_what_it_is_of() -> None:
     )
 
 
-# --- other steps ------------------------------------------------------------------------------
-
-
 def at(times: pd.Index, value: float = 0.5) -> TimeSeries:
     freq = getattr(times, "freq", None)
     return TimeSeries.from_times_and_values(times, np.full((len(times), 1), value), freq=freq)
@@ -516,8 +510,8 @@ def test_covariates_and_series_in_other_steps_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             act()
-    with pytest.raises(ValueError, match="0 ends at .* in steps of D, and series 1 at .* of h"):
-        plain = fitted(at(DAYS))
+    plain = fitted(at(DAYS))
+    with pytest.raises(ValueError, match=r"0 ends at .* in steps of D, and series 1 at .* of h"):
         plain.stream([at(DAYS), at(pd.date_range(end=DAYS[-1], periods=40, freq="h"))])
 
 
@@ -537,9 +531,6 @@ def test_series_of_other_components_or_with_samples_are_refused() -> None:
             stream.predict(H, **{name: value})
     with pytest.raises(ValueError, match="num_samples=2 is not for predict_likelihood_parameters"):
         stream.predict(H, num_samples=2, predict_likelihood_parameters=True)
-
-
-# --- files ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

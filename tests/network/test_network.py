@@ -337,9 +337,6 @@ def test_levels_of_covariates_do_not_matter() -> None:
     torch.testing.assert_close(net(windows(), past + 5, future + 1e3), expected)
 
 
-# --- beyond the horizon ---------------------------------------------------------------------------
-
-
 def test_beyond_the_horizon_medians_are_fed_back() -> None:
     net, past = network(outputs=(0.1, 0.5, 0.9), input_chunk_length=8), windows()[:, :8]
     far = net.forecast_windows(past, 30)
