@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from network_cases import normal, randomised, walk
+from rounding import assert_same_but_for_rounding
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -324,7 +325,7 @@ def test_exports_a_graph_of_plain_operations() -> None:
     network.eval()
     target = torch.randn(3, 24, 2, generator=torch.Generator().manual_seed(1))
     program = torch.export.export(network, (target,))
-    torch.testing.assert_close(program.module()(target), network(target))
+    assert_same_but_for_rounding(program.module()(target).detach(), network(target).detach())
     operations = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert all(name.startswith(("aten.", "<built-in")) for name in operations), operations
     assert not any("triangular" in name for name in operations), "ONNX has no such operation"

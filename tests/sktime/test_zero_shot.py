@@ -56,10 +56,10 @@ def test_fit_trains_nothing_and_forecasts_are_those_of_the_weights(n: int) -> No
     fitted = zero().fit(y)
     assert fitted.network_ is zero_shot_network(NAME)
     expected = forecast(zero_shot_network(NAME), list(y.to_numpy().T), 7)  # (C, H, Q)
-    np.testing.assert_allclose(fitted.predict(FH), expected[..., MEDIAN].T, rtol=1e-6)
+    assert_same_but_for_rounding(fitted.predict(FH), expected[..., MEDIAN].T)
     quantiles = fitted.predict_quantiles(FH, alpha=list(LEVELS))
     found = quantiles.to_numpy().reshape(7, 2, -1).swapaxes(0, 1)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert_same_but_for_rounding(found, expected)
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1e-3, 1e12])
@@ -90,7 +90,7 @@ def test_steps_beyond_the_direct_ones_are_those_of_the_network() -> None:
     fitted = zero().fit(y)
     far = fitted.predict_interval([3, 64, 65, 200], coverage=0.95)
     expected = forecast(zero_shot_network(NAME), [y["y0"]], 200)[0, [2, 63, 64, 199]]
-    np.testing.assert_allclose(far, expected[:, [0, -1]], rtol=1e-6)
+    assert_same_but_for_rounding(far, expected[:, [0, -1]])
     width = far.to_numpy() @ [-1, 1]
     assert width[-1] > width[0]  # a gap is read, not forecasts as if they had been observed
 
@@ -112,7 +112,7 @@ def test_missing_values_are_gaps_and_not_lines() -> None:
     gaps = with_gaps(y)
     expected = forecast(zero_shot_network(NAME), [gaps["y0"]], 7)[0, :, MEDIAN]
     found = zero().fit(gaps).predict(FH)["y0"]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert_same_but_for_rounding(found, expected)
     assert np.abs(found - zero().fit(gaps.interpolate()).predict(FH)["y0"]).max() > 1e-4
 
 
@@ -286,7 +286,7 @@ print(load({str(tmp_path / "forecaster")!r}).predict(fh=[1, 2]).to_numpy().tobyt
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     found = np.frombuffer(bytes.fromhex(printed[-1]))
-    np.testing.assert_allclose(found, fitted.predict([1, 2])["y0"], rtol=1e-5)
+    assert_same_but_for_rounding(found, fitted.predict([1, 2])["y0"])
 
 
 def test_a_file_of_weights_that_are_gone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
