@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.utils import check_random_state
-from sktime.forecasting.base import ForecastingHorizon
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from ..network import NetworkConfig, RimerNetwork
 from ..training import Recipe
@@ -30,7 +30,7 @@ from .updates import AllOrNothing
 __all__ = ["RimerForecaster"]
 
 
-class RimerForecaster(AllOrNothing):
+class RimerForecaster(AllOrNothing, BaseForecaster):
     """RWKV-7 forecaster for sktime.
 
     One network forecasts every series and component from its own last `input_chunk_length` time

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from sktime.forecasting.base import BaseForecaster
-
 __all__ = ["AllOrNothing"]
 
 
-class AllOrNothing(BaseForecaster):
-    """A forecaster whose public updates are made on a copy, which it then becomes.
+class AllOrNothing:
+    """Public updates of a forecaster, made on a copy, which it then becomes.
 
-    What a subclass learns stands in one attribute, `_fitted`, that ``_update`` replaces and never
-    changes in place.
+    To be inherited before BaseForecaster. What such a forecaster learns stands in one attribute,
+    `_fitted`, that ``_update`` replaces and never changes in place.
     """
+
+    _converter_store_y: dict[str, Any]
 
     def update(self, y: Any, X: Any = None, update_params: bool = True) -> Self:
         """Read new time points, and train on them if wanted; all of it, or nothing.
@@ -72,6 +72,6 @@ class AllOrNothing(BaseForecaster):
         Another thread may have checked its own in between.
         """
         other = self._twin()
-        checked = super(AllOrNothing, other)._check_fh(fh, pred_int)
+        checked = super(AllOrNothing, other)._check_fh(fh, pred_int)  # type: ignore[misc]
         self._fh: Any = other._fh
         return checked

@@ -25,7 +25,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[RimerModel, path
     model = RimerModel(**settings, save_checkpoints=True)
     model.fit(wave(), val_series=wave(seed=1))
     model.save(str(folder / "model.pt"))
-    kept = folder.rename(folder.with_name("kept"))  # loaded models that train on write elsewhere
+    kept = folder.rename(folder.with_name(f"{folder.name}-kept"))  # loaded ones write elsewhere
     return model, kept
 
 
