@@ -10,6 +10,7 @@ from dataclasses import asdict
 from os import PathLike, path
 from typing import Any
 
+import torch
 from darts import TimeSeries
 from darts.models.forecasting.foundation_model import FoundationModel
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
@@ -27,6 +28,7 @@ from ..network.checks import check_sizes
 from ..network.transfer import arguments_like, take_over
 from ..training import Recipe
 from ..zero_shot.catalogue import zero_shot_network
+from ..zero_shot.forecast import forecast_windows
 from .base import NetworkModel, covariates_of
 from .likelihoods import LikelihoodHead
 from .module import RimerModule
@@ -63,12 +65,15 @@ class RimerZeroModule(RimerModule):
     ----------
     network_params
         See `RimerModule`; ``outputs`` among them.
+    seasonal
+        Whether long seasons are taken off windows, as they are where the weights are not trained.
     **kwargs
         See `RimerModule`.
     """
 
-    def __init__(self, network_params: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, network_params: dict[str, Any], seasonal: bool, **kwargs: Any) -> None:
         super().__init__(network_params=network_params, **kwargs)
+        self._seasonal = seasonal
         trained = [float(x) for x in self.network.config.outputs]
         self.head = _Chosen(self.likelihood, trained)
         self._trained = QuantileRegression(trained)
@@ -82,11 +87,19 @@ class RimerZeroModule(RimerModule):
         static_covariates: Tensor | None,
     ) -> Tensor:
         L, shift = past_target.shape[1], self.output_chunk_shift
+        steps = shift + self.output_chunk_length
+        if self._seasonal:
+            if torch.compiler.is_exporting():
+                raise ValueError(
+                    "an exported model cannot take seasons off its windows: export one with "
+                    "seasonal=False, which forecasts by the network alone."
+                )
+            return forecast_windows(self.network, past_target, steps)[:, shift:]
         known = coming = None
         if future_covariates is not None:
             known, coming = future_covariates.tensor_split([L], 1)
         window = self.network.window(past_target, past_covariates, known, static_covariates)
-        return self.network.forecast(window, shift + self.output_chunk_length, coming)[:, shift:]
+        return self.network.forecast(window, steps, coming)[:, shift:]
 
     @property
     def _loss_head(self) -> LikelihoodHead:
@@ -133,6 +146,10 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         or the patterns of parameters to ``"freeze"`` or to ``"unfreeze"``, such as
         ``{"unfreeze": ["network.reader.head*"]}``. Fine-tuning may use covariates, with whole
         windows: they begin without influence.
+    seasonal
+        Whether seasons of 48 steps and more are taken off a window and put back on its forecast, as
+        `rimer_forecaster.zero_shot.forecast` does; without fine-tuning. Streams, which keep no
+        history, forecast by the network alone.
     n_epochs
         Of fine-tuning; by default as many as make about 2,000 optimiser steps, between 5 and 100.
     recipe
@@ -168,6 +185,7 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         hub_model_revision: str | None = None,
         local_dir: str | PathLike[str] | None = None,
         enable_finetuning: bool | dict[str, list[str]] | None = None,
+        seasonal: bool = True,
         n_epochs: int | None = None,
         recipe: Recipe | None = None,
         **kwargs: Any,
@@ -177,7 +195,9 @@ class RimerZeroModel(NetworkModel, FoundationModel):
             name = f"{name}-{hub_model_revision}"
         if local_dir is not None:
             name = path.join(local_dir, f"{name}.safetensors")
-        self._weights = name
+        if not isinstance(seasonal, bool):
+            raise ValueError(f"seasonal={seasonal!r} must be True or False.")
+        self._weights, self._seasonal = name, seasonal
         self._recipe = Recipe() if recipe is None else recipe
         config = zero_shot_network(name).config
         shortest, longest = _parse_input_chunk_length(input_chunk_length)
@@ -238,6 +258,7 @@ class RimerZeroModel(NetworkModel, FoundationModel):
             },
             recipe=asdict(self._recipe.for_training_on()),
             uses_recipe=self._uses_recipe,
+            seasonal=self._seasonal and not self._requires_training,
             **{x: y for x, y in self.pl_module_params.items() if x != "enable_finetuning"},
         )
         take_over(module.network, weights)

@@ -232,7 +232,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         if self.n_epochs == 0:
             raise ValueError("n_epochs=0 pretrains nothing: give at least 1, or None.")
         memory, network = self._learn(y, X, fh, self._new_generator(), trains=True)
-        self.pretrained_ = Fitted(network, memory, None).weights()
+        self.pretrained_ = Fitted(network, memory).weights()
         return self
 
     def _fit(
@@ -245,7 +245,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         streams: StreamBank[Key] | None = None
         if self.streaming:
             streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
-        self._fitted = Fitted(network, memory, streams)
+        self._fitted = Fitted(network, memory, streams, self._trains)
         return self
 
     def _learn(
@@ -322,7 +322,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> RimerForecaster:
         """Make a new memory, network and streams."""
-        network, memory, streams = self._fitted
+        network, memory, streams, _ = self._fitted
         length = self._fitted.length
         memory, updates = memory.updates(y, X, length=length)
         series = {key: update.series for key, update in updates.items()}
@@ -347,7 +347,8 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
             streams = streams.begun(network, *scaled(memory, anew))
             more = {key: series[key] for key in goes_on if new[key]}
             streams = streams.updated(network, *scaled(memory, more, goes_on))
-        self._fitted = Fitted(network, memory.updated(updates, length=length), streams)
+        memory = memory.updated(updates, length=length)
+        self._fitted = Fitted(network, memory, streams, self._trains)
         return self
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
@@ -396,7 +397,8 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         if "_fitted" in state:
             fitted = self._fitted
             memory = fitted.memory.shortened(fitted.length)
-            state["_fitted"] = Fitted(copy.deepcopy(fitted.network).cpu(), memory, fitted.streams)
+            network = copy.deepcopy(fitted.network).cpu()
+            state["_fitted"] = fitted._replace(network=network, memory=memory)
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RimerForecaster:

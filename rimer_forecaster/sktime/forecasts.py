@@ -40,11 +40,14 @@ class Fitted(NamedTuple):
         The series.
     streams
         Their states, or None where forecasts are from windows.
+    trained
+        Whether the weights were trained in ``fit``, and are not what they were given as.
     """
 
     network: RimerNetwork
     memory: Memory
-    streams: StreamBank[Key] | None
+    streams: StreamBank[Key] | None = None
+    trained: bool = True
 
     @property
     def length(self) -> int:
@@ -150,7 +153,8 @@ class Fitted(NamedTuple):
         series = self.memory.series
         ends = [self._window(key, one).y.to_numpy(float).T for key, one in series.items()]
         # In double precision and the units of y: a window may move little beside its series.
-        outputs = forecast(self.network, [column for end in ends for column in end], most)
+        columns = [column for end in ends for column in end]
+        outputs = forecast(self.network, columns, most, seasonal=not self.trained)
         quantiles = outputs.reshape(len(series), -1, *outputs.shape[1:]).swapaxes(1, 2)
         return dict(zip(series, quantiles, strict=True))
 

@@ -247,3 +247,35 @@ def test_a_folder_of_weights_is_read_instead_of_the_package(tmp_path: Path) -> N
     np.testing.assert_array_equal(
         model.predict(12).values(), zero().fit(waves()).predict(12).values()
     )
+
+
+def rough(length: int = 700) -> TimeSeries:
+    """A season of 108 steps that no smooth curve resembles."""
+    profile = np.random.default_rng(0).standard_normal(108)
+    return TimeSeries.from_values(np.resize(profile, length).astype(np.float32)[:, None])
+
+
+def test_long_seasons_are_taken_off_windows_unless_it_is_said_not_to() -> None:
+    series, network = rough(), zero_shot_network()
+    for seasonal in (True, False):
+        model = zero((8, 1024), seasonal=seasonal).fit(series)
+        own = model.predict(12, series).values()[:, 0]
+        expected = forecast(network, [series.values()[:, 0]], 12, seasonal=seasonal)[0, :, 4]
+        np.testing.assert_allclose(own, expected, rtol=1e-3, atol=1e-3)
+        error = np.abs(own - rough(712).values()[-12:, 0]).mean()
+        assert (error < 0.2) == seasonal
+
+
+def test_a_model_is_exported_without_its_seasons_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    models = [zero(seasonal=seasonal).fit(waves()) for seasonal in (True, False)]
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    with pytest.raises(ValueError, match="export one with seasonal=False"):
+        models[0].predict(12)
+    assert len(models[1].predict(12)) == 12
+
+
+def test_seasonal_is_true_or_false() -> None:
+    with pytest.raises(ValueError, match="seasonal='yes' must be True or False"):
+        zero(seasonal="yes")

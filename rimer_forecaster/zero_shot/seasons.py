@@ -1,0 +1,138 @@
+"""Long seasons of a series: taken off before the network reads it, and put back on its forecast.
+
+A network of patches recalls the profile of a short season from its state. That of a hundred steps
+and more, as rough as the passengers of a day in steps of ten minutes, it recalls as a smooth one.
+The mean of the cycles that are known is a better forecast of it.
+
+Letters: n values, m steps of a season, H steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["period_of", "profile_of", "without_seasons"]
+
+Array = NDArray[np.float64]
+
+# Each of these was chosen by the score of the validation rows, see docs/results/zero-shot.md.
+_LONG = 48
+"""Steps from which on a season is taken off. The network forecasts shorter ones better itself."""
+
+_CYCLES = 3
+"""How often a season must have been seen."""
+
+_LEAST_CORRELATION = 0.3
+"""Of a series with itself a season later, and..."""
+
+_NEARLY = 0.9
+"""...how near it must be to the highest one: a week is no better than seven days."""
+
+_HALF_LIFE = 4
+"""Cycles after which one counts half in the profile."""
+
+_LEAST_STRENGTH = 0.6
+"""Share of the variance around the trend that a profile explains."""
+
+
+def without_seasons(series: Array, horizon: int) -> tuple[Array, Array]:
+    """Return a series without its long seasons, and what they add to the H steps after it.
+
+    Parameters
+    ----------
+    series
+        (n,), NaN where missing.
+    horizon
+        H.
+
+    Returns
+    -------
+    array, array
+        (n,) and (H,). Their seasons are at most two; of the second, such as a week of days, the
+        period is looked for in what the first leaves.
+    """
+    before, series = np.split(series, [int(np.argmax(~np.isnan(series)))])
+    rest, searched, coming = series, series, np.zeros(horizon)
+    found: set[int] = set()
+    for _ in range(2):
+        m = period_of(searched)
+        if m == 1 or m in found:
+            break
+        found.add(m)
+        if m >= _LONG:
+            profile, strength = profile_of(rest, m)
+            if strength >= _LEAST_STRENGTH:
+                rest = rest - _before(profile, len(rest))
+                coming = coming + np.resize(profile, horizon)
+        searched = searched - _before(profile_of(searched, m)[0], len(searched))
+    return np.concatenate((before, rest)), coming
+
+
+def period_of(series: Array) -> int:
+    """Return the dominant period of (n,) values, in steps; 1 if there is none.
+
+    It is the shortest lag at which the correlation of a series with itself, less a line, is nearly
+    as high as at any other lag, after it was negative once.
+    """
+    known = ~np.isnan(series)
+    if known.sum() < 4 * _CYCLES:
+        return 1
+    x = _filled(series)
+    x = x / (np.abs(x).max() or 1.0)
+    t = np.arange(len(x)) - (len(x) - 1) / 2
+    x = x - x.mean()
+    x = x - (t @ x) / (t @ t) * t
+    size = 2 ** int(np.ceil(np.log2(2 * len(x))))
+    sums = np.fft.irfft(np.abs(np.fft.rfft(x, size)) ** 2)[: len(x) // _CYCLES + 2]
+    if sums[0] <= 1e-20 * len(x):
+        return 1
+    correlation = sums / sums[0] * len(x) / (len(x) - np.arange(len(sums)))
+    negative = np.flatnonzero(correlation < 0)
+    if not negative.size or negative[0] > len(sums) - 3:
+        return 1
+    first = int(negative[0])
+    before, here, after = (correlation[first + i : len(sums) - 2 + i] for i in range(3))
+    peaks = np.where((here >= before) & (here >= after), here, 0.0)
+    best = peaks.max()
+    if best < _LEAST_CORRELATION:
+        return 1
+    high = int(np.argmax(peaks >= _NEARLY * best))  # noise may set peaks beside it
+    beside = high + (first + 1 + high) // 4 + 1
+    return first + 1 + high + int(np.argmax(peaks[high:beside]))
+
+
+def profile_of(series: Array, period: int) -> tuple[Array, float]:
+    """Return the mean deviation from the trend at each place of the last cycles, and its strength.
+
+    The trend is a line between the means of whole cycles. A cycle counts half as much as one four
+    cycles later. The first of the (m,) places is that of the step after the series, and their mean
+    is 0. The strength is the share of the variance around the trend that the profile explains.
+    """
+    n, m = len(series), period
+    cycles = n // m
+    values, begin = _filled(series), n - cycles * m
+    means = values[begin:].reshape(cycles, m).mean(1)
+    centres = begin + (np.arange(cycles) + 0.5) * m - 0.5
+    deviations = (values - np.interp(np.arange(n), centres, means))[begin:].reshape(cycles, m)
+    weights = 0.5 ** (np.arange(cycles)[::-1, None] / _HALF_LIFE)
+    weights = weights * ~np.isnan(series[begin:]).reshape(cycles, m)
+    profile = (weights * deviations).sum(0) / np.maximum(weights.sum(0), 1e-9)
+    profile = profile - profile.mean()
+    total = (weights * deviations**2).sum()
+    left = (weights * (deviations - profile) ** 2).sum()
+    return profile, 1 - left / total if total > 0 else 0.0
+
+
+def _filled(series: Array) -> Array:
+    """Return (n,) values with lines across what is missing."""
+    known = ~np.isnan(series)
+    if known.all():
+        return series
+    steps = np.arange(len(series))
+    return np.interp(steps, steps[known], series[known])
+
+
+def _before(profile: Array, n: int) -> Array:
+    """Return a profile repeated over the n steps that end before its first place."""
+    return np.resize(profile[::-1], n)[::-1]
