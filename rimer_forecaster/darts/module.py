@@ -17,7 +17,7 @@ from ..layers import Dropout
 from ..network import RimerNetwork
 from ..network.checks import check_finite_forecast
 from ..network.missing_values import marks_of_observed
-from ..training.recipe import Recipe, check_trained, keep_ratios
+from ..training.recipe import Ratios, Recipe, check_trained
 from .likelihoods import LikelihoodHead, LikelihoodParameters
 from .resume import ResumableModule
 from .series import Batch
@@ -51,6 +51,7 @@ class RimerModule(ResumableModule):
         super().__init__(**kwargs)
         self.head = LikelihoodHead(self.likelihood, self.input_chunk_length)
         self.network = RimerNetwork(
+            dtype=torch.float32,  # whatever torch's default; darts casts it to that of the series
             **{
                 "input_chunk_length": self.input_chunk_length,
                 "output_chunk_length": self.output_chunk_length,
@@ -60,6 +61,7 @@ class RimerModule(ResumableModule):
             }
         )
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
+        self._ratios = Ratios(self.network)
 
     @io_processor
     def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
@@ -173,12 +175,15 @@ class RimerModule(ResumableModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Keep the groups' ratios where Lightning's finder of learning rates gives all one rate."""
-        if self.uses_recipe and any(
-            not isinstance(config.scheduler, torch.optim.lr_scheduler.CosineAnnealingLR)
-            for config in self.trainer.lr_scheduler_configs
-        ):
-            keep_ratios(self.optimizers(use_pl_optimizer=False), self.network)
+        if self.uses_recipe:
+            self._ratios.apply_to_step(self.trainer)
         super().optimizer_step(*args, **kwargs)
+
+    def on_train_epoch_start(self) -> None:
+        """Keep the groups' ratios where Lightning's averaging of weights gives all one rate."""
+        super().on_train_epoch_start()
+        if self.uses_recipe:
+            self._ratios.apply_to_epoch(self.trainer)
 
     def on_fit_end(self) -> None:
         """Refuse weights that are not finite; a finder of learning rates may pass through them."""

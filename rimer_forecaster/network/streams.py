@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import State
-from .checks import check_finite_forecast, check_input, check_not_infinite, check_sizes
+from .checks import check_finite_forecast, check_input, check_sizes, check_usable
 from .config import NetworkConfig
 from .linear_skip import LinearSkip
 from .missing_values import carry_forward, marks_of_observed, since_first
@@ -155,8 +155,8 @@ class StreamedNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If an input has other sizes than the network or the state, if a value is infinite, or if
-            the state is that of another model.
+            If an input has other sizes than the network or the state, if a value is infinite or too
+            large to square, or if the state is that of another model.
         """
         B, n, C = _stream_shape(past_target)
         self._check_state(state, B, C)
@@ -166,9 +166,9 @@ class StreamedNetwork(nn.Module):
         if observed is None:
             observed = torch.ones_like(past_target, dtype=torch.bool)
         target = past_target.where(observed, 0.0)
-        check_not_infinite("past_target", target)
-        check_not_infinite("past_covariates", past_covariates)
-        check_not_infinite("future_covariates", future_covariates)
+        check_usable("past_target", target, self.dtype)
+        check_usable("past_covariates", past_covariates, self.dtype)
+        check_usable("future_covariates", future_covariates, self.dtype)
         new = {"target": target.to(self.dtype), "observed": observed}
         covariates = [x for x in (past_covariates, future_covariates) if x is not None]
         if covariates:
@@ -249,7 +249,7 @@ class StreamedNetwork(nn.Module):
         steps = H if steps is None else steps
         check_sizes(steps=steps)
         check_input("future_covariates", future_covariates, n, (steps, steps))
-        check_not_infinite("future_covariates", future_covariates)
+        check_usable("future_covariates", future_covariates, self.dtype)
         if steps > H and self.config.past_covariates:
             raise ValueError(
                 f"steps={steps} is beyond output_chunk_length={H}, where forecasts are fed back, "

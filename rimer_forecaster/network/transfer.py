@@ -104,8 +104,9 @@ def _mixture(ours: NetworkConfig, theirs: NetworkConfig) -> Tensor:
         return torch.eye(len(ours.outputs))
     if "location" in theirs.outputs:
         return torch.ones(len(ours.outputs), 1)
-    known = torch.tensor([float(x) for x in theirs.outputs])
-    wanted = torch.tensor([0.5 if x == "location" else float(x) for x in ours.outputs])
+    known = torch.tensor([float(x) for x in theirs.outputs], dtype=torch.float32)
+    levels = [0.5 if x == "location" else float(x) for x in ours.outputs]
+    wanted = torch.tensor(levels, dtype=torch.float32)
     right = torch.searchsorted(known, wanted).clamp(1, max(1, len(known) - 1))
     if len(known) == 1:
         return torch.ones(len(wanted), 1)

@@ -36,11 +36,25 @@ Instances: TypeAlias = dict[Key, pd.DataFrame]
 
 
 def instances(data: pd.DataFrame | None) -> Instances:
-    """Split a panel or hierarchy into its series, in order of appearance."""
+    """Split a panel or hierarchy into its series, in order of appearance.
+
+    Raises
+    ------
+    ValueError
+        If a series has no name: pandas would leave it out.
+    """
     if data is None:
         return {}
     if not isinstance(data.index, pd.MultiIndex):
         return {(): data}
+    for name, codes in zip(data.index.names, data.index.codes, strict=True):
+        if (unnamed := codes < 0).any():
+            row = int(unnamed.argmax())
+            raise ValueError(
+                f"the index of a panel is missing in {unnamed.sum()} of its {len(data)} rows: level "
+                f"{name!r} of row {row} is {data.index[row]}. Give every series a name and every "
+                "row a time point."
+            )
     levels: list[Hashable] = list(range(data.index.nlevels - 1))
     return {
         key if isinstance(key, tuple) else (key,): one.droplevel(levels)

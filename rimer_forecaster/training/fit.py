@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, SequentialSampler
 
 from ..network import RimerNetwork
+from .arguments import named
 from .module import TrainingModule
 from .recipe import Recipe, check_trained
 from .windows import WindowBatch, Windows
@@ -80,15 +81,17 @@ def train(
         "callbacks": callbacks,
         **kwargs,
     }
+    dtype = network.dtype  # which a precision of the trainer may change
     network.draw_from(generator)
     network.train()  # Lightning leaves it as it is
     with _without_remarks():
-        trainer = pl.Trainer(**options)
+        with named("trainer_kwargs", trainer_kwargs):
+            trainer = pl.Trainer(**options)
         trainer.fit(TrainingModule(network, recipe), *loaders)
     network.draw_from(None)
     if best.weights is not None:
         network.load_state_dict(best.weights)
-    network.cpu().eval()
+    network.to("cpu", dtype).eval()
     check_trained(
         network,
         f"Lower learning_rate={recipe.learning_rate:g}, or look for extreme values in the data.",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..network import RimerNetwork
-from .recipe import Recipe
+from .recipe import Ratios, Recipe
 from .windows import WindowBatch
 
 __all__ = ["TrainingModule", "quantile_loss"]
@@ -52,7 +52,8 @@ class TrainingModule(pl.LightningModule):
     def __init__(self, network: RimerNetwork, recipe: Recipe) -> None:
         super().__init__()
         self.network, self.recipe = network, recipe
-        self.register_buffer("quantiles", torch.tensor(network.config.outputs), persistent=False)
+        self._ratios = Ratios(network)
+        self.register_buffer("quantiles", torch.tensor(network.config.outputs, dtype=network.dtype), persistent=False)
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -73,6 +74,15 @@ class TrainingModule(pl.LightningModule):
             unit = self.recipe.unit(past, None)
             forecast, target = forecast / unit[..., None], target / unit
         return quantile_loss(forecast, target, self.quantiles)
+
+    def on_train_epoch_start(self) -> None:
+        """Keep the groups' ratios where a callback gives all one rate."""
+        self._ratios.apply_to_epoch(self.trainer)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the groups' ratios where a callback gives all one rate."""
+        self._ratios.apply_to_step(self.trainer)
+        super().optimizer_step(*args, **kwargs)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return what else the recipe consists of."""

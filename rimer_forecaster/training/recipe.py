@@ -14,14 +14,24 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.tuner import lr_finder
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network import RimerNetwork
-from ..network.checks import check_sizes, plain_number
+from ..network.checks import plain_number, plain_size
 from ..network.scale import unit_of
 
-__all__ = ["AveragedWeights", "Recipe", "check_trained", "keep_ratios", "parameter_groups"]
+__all__ = ["AveragedWeights", "Ratios", "Recipe", "check_trained", "parameter_groups"]
+
+
+POSITIVE = (lambda x: 0 < x < math.inf, "above 0 and finite")
+NOT_NEGATIVE = (lambda x: 0 <= x < math.inf, "at least 0 and finite")
+"""Which numbers a rate and a weight can be, as `plain_number` takes it."""
+
+_AVERAGING = (pl.callbacks.StochasticWeightAveraging, pl.callbacks.WeightAveraging)
+
+_SHARE = (lambda x: 0 <= x < 1, "in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -68,16 +78,18 @@ class Recipe:
     loss_unit: str = "series"
 
     def __post_init__(self) -> None:
-        """Check every value."""
-        check_sizes(
-            steps=self.steps, fewest_epochs=self.fewest_epochs, most_epochs=self.most_epochs
-        )
+        """Check every value, and turn it into a plain one."""
+        for name in ("steps", "fewest_epochs", "most_epochs"):
+            self._set(name, plain_size(name, getattr(self, name)))
         for name in ("learning_rate", "training_on"):
-            plain_number(name, getattr(self, name), _is_positive, "above 0 and finite")
-        plain_number("weight_decay", self.weight_decay, _is_weight, "at least 0 and finite")
-        plain_number("averaging", self.averaging, lambda x: 0 <= x < 1, "in [0, 1)")
+            self._set(name, plain_number(name, getattr(self, name), *POSITIVE))
+        self._set("weight_decay", plain_number("weight_decay", self.weight_decay, *NOT_NEGATIVE))
+        self._set("averaging", plain_number("averaging", self.averaging, *_SHARE))
         if self.loss_unit not in ("series", "window"):
             raise ValueError(f"loss_unit={self.loss_unit!r} must be 'series' or 'window'.")
+
+    def _set(self, name: str, value: float) -> None:
+        object.__setattr__(self, name, value)
 
     def epochs(self, windows: int, batch_size: int) -> int:
         """Return as many epochs as make about `steps` optimiser steps.
@@ -135,8 +147,12 @@ class Recipe:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def callbacks(self, trainer: pl.Trainer) -> list[pl.Callback]:
-        """Return what a module adds to a trainer that is to train it, and to no other."""
-        if not self.averaging or trainer.state.fn != TrainerFn.FITTING:
+        """Return what a module adds to a trainer that is to train it, and to no other.
+
+        Nothing where the trainer averages weights already: the later average would be the only one.
+        """
+        averages = any(isinstance(callback, _AVERAGING) for callback in trainer.callbacks)
+        if not self.averaging or averages or trainer.state.fn != TrainerFn.FITTING:
             return []
         return [AveragedWeights(self.averaging)]
 
@@ -225,20 +241,40 @@ def check_trained(network: RimerNetwork, remedy: str) -> None:
             raise ValueError(f"training diverged: the weights {name!r} are not finite. {remedy}")
 
 
-def keep_ratios(optimizer: torch.optim.Optimizer, network: RimerNetwork) -> None:
-    """Take the one learning rate that all groups were given for that of the matrices.
+class Ratios:
+    """Takes one learning rate that all groups were given for that of the matrices.
 
-    Tools that try learning rates give every group the same, and would so suggest a rate for another
-    recipe than the one that trains.
+    Lightning's finder of learning rates and its stochastic weight averaging give every group the
+    same. The finder would so suggest a rate for another recipe than the one that trains. Other
+    schedules go on from the rates of the groups, which have their ratios.
+
+    Parameters
+    ----------
+    network
+        Whose optimiser it is.
     """
-    groups = parameter_groups(network, lr=1.0, weight_decay=0.0)
-    for group, ratio in zip(optimizer.param_groups, groups, strict=True):
-        group["lr"] *= ratio["lr"]
 
+    def __init__(self, network: RimerNetwork) -> None:
+        self._network = network
+        self._averaged: list[float] = []
 
-def _is_positive(x: float) -> bool:
-    return 0 < x < math.inf
+    def apply_to_step(self, trainer: pl.Trainer) -> None:
+        """Before every step: the finder sets all rates anew at each."""
+        if any(
+            type(config.scheduler).__module__ == lr_finder.__name__
+            for config in trainer.lr_scheduler_configs
+        ):
+            self._apply(trainer.optimizers[0], "lr")
 
+    def apply_to_epoch(self, trainer: pl.Trainer) -> None:
+        """At the start of every epoch: averaging sets a rate to fall to once."""
+        optimizer = trainer.optimizers[0]
+        rates = [group.get("swa_lr") for group in optimizer.param_groups]
+        if None not in rates and len(set(rates)) == 1 and rates != self._averaged:
+            self._averaged = self._apply(optimizer, "swa_lr")
 
-def _is_weight(x: float) -> bool:
-    return 0 <= x < math.inf
+    def _apply(self, optimizer: torch.optim.Optimizer, name: str) -> list[float]:
+        groups = parameter_groups(self._network, lr=1.0, weight_decay=0.0)
+        for group, ratio in zip(optimizer.param_groups, groups, strict=True):
+            group[name] *= ratio["lr"]
+        return [group[name] for group in optimizer.param_groups]
