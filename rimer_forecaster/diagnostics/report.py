@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..layers import Equilibrium, Mixer, State, leaves
 from ..network import RimerNetwork
-from ..network.checks import check_input, check_usable
+from ..network.checks import check_input, check_not_infinite
 from .plot import QUANTILES, draw, norms_at
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ def diagnose(
     check_input("past_covariates", past_covariates, network.config.past_covariates, (n, n))
     check_input("future_covariates", future_covariates, network.config.future_covariates, (n, n))
     check_input("static_covariates", static_covariates, network.config.static_covariates)
-    check_usable("past_target", past_target, network.dtype)
-    check_usable("past_covariates", past_covariates, network.dtype)
-    check_usable("future_covariates", future_covariates, network.dtype)
+    check_not_infinite("past_target", past_target)
+    check_not_infinite("past_covariates", past_covariates)
+    check_not_infinite("future_covariates", future_covariates)
     if static_covariates is not None and not bool(static_covariates.isfinite().all()):
         raise ValueError("static_covariates hold values that are missing or infinite: fill them.")
 

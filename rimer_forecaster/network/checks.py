@@ -8,16 +8,14 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 __all__ = [
     "MOST",
     "check_finite_forecast",
     "check_input",
+    "check_not_infinite",
     "check_sizes",
-    "check_usable",
-    "largest_usable",
     "plain_flag",
     "plain_number",
     "plain_outputs",
@@ -90,31 +88,14 @@ def check_input(
         raise ValueError(f"{name} has {x.shape[1]} steps, but the network reads {allowed}.")
 
 
-def check_usable(name: str, x: Tensor | None, dtype: torch.dtype) -> None:
-    """Raise a ValueError that names the first value of streams, (B, n, C), too large to square.
-
-    Parameters
-    ----------
-    name, x
-        Argument and its value.
-    dtype
-        In which it will be squared.
-    """
-    if x is None:
-        return
-    unusable = x.abs() >= largest_usable(dtype)  # False for NaN
-    if bool(unusable.any()):
-        stream, step, component = unusable.nonzero()[0].tolist()
+def check_not_infinite(name: str, x: Tensor | None) -> None:
+    """Raise a ValueError that names the first value of streams, (B, n, C), that is infinite."""
+    if x is not None and bool(x.isinf().any()):
+        stream, step, component = x.isinf().nonzero()[0].tolist()
         raise ValueError(
             f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
-            f"{component}: values must be finite and below {largest_usable(dtype):.0e} in size, "
-            "because they are squared, or NaN where missing."
+            f"{component}: values must be finite, or NaN where missing."
         )
-
-
-def largest_usable(dtype: torch.dtype) -> float:
-    """Return the size from which on values cannot be squared."""
-    return torch.finfo(dtype).max ** 0.5
 
 
 def check_finite_forecast(forecast: Tensor) -> None:

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import State
-from .checks import check_finite_forecast, check_input, check_sizes, check_usable
+from .checks import check_finite_forecast, check_input, check_not_infinite, check_sizes
 from .config import NetworkConfig
 from .linear_skip import LinearSkip
 from .missing_values import carry_forward, marks_of_observed, since_first
 from .reader import PatchReader
-from .state import Layout, check_state, layout_of
+from .state import Layout, check_state, compact, layout_of
 from .window import Patches, Window
 
 __all__ = ["StreamedNetwork"]
@@ -155,8 +155,8 @@ class StreamedNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If an input has other sizes than the network or the state, if a value is infinite or too
-            large to square, or if the state is that of another model.
+            If an input has other sizes than the network or the state, if a value is infinite, or if
+            the state is that of another model.
         """
         B, n, C = _stream_shape(past_target)
         self._check_state(state, B, C)
@@ -166,9 +166,9 @@ class StreamedNetwork(nn.Module):
         if observed is None:
             observed = torch.ones_like(past_target, dtype=torch.bool)
         target = past_target.where(observed, 0.0)
-        check_usable("past_target", target, self.dtype)
-        check_usable("past_covariates", past_covariates, self.dtype)
-        check_usable("future_covariates", future_covariates, self.dtype)
+        check_not_infinite("past_target", target)
+        check_not_infinite("past_covariates", past_covariates)
+        check_not_infinite("future_covariates", future_covariates)
         new = {"target": target.to(self.dtype), "observed": observed}
         covariates = [x for x in (past_covariates, future_covariates) if x is not None]
         if covariates:
@@ -183,6 +183,8 @@ class StreamedNetwork(nn.Module):
             after["begun"] = state["begun"] | observed.any(1)
             if self.reader is not None:
                 after["reader"] = self._read_finished(self.reader, state, known, n)
+            if not torch.compiler.is_compiling():
+                after = compact(after)
         return after
 
     def _read_finished(self, reader: PatchReader, state: State, known: State, n: int) -> State:
@@ -249,14 +251,14 @@ class StreamedNetwork(nn.Module):
         steps = H if steps is None else steps
         check_sizes(steps=steps)
         check_input("future_covariates", future_covariates, n, (steps, steps))
-        check_usable("future_covariates", future_covariates, self.dtype)
+        check_not_infinite("future_covariates", future_covariates)
         if steps > H and self.config.past_covariates:
             raise ValueError(
                 f"steps={steps} is beyond output_chunk_length={H}, where forecasts are fed back, "
                 "but the past covariates of those steps are not known."
             )
-        B, _, C = state["target"].shape if "target" in state else (1, 1, 1)
-        self._check_state(state, B, C)
+        if not _is_window(state):
+            self.check_stream(state)
         silent = ~state["observed"].any(1)  # (B, C)
         if not _is_window(state) and bool(silent.any()):
             stream, component = silent.nonzero()[0].tolist()
@@ -299,10 +301,18 @@ class StreamedNetwork(nn.Module):
         newer = int(state["steps"]) % self.config.patch_length if "steps" in state else 0
         return self._forecast(window, bool(newer), state.get("reader"))
 
+    def check_stream(self, state: State) -> None:
+        """Raise a ValueError if a state is not one of this network's streams."""
+        target = state.get("target")
+        B, _, C = (1, 1, 1) if target is None or target.ndim != 3 else target.shape
+        self._check_layout(state, B, C)
+
     def _check_state(self, state: State, batch_size: int, components: int) -> None:
         """Raise a ValueError if the state is not one of this network's for such streams."""
-        if _is_window(state):
-            return
+        if not _is_window(state):
+            self._check_layout(state, batch_size, components)
+
+    def _check_layout(self, state: State, batch_size: int, components: int) -> None:
         key = (batch_size, components, self.dtype)
         layout = self._layouts.get(key)
         if layout is None:  # a state may be megabytes: it is made once

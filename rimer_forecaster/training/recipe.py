@@ -14,24 +14,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.tuner import lr_finder
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network import RimerNetwork
-from ..network.checks import plain_number, plain_size
+from ..network.checks import check_sizes, plain_number
 from ..network.scale import unit_of
 
-__all__ = ["AveragedWeights", "Ratios", "Recipe", "check_trained", "parameter_groups"]
-
-
-POSITIVE = (lambda x: 0 < x < math.inf, "above 0 and finite")
-NOT_NEGATIVE = (lambda x: 0 <= x < math.inf, "at least 0 and finite")
-"""Which numbers a rate and a weight can be, as `plain_number` takes it."""
-
-_AVERAGING = (pl.callbacks.StochasticWeightAveraging, pl.callbacks.WeightAveraging)
-
-_SHARE = (lambda x: 0 <= x < 1, "in [0, 1)")
+__all__ = ["AveragedWeights", "Recipe", "check_trained", "keep_ratios", "parameter_groups"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +41,13 @@ class Recipe:
         weights. See `AveragedWeights`.
     training_on
         Factor of the learning rate where weights are trained on that were trained before.
+    few_windows
+        Up to which a training that was given neither a number of epochs nor a validation part holds
+        back the end of each series, see `held_out`.
+    held_out
+        Share of the steps of each series that it holds back; 0 trains on everything.
+    patience
+        Optimiser steps without a lower validation loss after which it stops, and ten epochs.
     loss_unit
         What errors are counted in, so that series and components of different size weigh alike:
         ``"series"``, the standard deviation of each over all that is trained on; or ``"window"``,
@@ -75,21 +72,27 @@ class Recipe:
     most_epochs: int = 100
     averaging: float = 0.995
     training_on: float = 0.1
+    few_windows: int = 2000
+    held_out: float = 0.2
+    patience: int = 100
     loss_unit: str = "series"
 
     def __post_init__(self) -> None:
-        """Check every value, and turn it into a plain one."""
-        for name in ("steps", "fewest_epochs", "most_epochs"):
-            self._set(name, plain_size(name, getattr(self, name)))
+        """Check every value."""
+        check_sizes(
+            steps=self.steps,
+            fewest_epochs=self.fewest_epochs,
+            most_epochs=self.most_epochs,
+            few_windows=self.few_windows,
+            patience=self.patience,
+        )
+        plain_number("held_out", self.held_out, lambda x: 0 <= x < 1, "in [0, 1)")
         for name in ("learning_rate", "training_on"):
-            self._set(name, plain_number(name, getattr(self, name), *POSITIVE))
-        self._set("weight_decay", plain_number("weight_decay", self.weight_decay, *NOT_NEGATIVE))
-        self._set("averaging", plain_number("averaging", self.averaging, *_SHARE))
+            plain_number(name, getattr(self, name), _is_positive, "above 0 and finite")
+        plain_number("weight_decay", self.weight_decay, _is_weight, "at least 0 and finite")
+        plain_number("averaging", self.averaging, lambda x: 0 <= x < 1, "in [0, 1)")
         if self.loss_unit not in ("series", "window"):
             raise ValueError(f"loss_unit={self.loss_unit!r} must be 'series' or 'window'.")
-
-    def _set(self, name: str, value: float) -> None:
-        object.__setattr__(self, name, value)
 
     def epochs(self, windows: int, batch_size: int) -> int:
         """Return as many epochs as make about `steps` optimiser steps.
@@ -98,6 +101,10 @@ class Recipe:
         """
         wanted = math.ceil(self.steps / math.ceil(windows / batch_size))
         return min(self.most_epochs, max(self.fewest_epochs, wanted))
+
+    def holds_out(self, windows: int) -> bool:
+        """Whether a training of so many windows holds some of them back."""
+        return self.held_out > 0 and windows <= self.few_windows
 
     def for_training_on(self) -> Recipe:
         """Return the recipe for weights that were trained before."""
@@ -147,12 +154,8 @@ class Recipe:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def callbacks(self, trainer: pl.Trainer) -> list[pl.Callback]:
-        """Return what a module adds to a trainer that is to train it, and to no other.
-
-        Nothing where the trainer averages weights already: the later average would be the only one.
-        """
-        averages = any(isinstance(callback, _AVERAGING) for callback in trainer.callbacks)
-        if not self.averaging or averages or trainer.state.fn != TrainerFn.FITTING:
+        """Return what a module adds to a trainer that is to train it, and to no other."""
+        if not self.averaging or trainer.state.fn != TrainerFn.FITTING:
             return []
         return [AveragedWeights(self.averaging)]
 
@@ -241,40 +244,20 @@ def check_trained(network: RimerNetwork, remedy: str) -> None:
             raise ValueError(f"training diverged: the weights {name!r} are not finite. {remedy}")
 
 
-class Ratios:
-    """Takes one learning rate that all groups were given for that of the matrices.
+def keep_ratios(optimizer: torch.optim.Optimizer, network: RimerNetwork) -> None:
+    """Take the one learning rate that all groups were given for that of the matrices.
 
-    Lightning's finder of learning rates and its stochastic weight averaging give every group the
-    same. The finder would so suggest a rate for another recipe than the one that trains. Other
-    schedules go on from the rates of the groups, which have their ratios.
-
-    Parameters
-    ----------
-    network
-        Whose optimiser it is.
+    Tools that try learning rates give every group the same, and would so suggest a rate for another
+    recipe than the one that trains.
     """
+    groups = parameter_groups(network, lr=1.0, weight_decay=0.0)
+    for group, ratio in zip(optimizer.param_groups, groups, strict=True):
+        group["lr"] *= ratio["lr"]
 
-    def __init__(self, network: RimerNetwork) -> None:
-        self._network = network
-        self._averaged: list[float] = []
 
-    def apply_to_step(self, trainer: pl.Trainer) -> None:
-        """Before every step: the finder sets all rates anew at each."""
-        if any(
-            type(config.scheduler).__module__ == lr_finder.__name__
-            for config in trainer.lr_scheduler_configs
-        ):
-            self._apply(trainer.optimizers[0], "lr")
+def _is_positive(x: float) -> bool:
+    return 0 < x < math.inf
 
-    def apply_to_epoch(self, trainer: pl.Trainer) -> None:
-        """At the start of every epoch: averaging sets a rate to fall to once."""
-        optimizer = trainer.optimizers[0]
-        rates = [group.get("swa_lr") for group in optimizer.param_groups]
-        if None not in rates and len(set(rates)) == 1 and rates != self._averaged:
-            self._averaged = self._apply(optimizer, "swa_lr")
 
-    def _apply(self, optimizer: torch.optim.Optimizer, name: str) -> list[float]:
-        groups = parameter_groups(self._network, lr=1.0, weight_decay=0.0)
-        for group, ratio in zip(optimizer.param_groups, groups, strict=True):
-            group[name] *= ratio["lr"]
-        return [group[name] for group in optimizer.param_groups]
+def _is_weight(x: float) -> bool:
+    return 0 <= x < math.inf
