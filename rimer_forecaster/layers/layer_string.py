@@ -8,8 +8,8 @@
 Repeats and groups unfold into a plain sequence. Layers inside the parentheses of a name are for a
 combinator, which makes one layer of them: ``"equilibrium(rwkv7; max_iter=80)"``. A value is a
 number or a word. A string, and not objects, because grid searches vary it and saved models store
-it. A string has at most `MOST_CHARACTERS`, brackets lie at most `MOST_BRACKETS` deep, and it unfolds
-to at most `MOST_LAYERS`: it may come from a file, and is refused before anything is built.
+it. As it may come from a file, it is refused before anything is built if it is longer than
+`MOST_CHARACTERS`, has brackets deeper than `MOST_BRACKETS`, or unfolds to more than `MOST_LAYERS`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class _Reader:
             )
         if len(string) > MOST_CHARACTERS:
             raise ValueError(
-                f"layers has {len(string):,} characters, {string[:40]!r}... among them; it can have "
+                f"layers={string[:40]!r}... has {len(string):,} characters; it can have "
                 f"{MOST_CHARACTERS:,} at most."
             )
         self.string, self.known, self.depth = string, known, 0

@@ -16,6 +16,7 @@ __all__ = [
     "check_input",
     "check_not_infinite",
     "check_sizes",
+    "is_number",
     "plain_flag",
     "plain_number",
     "plain_outputs",
@@ -49,9 +50,14 @@ def plain_flag(name: str, x: Any) -> bool:
     return bool(x)
 
 
+def is_number(x: object) -> bool:
+    """Whether this is a real number of any type, and no truth value."""
+    return isinstance(x, Real) and not isinstance(x, bool)
+
+
 def plain_number(name: str, x: Any, holds: Callable[[float], bool], allowed: str) -> float:
     """Return a number of any type as a plain one, or raise a ValueError that says what may be."""
-    if not _is_number(x) or not holds(float(x)):
+    if not is_number(x) or not holds(float(x)):
         raise ValueError(f"{name}={x!r} must be {allowed}.")
     return float(x)
 
@@ -59,7 +65,7 @@ def plain_number(name: str, x: Any, holds: Callable[[float], bool], allowed: str
 def plain_outputs(outputs: Iterable[str | float]) -> tuple[str | float, ...]:
     """Return locations and scales, or ascending probabilities; raise a ValueError for others."""
     outputs = tuple(outputs) if isinstance(outputs, Iterable) else (outputs,)
-    levels = [float(output) for output in outputs if _is_number(output)]
+    levels = [float(output) for output in outputs if is_number(output)]
     valid = bool(outputs) and all(output in ("location", "scale") for output in outputs)
     if len(levels) == len(outputs) > 0:
         valid = levels == sorted(set(levels)) and 0 < levels[0] <= levels[-1] < 1
@@ -125,7 +131,3 @@ def warn_of_unprepared(what: str, *, prepared: bool) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-def _is_number(x: object) -> bool:
-    return isinstance(x, Real) and not isinstance(x, bool)

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from ..network import NetworkConfig, RimerNetwork
 from ..network.config import OF_TRAINING
 from ..network.weights import load_network, read_description, save_weights
+from ..training.arguments import named
 from ..zero_shot.catalogue import zero_shot_network
 
 __all__ = ["Pretrained", "of_package"]
@@ -122,7 +123,8 @@ class Pretrained:
         """
         if isinstance(given, Pretrained):
             return given
-        return cls(zero_shot_network(given)) if of_package(given) else cls.load(given)
+        with named("pretrained", given):
+            return cls(zero_shot_network(given)) if of_package(given) else cls.load(given)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Pretrained:
@@ -152,6 +154,4 @@ class Pretrained:
 
 def of_package(given: str | PathLike[str] | Pretrained | None) -> bool:
     """Whether weights are given by a name, and not by a file or as they are."""
-    if given is None or isinstance(given, Pretrained):
-        return False
-    return not fspath(given).endswith(".safetensors")
+    return isinstance(given, (str, PathLike)) and not fspath(given).endswith(".safetensors")

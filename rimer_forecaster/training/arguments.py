@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from ..network.checks import plain_size
 from .recipe import Recipe
 
-__all__ = ["check_recipe", "check_trainer", "named", "plain_epochs", "plain_seed"]
+__all__ = ["check_trainer", "named", "plain_epochs", "plain_seed", "recipe_or_default"]
 
 
 def plain_epochs(n_epochs: Any) -> int | None:
@@ -36,13 +36,16 @@ def plain_seed(random_state: Any) -> int | np.random.RandomState | None:
     return int(random_state)
 
 
-def check_recipe(recipe: Any) -> None:
-    """Raise a ValueError if this is not what training does by default."""
-    if recipe is not None and not isinstance(recipe, Recipe):
+def recipe_or_default(recipe: Any) -> Recipe:
+    """Return what training does by default, unless another recipe is given; or a ValueError."""
+    if recipe is None:
+        return Recipe()
+    if not isinstance(recipe, Recipe):
         raise ValueError(
             f"recipe={recipe!r} must be a rimer_forecaster.training.Recipe, such as "
             "Recipe(steps=4000), or None."
         )
+    return recipe
 
 
 def check_trainer(name: str, kwargs: Any) -> None:
@@ -69,6 +72,9 @@ def check_trainer(name: str, kwargs: Any) -> None:
                 f"{name} holds {argument!r}, which is no argument of pytorch_lightning.Trainer. "
                 f"It has {', '.join(sorted(known))}."
             )
+    for length in ("max_epochs", "min_epochs", "max_steps", "min_steps"):
+        if kwargs.get(length) not in (None, -1):  # which is for no limit
+            plain_size(f"{name}: {length}", kwargs[length], least=0)
     callbacks = kwargs.get("callbacks")
     for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
         if callback is not None and not isinstance(callback, pl.Callback):

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, SequentialSampler
 
 from ..network import RimerNetwork
+from .arguments import named
 from .held_out import KeepBest
 from .module import TrainingModule
 from .recipe import Recipe, check_trained
@@ -87,7 +88,8 @@ def train(
     network.draw_from(generator)
     network.train()  # Lightning leaves it as it is
     with _without_remarks(), interruptible():
-        trainer = pl.Trainer(**options)
+        with named("trainer_kwargs", trainer_kwargs):
+            trainer = pl.Trainer(**options)
         trainer.fit(TrainingModule(network, recipe, best if held_back else None), *loaders)
     network.draw_from(None)
     best.finish(network, widen=held_back)

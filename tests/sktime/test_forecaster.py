@@ -370,7 +370,7 @@ def test_arguments_of_the_network_reach_it() -> None:
         ({"width": 10}, "width=10 is not a multiple of head_size=4"),
         ({"batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),
         ({"n_epochs": 0}, "n_epochs=0 trains nothing, and there are no pretrained weights"),
-        ({"n_epochs": -1}, "n_epochs=-1 must be a whole number of at least 1"),
+        ({"n_epochs": -1}, "n_epochs=-1 must be a whole number of at least 0"),
         ({"validation_fraction": 1.0}, "validation_fraction=1.0 must be a share between 0 and 1"),
         (
             {"quantiles": (0.1, 0.9)},

@@ -49,8 +49,8 @@ class Attention(Mixer):
     Raises
     ------
     ValueError
-        If the head size is odd, or the window is not a whole number from 1 to 2**20; in ``forward``, if
-        a state's cache is not as long as the window.
+        If the head size is odd, or the window is not a whole number from 1 to 2**20; in
+        ``forward``, if a state's cache is not as long as the window.
     """
 
     def __init__(self, width: int, *, head_size: int, window: int | None = None) -> None:
