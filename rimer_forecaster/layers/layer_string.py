@@ -151,10 +151,10 @@ class _Reader:
             self.check_count(calls, 1)
         return calls
 
-    def check_count(self, calls: list[LayerCall], repeats: int) -> None:
+    def check_count(self, calls: list[LayerCall], repeats: float) -> None:
         count = repeats * sum(call.size for call in calls)
         if count > MOST_LAYERS:
-            raise self.error(f"these are {count:,} layers, and there can be {MOST_LAYERS} at most")
+            raise self.error(f"these are {count:,g} layers; there can be {MOST_LAYERS} at most")
 
     def item(self) -> list[LayerCall]:
         if self.next.text == "(":
@@ -167,14 +167,11 @@ class _Reader:
             raise self.error("expected the name of a layer or '('")
         if self.next.text == "*":
             self.take()
-            if not self.next.text.isdigit() or int(self.next.text) == 0:
+            if not self.next.text.isdigit() or not (repeats := _number(self.next.text)):
                 raise self.error("expected a whole number of repeats, at least 1")
-            if len(self.next.text) > 9:
-                raise self.error(f"there can be {MOST_LAYERS} layers at most")
-            repeats = int(self.next.text)
             self.check_count(calls, repeats)
             self.take()
-            calls = calls * repeats
+            calls = calls * int(repeats)
         return calls
 
     def call(self) -> LayerCall:

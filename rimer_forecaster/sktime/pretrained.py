@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..network import NetworkConfig, RimerNetwork
 from ..network.config import OF_TRAINING
-from ..network.weights import load_network, read_description, save_weights
+from ..network.weights import check_holds, load_network, read_description, save_weights
 from ..training.arguments import named
 from ..zero_shot.catalogue import zero_shot_network
 
@@ -144,6 +144,7 @@ class Pretrained:
                 "rimer_forecaster.network.load_network returns its network."
             )
         saved: dict[str, Any] = description["sktime"]
+        check_holds(path, saved, "X_columns", "X_mean", "X_scale")
         if saved["X_columns"] is None:
             return cls(network)
         scaler = StandardScaler()

@@ -24,6 +24,7 @@ from sktime_cases import TINY, caused, panel, wave
 
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.network.state import fingerprint
+from rimer_forecaster.network.weights import save_weights
 from rimer_forecaster.sktime.pretrained import Pretrained
 from rimer_forecaster.training import Recipe
 
@@ -170,6 +171,9 @@ def test_weights_are_files_too(
         RimerForecaster(**TINY, pretrained=tmp_path / "other.safetensors").fit(y)
     with pytest.raises(NotFittedError):
         RimerForecaster().save_weights(path)
+    save_weights(network, path, {"sktime": {"X_columns": None}})
+    with pytest.raises(ValueError, match="it holds no 'X_mean'"):
+        RimerForecaster(**TINY, pretrained=path).fit(y)
 
 
 def test_pretrained_causes_keep_their_units(tmp_path: pathlib.Path) -> None:
