@@ -30,6 +30,7 @@ from .series import (
     check_long_enough,
     check_observed,
     check_values,
+    check_weights,
     collate,
     known_covariates,
     stacked,
@@ -299,6 +300,7 @@ class NetworkModel(FilesModel):
             output_chunk_shift=self.output_chunk_shift,
         )
         check_values(series, past_covariates, future_covariates)
+        check_weights(sample_weight)
         LikelihoodHead(self.likelihood, self.input_chunk_length).check_support(series)
         before_first = self.min_input_chunk_length - 1
         ends = [

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler, SequentialSampler
 
 from ..network import RimerNetwork
 from .arguments import named
@@ -103,9 +103,12 @@ def train(
 def _loader(
     windows: Windows, order: Sampler[int], batch_size: int, generator: torch.Generator
 ) -> DataLoader[WindowBatch]:
-    batches = BatchSampler(order, batch_size, drop_last=False)
-    # The data set itself fetches batches.
-    return DataLoader(windows, sampler=batches, batch_size=None, generator=generator)
+    return DataLoader(windows, batch_size, sampler=order, collate_fn=_as_it_is, generator=generator)
+
+
+def _as_it_is(batch: WindowBatch) -> WindowBatch:
+    """Windows come as batches already."""
+    return batch
 
 
 @contextmanager
