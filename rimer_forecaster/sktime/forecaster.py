@@ -24,8 +24,9 @@ from .learning import Learning, scaled
 from .memory import Memory
 from .pretrained import Pretrained, of_package
 from .quantile_curve import interpolated
-from .series import Key, check_grid, check_values, instances
+from .series import Key, check_values, instances
 from .stream_bank import StreamBank
+from .uneven import check_grid
 from .updates import AllOrNothing
 
 __all__ = ["RimerForecaster"]
