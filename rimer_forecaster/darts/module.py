@@ -81,13 +81,14 @@ class RimerModule(ResumableModule):
         super().__init__(**kwargs)
         self.head = LikelihoodHead(self.likelihood, self.input_chunk_length)
         self.network = RimerNetwork(
+            dtype=torch.float32,  # whatever torch's default is; darts casts it to the series
             **{
                 "input_chunk_length": self.input_chunk_length,
                 "output_chunk_length": self.output_chunk_length,
                 "outputs": self.head.outputs,
                 "least_scale": self.head.least_scale,
                 **network_params,
-            }
+            },
         )
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
         self.best: KeepBest | None = None  # which is told of validation

@@ -112,7 +112,7 @@ def _mixture(ours: NetworkConfig, theirs: NetworkConfig) -> Tensor:
         return torch.ones(len(wanted), 1)
     low, high = known[right - 1], known[right]
     share = ((wanted - low) / (high - low)).clamp(0, 1)
-    mixture = torch.zeros(len(wanted), len(known))
+    mixture = known.new_zeros(len(wanted), len(known))
     rows = torch.arange(len(wanted))
     mixture[rows, right - 1] = 1 - share
     mixture[rows, right] += share

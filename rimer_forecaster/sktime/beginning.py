@@ -119,6 +119,7 @@ class Beginning:
             future_covariates=covariates,
             outputs=_first(given["quantiles"], DEFAULT_QUANTILES),
             generator=generator,
+            dtype=torch.float32,
             **{name: given[name] for name in _OF_NETWORK},
         )
 
@@ -127,7 +128,7 @@ class Beginning:
         arguments = self._arguments(prior, "input_chunk_length", "output_chunk_length")
         if self.trains:
             arguments["streaming"] = self.given["streaming"]  # what they are prepared for
-        network = RimerNetwork(**arguments, generator=generator)
+        network = RimerNetwork(**arguments, generator=generator, dtype=torch.float32)
         prior.give_weights(network)
         return network
 
@@ -160,7 +161,8 @@ class Beginning:
             "future_covariates": covariates,
             "skip_length": arguments_like(config, L)["skip_length"],
         }
-        network = RimerNetwork(**self._arguments(prior) | own, generator=generator)
+        arguments = self._arguments(prior) | own
+        network = RimerNetwork(**arguments, generator=generator, dtype=torch.float32)
         prior.check(network.config, free=("outputs", *own))
         take_over(network, prior.network)
         return network

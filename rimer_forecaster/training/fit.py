@@ -85,6 +85,7 @@ def train(
         "callbacks": callbacks,
         **kwargs,
     }
+    dtype = network.dtype  # which a precision of the trainer may change
     network.draw_from(generator)
     network.train()  # Lightning leaves it as it is
     with _without_remarks(), interruptible():
@@ -93,7 +94,7 @@ def train(
         trainer.fit(TrainingModule(network, recipe, best if held_back else None), *loaders)
     network.draw_from(None)
     best.finish(network, widen=held_back)
-    network.cpu().eval()
+    network.to("cpu", dtype).eval()
     check_trained(
         network,
         f"Lower learning_rate={recipe.learning_rate:g}, or look for extreme values in the data.",
