@@ -32,7 +32,14 @@ def main() -> None:
     )
     parser.add_argument("--stride", type=int, default=1, help="steps between two forecasts")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, help="at most; by default about 2,000 steps")
+    parser.add_argument("--patience", type=int, help="epochs; by default about 100 steps")
+    parser.add_argument(
+        "--isolated",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="each run in a process of its own, which takes seconds to start",
+    )
     parser.add_argument("--seconds", type=float, help="of training, at most, for each model")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--train-stride", type=int, default=1, help="steps between two windows")
@@ -57,6 +64,8 @@ def main() -> None:
             models=arguments.models,
             seeds=arguments.seeds,
             epochs=arguments.epochs,
+            patience=arguments.patience,
+            isolated=arguments.isolated,
             seconds=arguments.seconds,
             batch_size=arguments.batch_size,
             train_stride=arguments.train_stride,

@@ -21,7 +21,8 @@ from tqdm.auto import tqdm
 
 from ..network.checks import check_sizes
 from ..version import __version__
-from .contenders import ALWAYS, Budget, Model, check_model, resolved
+from .budget import Budget, Rule
+from .contenders import ALWAYS, Model, check_model, resolved
 from .runs import Run, stored
 from .task import Task, make_task
 
@@ -47,7 +48,8 @@ class Comparison:
     runs
         A row a model and seed.
     remarks
-        What a reader has to know: no MAPE and why, test targets in their own input.
+        What a reader has to know: no MAPE and why, test targets in their own input, a budget that
+        is too small, rows that failed and why.
     by_step
         Mean absolute error of each step of the horizon, z-scored; a column a model, mean over
         seeds.
@@ -132,11 +134,11 @@ def compare(
     *,
     models: Sequence[str] | Mapping[str, Model] = DEFAULT,
     seeds: int = 1,
-    epochs: int = 10,
+    epochs: int | None = None,
     seconds: float | None = None,
     batch_size: int = 32,
     train_stride: int = 1,
-    patience: int = 3,
+    patience: int | None = None,
     quantiles: Sequence[float] | None = None,
     results: str | Path | None = None,
     isolated: bool = True,
@@ -162,7 +164,11 @@ def compare(
         (``{"wide": {"layers": "rwkv7*2", "width": 64}}``) and to forecasters of sktime.
     seeds
         Number of seeds; naive rows have none.
-    epochs, seconds, batch_size, train_stride, patience, quantiles
+    epochs, patience
+        See `Budget`. By default those of the package's own `Recipe`: as many epochs as make about
+        2,000 optimiser steps, between 5 and 100, and as many without a lower validation loss as
+        make 100 steps, at least 10.
+    seconds, batch_size, train_stride, quantiles
         See `Budget`.
     results
         Folder in which results of single runs are kept: a comparison that was interrupted goes on
@@ -200,13 +206,11 @@ def compare(
         raise ValueError("horizon is missing: give the number of steps to forecast.")
     else:
         series = make_task(series, horizon, **task)
-    check_sizes(
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_stride=train_stride,
-        patience=patience,
-    )
+    check_sizes(seeds=seeds, batch_size=batch_size, train_stride=train_stride)
+    rule = Rule.of(series, batch_size, train_stride)
+    epochs = rule.epochs if epochs is None else epochs
+    patience = rule.patience if patience is None else patience
+    check_sizes(epochs=epochs, patience=patience)
     budget = Budget(
         epochs=epochs,
         seconds=seconds,
@@ -228,8 +232,12 @@ def compare(
     folder, found = None if results is None else Path(results), []
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for run in tqdm(runs, disable=not progress, unit="run"):
-        found.append(stored(run, folder, isolated=isolated))
-    return _gathered(series, budget, runs, found)
+        try:
+            found.append(stored(run, folder, isolated=isolated))
+        except Exception as error:  # of any model: the other rows are worth having
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            found.append({"failed": f"{run.label}, seed {run.seed}, failed: {reason}"})
+    return _gathered(series, budget, runs, found, rule.remarks(epochs))
 
 
 def _ascending(quantiles: Sequence[float] | None) -> tuple[float, ...] | None:
@@ -257,24 +265,33 @@ def versions() -> str:
 
 
 def _gathered(
-    task: Task, budget: Budget, runs: Sequence[Run], found: Sequence[dict[str, Any]]
+    task: Task,
+    budget: Budget,
+    runs: Sequence[Run],
+    results: Sequence[dict[str, Any]],
+    remarks: list[str],
 ) -> Comparison:
-    hidden = ("mape_remark", "reads_covariates", "by_step", "shown")
+    remarks = [*remarks, *(result["failed"] for result in results if "failed" in result)]
+    hidden = ("failed", "mape_remark", "reads_covariates", "by_step", "shown")
     rows = pd.DataFrame(
         [
             {"model": run.label, "seed": run.seed}
             | {name: value for name, value in result.items() if name not in hidden}
-            for run, result in zip(runs, found, strict=True)
+            for run, result in zip(runs, results, strict=True)
         ]
+    )
+    runs, found = zip(
+        *((run, one) for run, one in zip(runs, results, strict=True) if "failed" not in one),
+        strict=True,
     )
     grouped = rows.groupby("model", sort=False)
     table = grouped.mean().drop(columns="seed")
     for name in ("MSE", "MAE"):
         table.insert(list(table).index(name) + 1, f"{name} std", grouped[name].std())
     table = table.dropna(axis=1, how="all")
-    table["parameters"] = table["parameters"].astype(int)
-    table["seeds"] = grouped.size()
-    remarks = [result["mape_remark"] for result in found[:1] if result["mape_remark"]]
+    table["parameters"] = table["parameters"].round().astype("Int64")  # NA where all failed
+    table["seeds"] = grouped["MSE"].count()
+    remarks += [result["mape_remark"] for result in found[:1] if result["mape_remark"]]
     remarks += [*task.remarks(), *_differences(task, runs, found)]
     steps = {
         label: np.mean(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol, TypeAlias
@@ -29,11 +28,13 @@ from darts.models.forecasting.torch_forecasting_model import TorchForecastingMod
 from darts.utils.likelihood_models.torch import QuantileRegression
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EarlyStopping
+from sktime.base import BaseObject
 from sktime.forecasting.base import BaseForecaster
 from sktime.registry import craft
 
 from ..darts.model import RimerModel
 from ..layers import check_layers
+from .budget import Budget
 from .task import Task
 
 __all__ = ["ALWAYS", "NAMES", "OPTIONS", "Budget", "Contender", "Model", "make_contender"]
@@ -44,38 +45,6 @@ ALWAYS = ("last value", "seasonal naive", "rlinear")
 """Rows that no table is without; the last is the linear skip of `RimerModel` alone."""
 
 TIMER = "attention*12"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What every model that is trained gets.
-
-    Attributes
-    ----------
-    epochs
-        Passes over the training windows, at most.
-    seconds
-        Of training, at most; None for no limit.
-    batch_size
-        Windows per optimiser step.
-    train_stride
-        Steps between two training windows; more than 1 where neighbours say nearly the same.
-    learning_rate
-        Of all models but Rimer's, whose recipe is its own; AdamW. Rimer's is 1e-3.
-    patience
-        Epochs without a lower validation loss after which training stops; the weights of the lowest
-        one are used.
-    quantiles
-        Probabilities to forecast, 0.5 among them; None for point forecasts by the absolute error.
-    """
-
-    epochs: int = 10
-    seconds: float | None = None
-    batch_size: int = 32
-    train_stride: int = 1
-    learning_rate: float = 1e-3
-    patience: int = 3
-    quantiles: tuple[float, ...] | None = None
 
 
 class Contender(Protocol):
@@ -252,11 +221,20 @@ def _network(forecaster: BaseForecaster, *places: str) -> torch.nn.Module | None
     return None
 
 
+def _is_network(forecaster: BaseForecaster) -> bool:
+    """Whether a forecaster, or a part of it, is made with torch."""
+    parts = [
+        x for x in (forecaster, *forecaster.get_params().values()) if isinstance(x, BaseObject)
+    ]
+    needs = str([part.get_tag("python_dependencies", raise_error=False) for part in parts])
+    return "torch" in needs or "neuralforecast" in needs
+
+
 class Sktime:
     """A forecaster of sktime.
 
     One with a network keeps its weights, and is updated for every forecast. Any other is fitted
-    again for each, as its users do.
+    again for each, as its users do, to the target as it is: multiplicative seasons need its level.
     """
 
     validation_loss: float | None = None
@@ -265,7 +243,10 @@ class Sktime:
         self, task: Task, budget: Budget, seed: int, *, forecaster: BaseForecaster
     ) -> None:
         self.task, self.quantiles = task, budget.quantiles
-        self.frame = task.z_scored().to_dataframe().astype(float)
+        self.mean, self.deviation = task.scale()
+        self.as_it_is = not _is_network(forecaster)
+        target = task.series if self.as_it_is else task.z_scored()
+        self.frame = target.to_dataframe().astype(float)
         self.forecaster = forecaster.clone()
         known = task.z_scored_covariates()
         self.known = None if known is None else known.to_dataframe().loc[self.frame.index]
@@ -293,7 +274,10 @@ class Sktime:
                 alpha = list(self.quantiles)
                 one = self.forecaster.predict_quantiles(X=self.known, alpha=alpha).to_numpy()
             forecasts.append(one.reshape(self.task.horizon, self.frame.shape[1], -1))
-        return np.stack(forecasts)
+        values = np.stack(forecasts)
+        if self.as_it_is:
+            values = (values - self.mean[:, None]) / self.deviation[:, None]
+        return values
 
     def parameters(self) -> int:
         """See `Contender`; 0 where there is no network."""

@@ -15,9 +15,10 @@ from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from ..diagnostics import Diagnostics, diagnose
 from ..network import NetworkConfig, RimerNetwork
-from ..network.checks import warn_of_unprepared
+from ..network.checks import plain_size, warn_of_unprepared
 from ..network.transfer import arguments_like
 from ..training import Recipe
+from ..training.arguments import named
 from ..training.fit import interruptible
 from ..training.held_out import KeepBest
 from .files import FilesModel
@@ -29,6 +30,7 @@ from .series import (
     check_long_enough,
     check_observed,
     check_values,
+    check_weights,
     collate,
     known_covariates,
     stacked,
@@ -241,7 +243,7 @@ class NetworkModel(FilesModel):
             and len(train_dataset.units) == len(val_dataset.units)
         ):
             val_dataset.units = train_dataset.units
-        self._best = None
+        self._best, epochs = None, plain_size("epochs", epochs, least=0)
         if not epochs and self._sets_epochs:
             epochs = self._recipe.epochs(len(train_dataset), self.batch_size)
             if (
@@ -262,6 +264,12 @@ class NetworkModel(FilesModel):
             {"collate_fn": collate, **(dataloader_kwargs or {})},
             load_best,
         )
+
+    @staticmethod
+    def _init_trainer(trainer_params: dict[str, Any], max_epochs: int | None = None) -> pl.Trainer:
+        """Return darts' trainer, or the name of the argument that it cannot be made of."""
+        with named("pl_trainer_kwargs", trainer_params):
+            return FilesModel._init_trainer(trainer_params, max_epochs)
 
     def _train(self, trainer: pl.Trainer, model: RimerModule, *args: Any, **kwargs: Any) -> None:
         """Train, and take the best weights where windows were held back."""
@@ -292,6 +300,7 @@ class NetworkModel(FilesModel):
             output_chunk_shift=self.output_chunk_shift,
         )
         check_values(series, past_covariates, future_covariates)
+        check_weights(sample_weight)
         LikelihoodHead(self.likelihood, self.input_chunk_length).check_support(series)
         before_first = self.min_input_chunk_length - 1
         ends = [

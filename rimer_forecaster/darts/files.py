@@ -21,7 +21,7 @@ from darts.models.forecasting.torch_forecasting_model import (
 from darts.utils.data.torch_datasets.utils import _train_sample_from_shapes
 
 from ..network.config import OF_TRAINING
-from ..network.weights import load_network, read_description, save_weights
+from ..network.weights import check_holds, load_network, read_description, save_weights
 from .archives import check_saved_file
 
 __all__ = ["FilesModel"]
@@ -175,6 +175,7 @@ class FilesModel(MixedCovariatesTorchModel):
                 "rimer_forecaster.network.load_network returns its network."
             )
         saved = description["darts"]
+        check_holds(path, saved, "train_sample_shape", "arguments")
         sample = _train_sample_from_shapes(saved["train_sample_shape"], TORCH_NP_DTYPES[dtype])
         own = self._arguments_beside_shapes()
         differences = [(x, (its, own[x])) for x, its in saved["arguments"].items() if its != own[x]]

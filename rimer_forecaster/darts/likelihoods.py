@@ -123,8 +123,9 @@ class LikelihoodHead:
         if type(likelihood) not in _FAMILIES:
             known = ", ".join(sorted(cls.__name__ for cls in (QuantileRegression, *_FAMILIES)))
             raise ValueError(
-                f"likelihood={type(likelihood).__name__} is not one whose parameters RimerModel "
-                f"can give in the units of the series; use None or one of {known}."
+                f"likelihood={likelihood!r} is not one whose parameters RimerModel can give in the "
+                "units of the series; use None, or an object such as QuantileRegression([0.1, 0.5, "
+                f"0.9]) of one of {known}."
             )
         self._kind = type(likelihood)
         self.outputs = ("location", "scale")

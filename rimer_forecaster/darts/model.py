@@ -7,14 +7,17 @@ from typing import Any
 
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
-from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _parse_input_chunk_length
+from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 from darts.utils.serialization import add_safe_globals
 from torch import nn
 
 from ..network import NetworkConfig
+from ..network.checks import plain_flag, plain_size
 from ..network.transfer import take_over
 from ..training import Recipe
+from ..training.arguments import named, plain_epochs, recipe_or_default
 from ..zero_shot.catalogue import zero_shot_network
+from .arguments import look_back, plain_arguments
 from .base import NetworkModel, covariates_of, like_weights
 from .likelihoods import LikelihoodHead
 from .module import RimerModule
@@ -122,7 +125,8 @@ class RimerModel(NetworkModel):
         pretrained: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self._recipe, self._pretrained = Recipe() if recipe is None else recipe, pretrained
+        kwargs = plain_arguments(kwargs)
+        self._recipe, self._pretrained = recipe_or_default(recipe), pretrained
         self._network_params: dict[str, Any] = {
             "layers": layers,
             "width": width,
@@ -133,34 +137,32 @@ class RimerModel(NetworkModel):
             "initial_state": initial_state,
             "streaming": streaming,
         }
-        self._min_input_chunk_length, input_chunk_length = (
-            _parse_input_chunk_length(input_chunk_length)
-            if isinstance(input_chunk_length, tuple)
-            else (input_chunk_length, input_chunk_length)
-        )
+        self._min_input_chunk_length, input_chunk_length = look_back(input_chunk_length)
         if pretrained is not None:
-            weights = zero_shot_network(pretrained)
+            with named("pretrained", pretrained):
+                weights = zero_shot_network(pretrained)
             self._network_params |= like_weights(
                 pretrained, weights.config, input_chunk_length, self._network_params
             )
         NetworkConfig(  # checks them; whether there are static covariates, `fit` alone knows
             input_chunk_length,
             output_chunk_length,
-            static_covariates=int(initial_state == "static"),
+            static_covariates=1 if initial_state == "static" else 0,
             **self._network_params,
         )
         # Raises for a likelihood that is none of darts' own.
         LikelihoodHead(kwargs.get("likelihood"), input_chunk_length)
         if kwargs.get("use_reversible_instance_norm"):
             raise ValueError(
-                "use_reversible_instance_norm=True is not for RimerModel, which scales every "
-                "window itself, likelihood parameters included. Leave it out."
+                f"use_reversible_instance_norm={kwargs['use_reversible_instance_norm']!r} is not "
+                "for RimerModel, which scales every window itself, likelihood parameters included. "
+                "Leave it out."
             )
         params = {
             "loss_fn": nn.L1Loss(),
             "input_chunk_length": input_chunk_length,
             "output_chunk_length": output_chunk_length,
-            "output_chunk_shift": output_chunk_shift,
+            "output_chunk_shift": plain_size("output_chunk_shift", output_chunk_shift, least=0),
             **kwargs,
         }
         self._uses_recipe = not {"optimizer_cls", "lr_scheduler_cls"} & kwargs.keys()
@@ -170,10 +172,12 @@ class RimerModel(NetworkModel):
             kwargs.get("pl_trainer_kwargs") or {}
         )
         if n_epochs is not None:
-            params["n_epochs"] = n_epochs
+            params["n_epochs"] = plain_epochs(n_epochs)
         super().__init__(**self._extract_torch_model_params(**params))
         self.pl_module_params = self._extract_pl_module_params(**params)
-        self._considers_static_covariates = use_static_covariates
+        self._considers_static_covariates = plain_flag(
+            "use_static_covariates", use_static_covariates
+        )
 
     def _create_model(self, train_sample: TorchTrainingSample) -> PLForecastingModule:
         recipe = self._recipe

@@ -21,6 +21,7 @@ from ..layers import Dropout
 from ..network import RimerNetwork
 from ..network.checks import check_finite_forecast
 from ..network.missing_values import marks_of_observed
+from ..training.arguments import named
 from ..training.held_out import KeepBest
 from ..training.recipe import Recipe, check_trained, keep_ratios
 from .likelihoods import LikelihoodHead, LikelihoodParameters
@@ -80,13 +81,14 @@ class RimerModule(ResumableModule):
         super().__init__(**kwargs)
         self.head = LikelihoodHead(self.likelihood, self.input_chunk_length)
         self.network = RimerNetwork(
+            dtype=torch.float32,  # whatever torch's default is; darts casts it to the series
             **{
                 "input_chunk_length": self.input_chunk_length,
                 "output_chunk_length": self.output_chunk_length,
                 "outputs": self.head.outputs,
                 "least_scale": self.head.least_scale,
                 **network_params,
-            }
+            },
         )
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
         self.best: KeepBest | None = None  # which is told of validation
@@ -228,9 +230,12 @@ class RimerModule(ResumableModule):
     def configure_optimizers(self) -> Any:
         """Return the package's recipe, or what darts makes of its own arguments."""
         if not self.uses_recipe:
-            return super().configure_optimizers()
-        steps = self.trainer.estimated_stepping_batches
-        return self.recipe.optimisation(self.network, total_steps=steps, **self.optimizer_kwargs)
+            classes = self.optimizer_cls, self.lr_scheduler_cls
+            with named("optimizer_cls, lr_scheduler_cls", classes):
+                return super().configure_optimizers()
+        steps, kwargs = self.trainer.estimated_stepping_batches, self.optimizer_kwargs
+        with named("optimizer_kwargs", kwargs):
+            return self.recipe.optimisation(self.network, total_steps=steps, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Keep the groups' ratios where Lightning's finder of learning rates gives all one rate."""

@@ -18,17 +18,18 @@ from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorc
 from darts.utils.data.torch_datasets.utils import (
     PLModuleOutput,
     TorchTrainingSample,
-    _parse_input_chunk_length,
 )
 from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
-from ..network.checks import check_sizes
+from ..network.checks import plain_flag, plain_size
 from ..network.transfer import arguments_like, take_over
 from ..training import Recipe
+from ..training.arguments import named, plain_epochs, recipe_or_default
 from ..zero_shot.catalogue import zero_shot_network
 from ..zero_shot.forecast import forecast_windows
+from .arguments import look_back, plain_arguments
 from .base import NetworkModel, covariates_of
 from .likelihoods import LikelihoodHead
 from .module import RimerModule
@@ -195,16 +196,17 @@ class RimerZeroModel(NetworkModel, FoundationModel):
             name = f"{name}-{hub_model_revision}"
         if local_dir is not None:
             name = path.join(local_dir, f"{name}.safetensors")
-        if not isinstance(seasonal, bool):
-            raise ValueError(f"seasonal={seasonal!r} must be True or False.")
-        self._weights, self._seasonal = name, seasonal
-        self._recipe = Recipe() if recipe is None else recipe
-        config = zero_shot_network(name).config
-        shortest, longest = _parse_input_chunk_length(input_chunk_length)
-        check_sizes(
-            input_chunk_length=shortest,
-            output_chunk_length=output_chunk_length,
-        )
+        self._weights, self._seasonal = name, plain_flag("seasonal", seasonal)
+        self._recipe = recipe_or_default(recipe)
+        with named("hub_model_name", hub_model_name):
+            config = zero_shot_network(name).config
+        _, longest = look_back(input_chunk_length)
+        plain = {
+            **plain_arguments(kwargs),
+            "output_chunk_length": plain_size("output_chunk_length", output_chunk_length),
+            "output_chunk_shift": plain_size("output_chunk_shift", output_chunk_shift, least=0),
+            "n_epochs": plain_epochs(n_epochs),
+        }
         if longest > config.input_chunk_length:
             raise ValueError(
                 f"input_chunk_length={longest} is longer than the {config.input_chunk_length} "
@@ -220,6 +222,7 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         self._sets_epochs = n_epochs is None and "max_epochs" not in (
             kwargs.get("pl_trainer_kwargs") or {}
         )
+        self.model_params.update({x: y for x, y in plain.items() if x in self.model_params})
         if n_epochs is None:
             self.model_params.pop("n_epochs", None)
         self.model_params.setdefault("loss_fn", nn.L1Loss())

@@ -8,7 +8,8 @@
 Repeats and groups unfold into a plain sequence. Layers inside the parentheses of a name are for a
 combinator, which makes one layer of them: ``"equilibrium(rwkv7; max_iter=80)"``. A value is a
 number or a word. A string, and not objects, because grid searches vary it and saved models store
-it.
+it. As it may come from a file, it is refused before anything is built if it is longer than
+`MOST_CHARACTERS`, has brackets deeper than `MOST_BRACKETS`, or unfolds to more than `MOST_LAYERS`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["LayerCall", "read_layers"]
+__all__ = ["MOST_BRACKETS", "MOST_CHARACTERS", "MOST_LAYERS", "LayerCall", "read_layers"]
+
+MOST_CHARACTERS = 10_000
+MOST_BRACKETS = 20
+MOST_LAYERS = 500
+"""Those inside of combinators count."""
+
+_SHOWN = 200
+"""Most characters of a string in a message."""
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>\d+(\.\d*)?([eE][-+]?\d+)?)|(?P<sign>[(),*;=])"
@@ -43,6 +52,11 @@ class LayerCall:
     inner: tuple[LayerCall, ...] = ()
     options: dict[str, int | float | str] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """Number of layers that it is made of, itself among them."""
+        return 1 + sum(call.size for call in self.inner)
+
 
 def read_layers(layers: str, known: Mapping[str, bool]) -> list[LayerCall]:
     """Return the layers that a string names, repeats and groups unfolded.
@@ -63,6 +77,7 @@ def read_layers(layers: str, known: Mapping[str, bool]) -> list[LayerCall]:
     calls = reader.sequence()
     if reader.next.text:
         raise reader.error("expected ',', '*' or the end")
+    reader.check_count(calls, 1)
     return calls
 
 
@@ -82,7 +97,12 @@ class _Reader:
                 f"layers must be a string such as 'rwkv7*2', got {string!r} "
                 f"of type {type(string).__name__}."
             )
-        self.string, self.known = string, known
+        if len(string) > MOST_CHARACTERS:
+            raise ValueError(
+                f"layers={string[:40]!r}... has {len(string):,} characters; it can have "
+                f"{MOST_CHARACTERS:,} at most."
+            )
+        self.string, self.known, self.depth = string, known, 0
         self.next = self._token_at(0)
 
     def _token_at(self, start: int) -> _Token:
@@ -100,16 +120,27 @@ class _Reader:
         return self._token_at(self.next.place + len(self.next.text)).text
 
     def error(self, problem: str) -> ValueError:
-        pointer = " " * self.next.place + "^"
+        place = self.next.place
+        shown, pointer = self.string, " " * place + "^"
+        if len(shown) > _SHOWN:
+            first = max(0, place - _SHOWN // 2)
+            shown, pointer = shown[first : first + _SHOWN], " " * (place - first) + "^"
         return ValueError(
-            f"layers={self.string!r} cannot be read at character {self.next.place + 1}: {problem}."
-            f"\n    {self.string}\n    {pointer}\n"
+            f"layers={shown!r} cannot be read at character {place + 1}: {problem}."
+            f"\n    {shown}\n    {pointer}\n"
             f"Write for example 'rwkv7*2'; known layers: {', '.join(sorted(self.known))}."
         )
 
     def close(self, what: str) -> None:
         if self.next.text != ")":
             raise self.error(f"expected ')' to close {what}")
+        self.depth -= 1
+        self.take()
+
+    def open(self) -> None:
+        if self.depth == MOST_BRACKETS:
+            raise self.error(f"brackets can lie {MOST_BRACKETS} deep at most")
+        self.depth += 1
         self.take()
 
     def sequence(self) -> list[LayerCall]:
@@ -117,11 +148,17 @@ class _Reader:
         while self.next.text == ",":
             self.take()
             calls += self.item()
+            self.check_count(calls, 1)
         return calls
+
+    def check_count(self, calls: list[LayerCall], repeats: float) -> None:
+        count = repeats * sum(call.size for call in calls)
+        if count > MOST_LAYERS:
+            raise self.error(f"these are {count:,g} layers; there can be {MOST_LAYERS} at most")
 
     def item(self) -> list[LayerCall]:
         if self.next.text == "(":
-            self.take()
+            self.open()
             calls = self.sequence()
             self.close("a group")
         elif self.next.kind == "name":
@@ -130,9 +167,11 @@ class _Reader:
             raise self.error("expected the name of a layer or '('")
         if self.next.text == "*":
             self.take()
-            if not self.next.text.isdigit() or int(self.next.text) == 0:
+            if not self.next.text.isdigit() or not (repeats := _number(self.next.text)):
                 raise self.error("expected a whole number of repeats, at least 1")
-            calls = calls * int(self.take().text)
+            self.check_count(calls, repeats)
+            self.take()
+            calls = calls * int(repeats)
         return calls
 
     def call(self) -> LayerCall:
@@ -142,7 +181,7 @@ class _Reader:
         inner: list[LayerCall] = []
         options: dict[str, int | float | str] = {}
         if self.next.text == "(":
-            self.take()
+            self.open()
             if self.known[name]:
                 inner = self.sequence()
                 if self.next.text == ";":
@@ -174,4 +213,5 @@ class _Reader:
 
 
 def _number(text: str) -> int | float:
-    return int(text) if text.isdigit() else float(text)
+    # Of thousands of digits, int would raise an error of its own.
+    return int(text) if text.isdigit() and len(text) < 20 else float(text)

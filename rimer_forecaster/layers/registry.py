@@ -130,9 +130,14 @@ def build_layers(layers: str, *, width: int, head_size: int, dropout: float = 0.
 
 
 def check_layers(layers: str, *, width: int, head_size: int) -> None:
-    """Raise what `build_layers` would, without storage for a parameter."""
-    with torch.device("meta"):
-        build_layers(layers, width=width, head_size=head_size)
+    """Raise what `build_layers` would, by the name of the argument, without storage."""
+    try:
+        with torch.device("meta"):
+            build_layers(layers, width=width, head_size=head_size)
+    except (TypeError, ValueError, OverflowError) as error:
+        if "layers" in str(error) or "width" in str(error):
+            raise
+        raise ValueError(f"layers={layers!r}: {error}") from error
 
 
 def build_calls(calls: Sequence[LayerCall], *, width: int, head_size: int, dropout: float) -> Stack:

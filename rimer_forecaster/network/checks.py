@@ -7,18 +7,25 @@ from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 __all__ = [
+    "MOST",
     "check_finite_forecast",
     "check_input",
     "check_not_infinite",
     "check_sizes",
+    "is_number",
+    "plain_flag",
     "plain_number",
     "plain_outputs",
     "plain_size",
     "warn_of_unprepared",
 ]
+
+MOST = 2**20
+"""Largest size of a network: a look-back of a million steps. Files may hold any number."""
 
 
 def check_sizes(**sizes: Any) -> None:
@@ -27,25 +34,39 @@ def check_sizes(**sizes: Any) -> None:
         plain_size(name, size)
 
 
-def plain_size(name: str, size: Any, *, least: int = 1) -> int:
+def plain_size(name: str, size: Any, *, least: int = 1, most: int | None = None) -> int:
     """Return a whole number of any type as a plain one, or raise a ValueError that names it."""
     if isinstance(size, bool) or not isinstance(size, Integral) or size < least:
         raise ValueError(f"{name}={size!r} must be a whole number of at least {least}.")
+    if most is not None and size > most:
+        raise ValueError(f"{name}={size!r} is too large: it can be {most:,} at most.")
     return int(size)
+
+
+def plain_flag(name: str, x: Any) -> bool:
+    """Return True or False of any type as a plain one, or raise a ValueError that names it."""
+    if not isinstance(x, (bool, np.bool_)):
+        raise ValueError(f"{name}={x!r} must be True or False.")
+    return bool(x)
+
+
+def is_number(x: object) -> bool:
+    """Whether this is a real number of any type, and no truth value."""
+    return isinstance(x, Real) and not isinstance(x, bool)
 
 
 def plain_number(name: str, x: Any, holds: Callable[[float], bool], allowed: str) -> float:
     """Return a number of any type as a plain one, or raise a ValueError that says what may be."""
-    if isinstance(x, bool) or not isinstance(x, Real) or not holds(float(x)):
+    if not is_number(x) or not holds(float(x)):
         raise ValueError(f"{name}={x!r} must be {allowed}.")
     return float(x)
 
 
 def plain_outputs(outputs: Iterable[str | float]) -> tuple[str | float, ...]:
     """Return locations and scales, or ascending probabilities; raise a ValueError for others."""
-    outputs = tuple(outputs)
-    levels = [float(output) for output in outputs if not isinstance(output, str)]
-    valid = bool(outputs) and not levels and set(outputs) <= {"location", "scale"}
+    outputs = tuple(outputs) if isinstance(outputs, Iterable) else (outputs,)
+    levels = [float(output) for output in outputs if is_number(output)]
+    valid = bool(outputs) and all(output in ("location", "scale") for output in outputs)
     if len(levels) == len(outputs) > 0:
         valid = levels == sorted(set(levels)) and 0 < levels[0] <= levels[-1] < 1
     if not valid:

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, fields
 from typing import Any
 
 from ..layers import check_layers
-from .checks import check_sizes, plain_number, plain_outputs, plain_size
+from .checks import MOST, check_sizes, plain_flag, plain_number, plain_outputs, plain_size
 
 __all__ = ["OF_TRAINING", "NetworkConfig", "default_patch_length"]
 
@@ -119,15 +119,14 @@ class NetworkConfig:
             check_sizes(input_chunk_length=self.input_chunk_length)
             self._set(patch_length=default_patch_length(self.input_chunk_length))
         for name in _SIZES:
-            self._set(**{name: plain_size(name, getattr(self, name))})
+            self._set(**{name: plain_size(name, getattr(self, name), most=MOST)})
         for name in _COUNTS:
-            self._set(**{name: plain_size(name, getattr(self, name), least=0)})
+            self._set(**{name: plain_size(name, getattr(self, name), least=0, most=MOST)})
         for name, (holds, allowed) in _NUMBERS.items():
             self._set(**{name: plain_number(name, getattr(self, name), holds, allowed)})
         self._set(outputs=plain_outputs(self.outputs))
         for name in ("streaming", "squash", "read_gaps"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name}={getattr(self, name)!r} must be True or False.")
+            self._set(**{name: plain_flag(name, getattr(self, name))})
         if self.skip_length is not None:
             self._set(skip_length=plain_size("skip_length", self.skip_length, least=0))
             if self.skip_length > self.input_chunk_length:

@@ -16,6 +16,7 @@ parameters per value.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -35,6 +36,9 @@ __all__ = ["RimerNetwork"]
 _MOST_VALUES = 2**22
 """Values of windows that are read at once; bounds memory."""
 
+_MOST_WEIGHTS = 2**30
+"""Most weights of a network, 4 GiB in single precision: its sizes may come from a file."""
+
 
 class RimerNetwork(StreamedNetwork):
     """RWKV-7 over the patches of a window, with linear skips and a direct multi-step head.
@@ -45,6 +49,8 @@ class RimerNetwork(StreamedNetwork):
         L and H, in steps.
     generator
         Source of the initial weights; the process's own generator if None.
+    dtype
+        Of the weights; torch's default if None.
     **arguments
         Further arguments of `NetworkConfig`, which checks all of them.
 
@@ -52,6 +58,11 @@ class RimerNetwork(StreamedNetwork):
     ----------
     config : NetworkConfig
         What the network was built from.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or there would be more than 2**30 weights.
 
     Examples
     --------
@@ -68,6 +79,7 @@ class RimerNetwork(StreamedNetwork):
         output_chunk_length: int,
         *,
         generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__()
@@ -76,6 +88,9 @@ class RimerNetwork(StreamedNetwork):
         with torch.device("meta"):
             self.skip = LinearSkip(config)
             self.reader = None if config.layers is None else PatchReader(config)
+            if dtype is not None:
+                self.to(dtype)
+        _check_count(self.parameters(), config)
         # Once: to walk through all modules at every step of training would cost 1 % of it.
         self._mixers = [module for module in self.modules() if isinstance(module, Mixer)]
         self.to_empty(device=torch.get_default_device())
@@ -208,3 +223,16 @@ class RimerNetwork(StreamedNetwork):
             if mixer.penalty is not None:
                 total, mixer.penalty = total + mixer.penalty, None
         return total
+
+
+def _check_count(parameters: Iterable[Tensor], config: NetworkConfig) -> None:
+    """Raise a ValueError that names the sizes if there are too many weights."""
+    count = sum(x.numel() for x in parameters)
+    if count > _MOST_WEIGHTS:
+        raise ValueError(
+            f"a network of input_chunk_length={config.input_chunk_length}, output_chunk_length="
+            f"{config.output_chunk_length}, width={config.width}, layers={config.layers!r}, "
+            f"{len(config.outputs)} outputs (quantiles) and {config.past_covariates} past, "
+            f"{config.future_covariates} future and {config.static_covariates} static covariates "
+            f"has {count:,} weights. There can be {_MOST_WEIGHTS:,} at most: make it smaller."
+        )

@@ -79,14 +79,19 @@ class StreamPreparation(RandomModule):
                 Pass(None if mask is None else mask[histories].flatten(1, 2)),
             )
         taken = torch.arange(rows, device=tokens.device) % len(histories)
-        keeps = torch.rand(rows, generator=self.generator, device=device) < _SHARE_FRESH
+        keeps = self._draws(rows) < _SHARE_FRESH
         return _choose(keeps.to(tokens.device), fresh, left, taken)
 
     def _prepares(self, share: float) -> bool:
         return self.training and self.active and self._draw() < share
 
     def _draw(self) -> float:
-        return float(torch.rand((), generator=self.generator, device=self.device_of_draws()))
+        return float(self._draws())
+
+    def _draws(self, *size: int) -> Tensor:
+        """Uniform numbers, the same whatever torch's default dtype is."""
+        device, dtype = self.device_of_draws(), torch.float32
+        return torch.rand(size, generator=self.generator, device=device, dtype=dtype)
 
 
 def _choose(keeps: Tensor, fresh: State, left: State, order: Tensor) -> State:

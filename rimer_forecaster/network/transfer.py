@@ -104,14 +104,15 @@ def _mixture(ours: NetworkConfig, theirs: NetworkConfig) -> Tensor:
         return torch.eye(len(ours.outputs))
     if "location" in theirs.outputs:
         return torch.ones(len(ours.outputs), 1)
-    known = torch.tensor([float(x) for x in theirs.outputs])
-    wanted = torch.tensor([0.5 if x == "location" else float(x) for x in ours.outputs])
+    known = torch.tensor([float(x) for x in theirs.outputs], dtype=torch.float32)
+    levels = [0.5 if x == "location" else float(x) for x in ours.outputs]
+    wanted = torch.tensor(levels, dtype=torch.float32)
     right = torch.searchsorted(known, wanted).clamp(1, max(1, len(known) - 1))
     if len(known) == 1:
         return torch.ones(len(wanted), 1)
     low, high = known[right - 1], known[right]
     share = ((wanted - low) / (high - low)).clamp(0, 1)
-    mixture = torch.zeros(len(wanted), len(known))
+    mixture = known.new_zeros(len(wanted), len(known))
     rows = torch.arange(len(wanted))
     mixture[rows, right - 1] = 1 - share
     mixture[rows, right] += share

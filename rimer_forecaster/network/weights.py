@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ..version import __version__
+from .files import write_together
 from .network import RimerNetwork
 from .state import fingerprint
 
-__all__ = ["load_network", "read_description", "save_weights"]
+__all__ = ["check_holds", "load_network", "read_description", "save_weights"]
 
 
 def save_weights(
@@ -37,6 +38,8 @@ def save_weights(
     ------
     ValueError
         If the path ends otherwise.
+    OSError
+        If one of the files cannot be written; those that were there before are then as they were.
     """
     description = {
         "package": "rimer_forecaster",
@@ -46,13 +49,12 @@ def save_weights(
         "arguments": network.config.to_json(),
         **(description or {}),
     }
-    text = json.dumps(description, indent=2)
     beside = _beside(path)
     tensors = {name: x.detach().cpu().contiguous() for name, x in network.state_dict().items()}
     # Twice, and with a digest, so that no bit of either file changes unnoticed.
-    save_file(tensors, path, metadata={"description": text})
-    text = json.dumps({**description, "sha256": _digest(path)}, indent=2)
-    beside.write_text(text + "\n", encoding="utf-8")
+    weights = save(tensors, metadata={"description": json.dumps(description, indent=2)})
+    text = json.dumps({**description, "sha256": _digest(weights)}, indent=2)
+    write_together({path: weights, beside: f"{text}\n".encode()})
 
 
 def read_description(path: str | PathLike[str]) -> dict[str, Any]:
@@ -77,13 +79,21 @@ def read_description(path: str | PathLike[str]) -> dict[str, Any]:
         digest = description.pop("sha256", None)  # early versions wrote none
         with safe_open(path, framework="pt") as file:
             inner = json.loads((file.metadata() or {})["description"])
-    except (KeyError, ValueError, SafetensorError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    check_holds(path, inner, "arguments", "dtype", "fingerprint")
     if inner != description:
         raise _damaged(path, f"it does not say the same as {str(beside)!r}")
-    if digest not in (None, found := _digest(path)):
+    if digest not in (None, found := _digest(Path(path).read_bytes())):
         raise _damaged(path, f"its SHA-256 is {found}, not {digest}")
     return inner if digest is None else {**inner, "sha256": digest}
+
+
+def check_holds(path: str | PathLike[str], description: dict[str, Any], *keys: str) -> None:
+    """Raise a ValueError that names the first key which what was written beside weights lacks."""
+    for key in keys:
+        if key not in description:
+            raise _damaged(path, f"it holds no {key!r}")
 
 
 def load_network(path: str | PathLike[str]) -> RimerNetwork:
@@ -105,7 +115,7 @@ def load_network(path: str | PathLike[str]) -> RimerNetwork:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         network.load_state_dict(tensors)
-    except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (AttributeError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"{str(path)!r} was written by rimer_forecaster {description.get('version')}, and "
             f"version {__version__} cannot build its network: {error}"
@@ -121,8 +131,8 @@ def _beside(path: str | PathLike[str]) -> Path:
     return Path(path).with_suffix(".json")
 
 
-def _digest(path: str | PathLike[str]) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _name(dtype: torch.dtype) -> str:

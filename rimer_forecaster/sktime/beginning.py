@@ -5,14 +5,14 @@ Letters: L look-back, H output steps, P patch length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ..network import NetworkConfig, RimerNetwork
-from ..network.checks import check_sizes, plain_size, warn_of_unprepared
+from ..network.checks import check_sizes, is_number, plain_size, warn_of_unprepared
 from ..network.config import OF_TRAINING
 from ..network.transfer import arguments_like, take_over
 from .pretrained import Pretrained
@@ -53,12 +53,12 @@ class Beginning:
     def __post_init__(self) -> None:
         """Check what the network does not check itself."""
         given, prior = self.given["quantiles"], self.prior
-        levels = list(DEFAULT_QUANTILES if given is None else given)
+        levels = _levels(DEFAULT_QUANTILES if given is None else given)
         ascending = levels == sorted(set(levels))
         if 0.5 not in levels or not ascending or not 0 < levels[0] <= levels[-1] < 1:
             raise ValueError(
                 f"quantiles={given!r} must be ascending probabilities between 0 and 1, "
-                "0.5 among them: the point forecast is the median."
+                "such as (0.1, 0.5, 0.9), 0.5 among them: the point forecast is the median."
             )
         if prior is None or self.trains or not prior.of_any_length or given is None:
             return
@@ -119,6 +119,7 @@ class Beginning:
             future_covariates=covariates,
             outputs=_first(given["quantiles"], DEFAULT_QUANTILES),
             generator=generator,
+            dtype=torch.float32,
             **{name: given[name] for name in _OF_NETWORK},
         )
 
@@ -127,7 +128,7 @@ class Beginning:
         arguments = self._arguments(prior, "input_chunk_length", "output_chunk_length")
         if self.trains:
             arguments["streaming"] = self.given["streaming"]  # what they are prepared for
-        network = RimerNetwork(**arguments, generator=generator)
+        network = RimerNetwork(**arguments, generator=generator, dtype=torch.float32)
         prior.give_weights(network)
         return network
 
@@ -160,7 +161,8 @@ class Beginning:
             "future_covariates": covariates,
             "skip_length": arguments_like(config, L)["skip_length"],
         }
-        network = RimerNetwork(**self._arguments(prior) | own, generator=generator)
+        arguments = self._arguments(prior) | own
+        network = RimerNetwork(**arguments, generator=generator, dtype=torch.float32)
         prior.check(network.config, free=("outputs", *own))
         take_over(network, prior.network)
         return network
@@ -198,6 +200,12 @@ class Beginning:
         if given["quantiles"] is not None:
             own["outputs"] = given["quantiles"]
         return prior.network.config.to_json() | own
+
+
+def _levels(quantiles: Any) -> list[float]:
+    """Quantiles as plain numbers; none if they are something else."""
+    levels = list(quantiles) if isinstance(quantiles, Iterable) else []
+    return list(map(float, levels)) if all(map(is_number, levels)) else []
 
 
 def _first(given: Any, otherwise: Any) -> Any:

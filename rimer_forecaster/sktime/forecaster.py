@@ -17,14 +17,16 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from ..network import NetworkConfig, RimerNetwork
 from ..training import Recipe
+from ..training.arguments import plain_epochs, plain_seed, recipe_or_default
 from .beginning import Beginning
 from .forecasts import Fitted
 from .learning import Learning, scaled
 from .memory import Memory
 from .pretrained import Pretrained, of_package
 from .quantile_curve import interpolated
-from .series import Key, check_grid, check_values, instances
+from .series import Key, check_values, instances
 from .stream_bank import StreamBank
+from .uneven import check_grid
 from .updates import AllOrNothing
 
 __all__ = ["RimerForecaster"]
@@ -229,7 +231,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None
     ) -> RimerForecaster:
         """Learn from a panel, and from what was learnt before if anything was."""
-        if self.n_epochs == 0:
+        if plain_epochs(self.n_epochs) == 0:
             raise ValueError("n_epochs=0 pretrains nothing: give at least 1, or None.")
         memory, network = self._learn(y, X, fh, self._new_generator(), trains=True)
         self.pretrained_ = Fitted(network, memory).weights()
@@ -240,7 +242,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
     ) -> RimerForecaster:
         self._generator = self._new_generator()
         weights = hasattr(self, "pretrained_") or self.pretrained is not None
-        self._trains = bool(self.n_epochs) or not weights
+        self._trains = bool(plain_epochs(self.n_epochs)) or not weights
         memory, network = self._learn(y, X, fh, self._generator, trains=self._trains)
         streams: StreamBank[Key] | None = None
         if self.streaming:
@@ -292,7 +294,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         }
         rates = {name: value for name, value in rates.items() if value is not None}
         return Learning(
-            replace(self.recipe or Recipe(), **rates),
+            replace(recipe_or_default(self.recipe), **rates),
             self.batch_size,
             self.n_epochs,
             self.validation_fraction,
@@ -300,11 +302,11 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         )
 
     def _new_generator(self) -> torch.Generator:
-        generator = torch.Generator()
-        if self.random_state is None:
+        generator, seed = torch.Generator(), plain_seed(self.random_state)
+        if seed is None:
             generator.seed()
         else:
-            generator.manual_seed(int(check_random_state(self.random_state).randint(2**31)))
+            generator.manual_seed(int(check_random_state(seed).randint(2**31)))
         return generator
 
     def save_weights(self, path: str | PathLike[str]) -> None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..network import RimerNetwork
-from ..network.checks import check_sizes
+from ..network.checks import plain_number, plain_size
 from ..training import Recipe
+from ..training.arguments import check_trainer, plain_epochs
 from ..training.fit import train
 from ..training.windows import Windows
 from .memory import Memory, Remembered
@@ -41,16 +42,14 @@ class Learning:
     trainer_kwargs: dict[str, Any] | None
 
     def __post_init__(self) -> None:
-        """Check what nothing else checks."""
-        check_sizes(batch_size=self.batch_size)
-        if self.n_epochs is not None and self.n_epochs != 0:
-            check_sizes(n_epochs=self.n_epochs)
-        fraction = self.validation_fraction
-        if fraction is not None and not 0 < fraction < 1:
-            raise ValueError(
-                f"validation_fraction={fraction!r} must be a share between 0 and 1, or None to "
-                "train on everything."
-            )
+        """Check what nothing else checks; numbers of a grid become plain ones."""
+        object.__setattr__(self, "batch_size", plain_size("batch_size", self.batch_size))
+        object.__setattr__(self, "n_epochs", plain_epochs(self.n_epochs))
+        if self.validation_fraction is not None:
+            allowed = "a share between 0 and 1, or None to train on everything"
+            fraction = self.validation_fraction
+            plain_number("validation_fraction", fraction, lambda x: 0 < x < 1, allowed)
+        check_trainer("trainer_kwargs", self.trainer_kwargs)
 
     def trained_on(self) -> Learning:
         """Return how weights are trained that were trained before."""

@@ -24,6 +24,8 @@ from .series import (
     Instances,
     Key,
     as_scaled,
+    by_name,
+    check_kind,
     check_observed,
     cutoff_of,
     freq_of,
@@ -159,8 +161,10 @@ class Memory:
                     "or leave it out."
                 )
             check_observed(f"y{name_of(key)}", one)
+        if X is not None:
+            check_kind("X", X.index, y.index, any_zone=True)
         if prior is not None:
-            prior.check_X(None if X is None else X.columns)
+            X = prior.ordered(X)
         covariates: Instances = {}
         columns: list[Hashable] | None = None
         scaler = None
@@ -201,19 +205,22 @@ class Memory:
         Raises
         ------
         ValueError
-            If it has not the columns of the X given to ``fit``.
+            If it has not the columns of the X given to ``fit``, or other time points.
         """
         if (X is None) != (self.X_columns is None):
             given, fitted = ("no X", "with") if X is None else ("X", "without")
             raise ValueError(
                 f"got {given}, but RimerForecaster was fitted {fitted} X. Do the same."
             )
-        if X is not None and list(X.columns) != self.X_columns:
-            raise ValueError(
-                f"X has columns {list(X.columns)}, but RimerForecaster was fitted with "
-                f"{self.X_columns}. Give the same ones in the same order."
-            )
-        return instances(X)
+        if X is None or self.X_columns is None:
+            return {}
+        check_kind("X", X.index, self._index, any_zone=True)
+        return instances(by_name("X", X, self.X_columns))
+
+    @property
+    def _index(self) -> pd.Index:
+        """Time points of one of the series: all are of one kind."""
+        return next(iter(self.series.values())).y.index
 
     def updates(
         self, y: pd.DataFrame, X: pd.DataFrame | None, *, length: int
@@ -238,11 +245,10 @@ class Memory:
         ValueError
             If they have other columns, lie beside the grid, or X does not cover them.
         """
-        if list(y.columns) != list(self.y_columns):
-            raise ValueError(
-                f"y has columns {list(y.columns)}, but RimerForecaster was fitted with "
-                f"{list(self.y_columns)}. Give the same ones in the same order."
-            )
+        if len(y.columns) == len(self.y_columns) == 1:
+            y = y.set_axis(self.y_columns, axis=1)  # whatever it is called now
+        y = by_name("y", y, list(self.y_columns))
+        check_kind("y", y.index, self._index)
         memory = self._in_steps_of(y) if self.freq is None else self
         try:
             return memory, memory._updates(y, X, length)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
 from ..network import NetworkConfig, RimerNetwork
 from ..network.config import OF_TRAINING
-from ..network.weights import load_network, read_description, save_weights
+from ..network.weights import check_holds, load_network, read_description, save_weights
+from ..training.arguments import named
 from ..zero_shot.catalogue import zero_shot_network
 
 __all__ = ["Pretrained", "of_package"]
@@ -80,15 +82,18 @@ class Pretrained:
                 f"forecaster has {shown}={ours!r}. Leave it out, or make it the same."
             )
 
-    def check_X(self, columns: Iterable[Hashable] | None) -> None:
-        """Raise a ValueError if these are not the covariates that the network knows."""
-        given = None if columns is None else tuple(map(str, columns))
-        if given != self.X_columns:
+    def ordered(self, X: pd.DataFrame | None) -> pd.DataFrame | None:
+        """Return covariates in the network's order, or raise a ValueError if they are others."""
+        given = None if X is None else [str(column) for column in X.columns]
+        if sorted(given or ()) != sorted(self.X_columns or ()):
             known, new = (f"X {list(x)}" if x else "no X" for x in (self.X_columns, given))
-            remedy = "Give the same columns in the same order."
+            remedy = "Give the same columns."
             if self.of_any_length:
                 remedy = "Leave it out, or let training learn of it: n_epochs=10, for example."
             raise ValueError(f"the weights were pretrained with {known}, but got {new}. {remedy}")
+        if X is None or given is None or self.X_columns is None:
+            return None
+        return X.iloc[:, [given.index(name) for name in self.X_columns]]
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write safetensors, and a JSON file beside them.
@@ -122,7 +127,8 @@ class Pretrained:
         """
         if isinstance(given, Pretrained):
             return given
-        return cls(zero_shot_network(given)) if of_package(given) else cls.load(given)
+        with named("pretrained", given):
+            return cls(zero_shot_network(given)) if of_package(given) else cls.load(given)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Pretrained:
@@ -142,6 +148,7 @@ class Pretrained:
                 "rimer_forecaster.network.load_network returns its network."
             )
         saved: dict[str, Any] = description["sktime"]
+        check_holds(path, saved, "X_columns", "X_mean", "X_scale")
         if saved["X_columns"] is None:
             return cls(network)
         scaler = StandardScaler()
@@ -152,6 +159,4 @@ class Pretrained:
 
 def of_package(given: str | PathLike[str] | Pretrained | None) -> bool:
     """Whether weights are given by a name, and not by a file or as they are."""
-    if given is None or isinstance(given, Pretrained):
-        return False
-    return not fspath(given).endswith(".safetensors")
+    return isinstance(given, (str, PathLike)) and not fspath(given).endswith(".safetensors")

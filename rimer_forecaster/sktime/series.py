@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +18,8 @@ __all__ = [
     "Instances",
     "Key",
     "as_scaled",
-    "check_grid",
+    "by_name",
+    "check_kind",
     "check_observed",
     "check_values",
     "cutoff_of",
@@ -57,6 +58,27 @@ def instances(data: pd.DataFrame | None) -> Instances:
 def name_of(key: Key) -> str:
     """Name a series in a message; a single one needs no name."""
     return f" of series {key}" if key else ""
+
+
+def by_name(name: str, frame: pd.DataFrame, columns: Sequence[Hashable]) -> pd.DataFrame:
+    """Return a frame with its columns in the order of the fit.
+
+    Raises
+    ------
+    ValueError
+        If they are not those of the fit; only a single one without a name is that of the fit.
+    """
+    given = list(frame.columns)
+    if given == list(columns):
+        return frame
+    if given == [0] and len(columns) == 1:  # a series without a name
+        return frame.set_axis(list(columns), axis=1)
+    if len(given) != len(columns) or set(given) != set(columns):
+        raise ValueError(
+            f"{name} has columns {given}, but RimerForecaster was fitted with {list(columns)}. "
+            "Give the same ones."
+        )
+    return frame[list(columns)]
 
 
 def rows(
@@ -111,44 +133,29 @@ def cutoff_of(index: pd.Index, freq: Any) -> pd.Index:
 # --- time points ------------------------------------------------------------------------------
 
 
-def check_grid(series: Instances) -> None:
-    """Raise a ValueError that names the first time point which does not follow on the one before.
+def check_kind(name: str, index: pd.Index, fitted: pd.Index, *, any_zone: bool = False) -> None:
+    """Raise a ValueError that says what differs if time points are of another kind than others.
 
-    The step of dates and periods is that of the index or the one that pandas infers, and 1 for
-    numbers: sktime counts horizons in them.
+    Rows that are only looked up may be in any time zone.
     """
-    checked = None
-    for key, one in series.items():
-        index = one.index
-        if checked is not None and index.equals(checked):
-            continue
-        checked = index
-        if isinstance(index, pd.DatetimeIndex):
-            if len(index) < 3 or freq_of(index) is not None:
-                continue
-            steps = index[1:] - index[:-1]
-            usual = pd.Series(steps).mode()[0]
-            days = usual / pd.Timedelta(days=1)
-            freq = "D" if days == 1 else pd.tseries.frequencies.to_offset(usual).freqstr
-            odd = int(np.argmax(steps != usual))
-            raise ValueError(
-                f"the time points of y{name_of(key)} are not evenly spaced: most are {usual} "
-                f"apart, but {index[odd]} is followed by {index[odd + 1]}. Put them on a grid, for "
-                f"example by asfreq({freq!r}) or resample: time points without a value may stay "
-                "missing, they are masked."
-            )
-        ordinals, step = index.to_numpy(), 1
-        if isinstance(index, pd.PeriodIndex):
-            ordinals, step = index.asi8, getattr(index.freq, "n", 1)
-        odd_ones = np.flatnonzero(np.diff(ordinals) != step)
-        if len(odd_ones):
-            odd = int(odd_ones[0])
-            raise ValueError(
-                f"the time points of y{name_of(key)} are not consecutive: {index[odd]} is followed "
-                f"by {index[odd + 1]}. Add the time points between, with NaN where nothing was "
-                "observed: missing values are masked. Or number the time points by 0, 1, 2 and so "
-                "on."
-            )
+    times = [x.levels[-1] if isinstance(x, pd.MultiIndex) else x for x in (index, fitted)]
+    if any_zone and all(getattr(x, "tz", None) is not None for x in times):
+        return
+    kinds = [_kind_of(x) for x in times]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"the time points of {name} are {kinds[0]}, but those of y that RimerForecaster was "
+            f"fitted with are {kinds[1]}. Give the same kind: to_period, to_timestamp, tz_convert "
+            "and tz_localize of pandas change it."
+        )
+
+
+def _kind_of(index: pd.Index) -> str:
+    if isinstance(index, pd.PeriodIndex):
+        return f"periods of freq {index.freqstr}"
+    if isinstance(index, pd.DatetimeIndex):
+        return f"dates {f'of the time zone {index.tz}' if index.tz else 'without a time zone'}"
+    return "numbers"
 
 
 def freq_of(index: pd.Index) -> Any:

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler, SequentialSampler
 
 from ..network import RimerNetwork
+from .arguments import named
 from .held_out import KeepBest
 from .module import TrainingModule
 from .recipe import Recipe, check_trained
@@ -84,14 +85,16 @@ def train(
         "callbacks": callbacks,
         **kwargs,
     }
+    dtype = network.dtype  # which a precision of the trainer may change
     network.draw_from(generator)
     network.train()  # Lightning leaves it as it is
     with _without_remarks(), interruptible():
-        trainer = pl.Trainer(**options)
+        with named("trainer_kwargs", trainer_kwargs):
+            trainer = pl.Trainer(**options)
         trainer.fit(TrainingModule(network, recipe, best if held_back else None), *loaders)
     network.draw_from(None)
     best.finish(network, widen=held_back)
-    network.cpu().eval()
+    network.to("cpu", dtype).eval()
     check_trained(
         network,
         f"Lower learning_rate={recipe.learning_rate:g}, or look for extreme values in the data.",
@@ -101,9 +104,12 @@ def train(
 def _loader(
     windows: Windows, order: Sampler[int], batch_size: int, generator: torch.Generator
 ) -> DataLoader[WindowBatch]:
-    batches = BatchSampler(order, batch_size, drop_last=False)
-    # The data set itself fetches batches.
-    return DataLoader(windows, sampler=batches, batch_size=None, generator=generator)
+    return DataLoader(windows, batch_size, sampler=order, collate_fn=_as_it_is, generator=generator)
+
+
+def _as_it_is(batch: WindowBatch) -> WindowBatch:
+    """Windows come as batches already."""
+    return batch
 
 
 @contextmanager

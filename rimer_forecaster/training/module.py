@@ -37,7 +37,8 @@ class TrainingModule(pl.LightningModule):
     def __init__(self, network: RimerNetwork, recipe: Recipe, best: KeepBest | None = None) -> None:
         super().__init__()
         self.network, self.recipe, self.best = network, recipe, best
-        self.register_buffer("quantiles", torch.tensor(network.config.outputs), persistent=False)
+        levels = torch.tensor(network.config.outputs, dtype=network.dtype)
+        self.register_buffer("quantiles", levels, persistent=False)
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

@@ -18,10 +18,21 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network import RimerNetwork
-from ..network.checks import check_sizes, plain_number
+from ..network.checks import plain_number, plain_size
 from ..network.scale import unit_of
 
 __all__ = ["AveragedWeights", "Recipe", "check_trained", "keep_ratios", "parameter_groups"]
+
+_POSITIVE = (lambda x: 0 < x < math.inf, "above 0 and finite")
+_SHARE = (lambda x: 0 <= x < 1, "in [0, 1)")
+
+_NUMBERS = {
+    "learning_rate": _POSITIVE,
+    "training_on": _POSITIVE,
+    "weight_decay": (lambda x: 0 <= x < math.inf, "at least 0 and finite"),
+    "averaging": _SHARE,
+    "held_out": _SHARE,
+}
 
 
 @dataclass(frozen=True)
@@ -78,19 +89,11 @@ class Recipe:
     loss_unit: str = "series"
 
     def __post_init__(self) -> None:
-        """Check every value."""
-        check_sizes(
-            steps=self.steps,
-            fewest_epochs=self.fewest_epochs,
-            most_epochs=self.most_epochs,
-            few_windows=self.few_windows,
-            patience=self.patience,
-        )
-        plain_number("held_out", self.held_out, lambda x: 0 <= x < 1, "in [0, 1)")
-        for name in ("learning_rate", "training_on"):
-            plain_number(name, getattr(self, name), _is_positive, "above 0 and finite")
-        plain_number("weight_decay", self.weight_decay, _is_weight, "at least 0 and finite")
-        plain_number("averaging", self.averaging, lambda x: 0 <= x < 1, "in [0, 1)")
+        """Check every value, and turn it into a plain one."""
+        for name in ("steps", "fewest_epochs", "most_epochs", "few_windows", "patience"):
+            object.__setattr__(self, name, plain_size(name, getattr(self, name)))
+        for name, (holds, allowed) in _NUMBERS.items():
+            object.__setattr__(self, name, plain_number(name, getattr(self, name), holds, allowed))
         if self.loss_unit not in ("series", "window"):
             raise ValueError(f"loss_unit={self.loss_unit!r} must be 'series' or 'window'.")
 
@@ -138,11 +141,16 @@ class Recipe:
             infinite.
         **kwargs
             Arguments of `torch.optim.AdamW`, in place of those of the recipe.
+
+        Raises
+        ------
+        ValueError
+            If a rate or a decay among them is out of range.
         """
-        rates = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
-        rates |= {name: kwargs.pop(name) for name in rates.keys() & kwargs.keys()}
+        names = {"lr": "learning_rate", "weight_decay": "weight_decay"}
+        own = replace(self, **{names[x]: kwargs.pop(x) for x in names.keys() & kwargs.keys()})
         optimizer = torch.optim.AdamW(
-            parameter_groups(network, **rates),
+            parameter_groups(network, lr=own.learning_rate, weight_decay=own.weight_decay),
             # One fused operation: a small model is bound by the number of operations. Epsilon lies
             # far below gradients of errors in units of their series (torch's own, 1e-8, costs 1 %
             # on German prices), and far above what rounding leaves of a zero in double precision.
@@ -253,11 +261,3 @@ def keep_ratios(optimizer: torch.optim.Optimizer, network: RimerNetwork) -> None
     groups = parameter_groups(network, lr=1.0, weight_decay=0.0)
     for group, ratio in zip(optimizer.param_groups, groups, strict=True):
         group["lr"] *= ratio["lr"]
-
-
-def _is_positive(x: float) -> bool:
-    return 0 < x < math.inf
-
-
-def _is_weight(x: float) -> bool:
-    return 0 <= x < math.inf

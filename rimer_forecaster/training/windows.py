@@ -76,8 +76,8 @@ class Windows(Dataset[WindowBatch]):
     def __len__(self) -> int:
         return len(self.origins)
 
-    def __getitem__(self, index: list[int]) -> WindowBatch:
-        rows = self.origins[index][:, None] + self.steps
+    def __getitems__(self, indices: list[int]) -> WindowBatch:
+        rows = self.origins[indices][:, None] + self.steps
         return WindowBatch(
             self.target[rows], None if self.covariates is None else self.covariates[rows]
         )

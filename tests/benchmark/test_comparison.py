@@ -16,18 +16,22 @@ pytest.importorskip("sktime", reason="the benchmark needs the extra 'sktime'")
 
 from benchmark_cases import QUICK, frame
 from darts import TimeSeries
+from sktime.forecasting.exp_smoothing import ExponentialSmoothing
 from sktime.forecasting.naive import NaiveForecaster
 
 from rimer_forecaster import RimerForecaster, RimerModel
 from rimer_forecaster.benchmark import compare, make_task, runs
 from rimer_forecaster.benchmark.__main__ import main
+from rimer_forecaster.training import Recipe
+
+MULTIPLICATIVE = "ExponentialSmoothing(trend='add', seasonal='multiplicative', sp=12)"
 
 
 def test_mape_is_withheld_near_zero() -> None:
     data = frame() - 20
     found = compare(data, 6, look_back=24, models=[], **QUICK)
     assert "MAPE, %" not in found.table
-    assert "MAPE is not to be trusted here" in found.remarks[0]
+    assert "MAPE is not to be trusted here" in " ".join(found.remarks)
     assert "MAPE is not to be trusted here" in found.to_markdown()
 
 
@@ -44,9 +48,9 @@ def test_a_dead_component_is_left_out_of_what_it_would_spoil_and_named() -> None
 
 def test_shares_of_true_zeros_are_those_of_the_test_part() -> None:
     counts = pd.DataFrame({"n": np.random.default_rng(0).poisson(1.0, 240)}, index=frame().index)
-    (remark, *_) = compare(counts, 6, look_back=24, models=[], **QUICK).remarks
+    remarks = compare(counts, 6, look_back=24, models=[], **QUICK).remarks
     zeros = (counts["n"][192:] == 0).mean()
-    assert f"of which {100 * zeros:.3g} % are exactly zero" in remark
+    assert f"of which {100 * zeros:.3g} % are exactly zero" in " ".join(remarks)
 
 
 @pytest.mark.parametrize("order", [(0.5, 0.1, 0.9), (0.9, 0.5, 0.1, 0.5)])
@@ -192,6 +196,39 @@ def test_a_comparison_has_its_rows_its_columns_and_its_files(tmp_path: Path) -> 
         assert (tmp_path / name).stat().st_size > 100, name
 
 
+def test_a_row_that_fails_is_a_row_with_its_reason(tmp_path: Path) -> None:
+    models = {"wrong": ExponentialSmoothing(trend="nonsense"), "mean": NaiveForecaster("mean")}
+    found = compare(frame(), 6, look_back=24, models=models, stride=7, **QUICK)
+    assert list(found.table.index[:2]) == ["wrong", "mean"]
+    assert found.table["MAE"].isna().tolist() == [True, False, False, False, False]
+    assert found.table.loc["wrong", "seeds"] == 0
+    assert any("wrong, seed 0, failed: If not None, trend must be" in x for x in found.remarks)
+    found.save(tmp_path)
+    assert "| wrong |" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.parametrize("model", ["ThetaForecaster(sp=12)", MULTIPLICATIVE])
+def test_statistical_forecasters_get_the_target_as_it_is(model: str) -> None:
+    settings: dict[str, Any] = {"look_back": 24, "stride": 6, "season": 12, **QUICK}
+    found = compare(frame(), 6, models=[model], **settings)
+    more = compare(1000 * frame(), 6, models=[model], **settings)
+    assert found.table.loc[model, "MAE"] < found.table.loc["last value", "MAE"]
+    ratio = more.table.loc[model, "MAE"] / found.table.loc[model, "MAE"]
+    assert ratio == pytest.approx(1000, rel=0.05)  # statsmodels finds its optimum to some digits
+
+
+def test_the_budget_is_the_rule_of_the_package_and_a_smaller_one_is_said() -> None:
+    settings: dict[str, Any] = {"models": [], "look_back": 24, "isolated": False, "stride": 9}
+    windows = 144 - 24 - 6 + 1
+    found = compare(frame(), 6, **settings, progress=False, seconds=2)
+    assert found.budget.epochs == Recipe().epochs(windows, 32) == 100
+    assert found.budget.patience == 25  # of 4 steps each: 100 steps
+    assert not [remark for remark in found.remarks if "rule" in remark]
+    few = compare(frame(), 6, **settings, progress=False, epochs=3)
+    assert few.remarks[0].startswith("3 epochs are 12 optimiser steps. The package's own rule is")
+    assert "100 epochs, 400 steps" in few.to_markdown()
+
+
 def test_an_interrupted_comparison_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings: dict[str, Any] = {**QUICK, "look_back": 24, "results": tmp_path}
     first = compare(frame(), 6, models=["dlinear"], **settings)
@@ -209,9 +246,10 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path, monkeypatch: pytest.M
 def test_the_command_line_prints_and_writes_what_compare_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runs, "_in_own_process", runs.measure)  # test_runs has one of its own
+    monkeypatch.delattr(runs, "_in_own_process")
     frame(150, columns=2).to_csv(tmp_path / "days.csv")
     options = ["--horizon", "4", "--look-back", "16", "--models", "dlinear", "--epochs", "1"]
+    options += ["--patience", "1", "--no-isolated"]
     where = [str(tmp_path / "days.csv"), "--output", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["benchmark", *where, *options])
     main()

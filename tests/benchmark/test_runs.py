@@ -17,7 +17,7 @@ pytest.importorskip("sktime", reason="the benchmark needs the extra 'sktime'")
 from benchmark_cases import frame
 
 from rimer_forecaster import RimerForecaster
-from rimer_forecaster.benchmark import Task, compare, make_task, runs
+from rimer_forecaster.benchmark import Task, make_task, runs
 from rimer_forecaster.benchmark.contenders import Budget
 from rimer_forecaster.benchmark.runs import Run, measure, stored
 
@@ -58,8 +58,9 @@ def test_a_run_that_ends_without_a_result_is_named(monkeypatch: pytest.MonkeyPat
 
     ended = subprocess.CompletedProcess([], 0, "", "terminated")  # as Lightning does at SIGTERM
     monkeypatch.setattr(runs.subprocess, "run", lambda *_, **__: ended)
+    task = make_task(frame(), 6, look_back=24)
     with pytest.raises(RuntimeError, match=r"dlinear, seed 0, failed:\nterminated"):
-        compare(frame(), 6, models=["dlinear"], epochs=1, progress=False)
+        runs.stored(Run("dlinear", "dlinear", task, Budget(epochs=1), 0), None)
 
 
 @pytest.mark.slow

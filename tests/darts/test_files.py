@@ -142,6 +142,9 @@ def test_weights_that_cannot_be_loaded_are_named(tmp_path: pathlib.Path) -> None
         model.load_weights(path, trusted=True)
     with pytest.raises(ValueError, match=r"must end with \.safetensors"):
         model.save_weights("weights.pt")
+    save_weights(model.network, path, {"darts": {"arguments": {}}})
+    with pytest.raises(ValueError, match="it holds no 'train_sample_shape'"):
+        model.load_weights(path)
 
 
 HEAD = {"unfreeze": ["*.head.*", "network.skip.*"]}

@@ -192,7 +192,8 @@ class OwnLikelihood(GaussianLikelihood):
 
 
 def test_a_likelihood_of_unknown_parameters_is_refused_when_the_model_is_made() -> None:
-    with pytest.raises(ValueError, match=r"=OwnLikelihood is not one.*QuantileRegression"):
+    message = r"likelihood=OwnLikelihood\(.*is not one.*QuantileRegression"
+    with pytest.raises(ValueError, match=message):
         RimerModel(24, likelihood=OwnLikelihood())
 
 

@@ -289,6 +289,18 @@ def test_a_weight_of_zero_leaves_steps_out() -> None:
     torch.testing.assert_close(skip(0.0), skip(100.0), rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -1.0])
+def test_a_sample_weight_that_is_no_weight_is_named(weight: float) -> None:
+    series = wave_at_level()
+    weights = series.with_values(np.where(np.arange(len(series))[:, None] == 30, weight, 1.0))
+    message = rf"sample_weight 0 is {weight} at 2020-01-31.*weights must be at least 0 and finite"
+    with pytest.raises(ValueError, match=message):
+        RimerModel(**TINY).fit(series, sample_weight=weights)
+    settings: dict[str, Any] = {"sample_weight": "linear", "val_sample_weight": weights}
+    with pytest.raises(ValueError, match=message):
+        RimerModel(**TINY).fit(series, val_series=series, **settings)
+
+
 def test_sample_weights_of_the_validation() -> None:
     settings: dict[str, Any] = {"val_series": wave_at_level(seed=1), "sample_weight": "linear"}
     losses = [

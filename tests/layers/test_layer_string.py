@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rimer_forecaster.layers.layer_string import LayerCall, read_layers
+from rimer_forecaster.layers.layer_string import (
+    MOST_BRACKETS,
+    MOST_CHARACTERS,
+    MOST_LAYERS,
+    LayerCall,
+    read_layers,
+)
 
 KNOWN = {"rwkv7": False, "attention": False, "equilibrium": True}
 
@@ -105,3 +111,39 @@ def test_an_unreadable_string_shows_where(string: str, character: int, problem: 
 def test_what_is_no_string_is_named() -> None:
     with pytest.raises(ValueError, match="layers must be a string such as 'rwkv7\\*2', got 2"):
         read_layers(2, KNOWN)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "string",
+    [
+        f"rwkv7*{MOST_LAYERS}",
+        f"(rwkv7, attention)*{MOST_LAYERS // 2}",
+        "(" * MOST_BRACKETS + "rwkv7" + ")" * MOST_BRACKETS,
+        "equilibrium(" * (MOST_BRACKETS - 1) + "rwkv7(a=1)" + ")" * (MOST_BRACKETS - 1),
+        "rwkv7" + " " * (MOST_CHARACTERS - 5),
+    ],
+)
+def test_a_string_may_be_as_large_as_the_limits_say(string: str) -> None:
+    assert sum(call.size for call in read_layers(string, KNOWN)) <= MOST_LAYERS
+
+
+@pytest.mark.parametrize(
+    ("string", "message"),
+    [
+        ("rwkv7*99999999", "these are 1e[+]08 layers; there can be 500 at most"),
+        ("(((rwkv7*1000)*1000)*1000)", "these are 1,000 layers; there can be 500"),
+        ("((rwkv7*100)*5, rwkv7)*2", "these are 501 layers"),
+        ("equilibrium(rwkv7*499), rwkv7", "these are 501 layers"),
+        ("rwkv7*250, rwkv7*251", "these are 501 layers"),
+        (f"rwkv7*{'9' * 5000}", "layers; there can be 500"),
+        (f"rwkv7(a={'9' * 5000})*{'9' * 4000}", "layers; there can be 500"),
+        ("(" * 21 + "rwkv7" + ")" * 21, "brackets can lie 20 deep at most"),
+        ("equilibrium(" * 21 + "rwkv7" + ")" * 21, "brackets can lie 20 deep at most"),
+        ("(" * 10_000, "brackets can lie 20 deep at most"),
+        ("(" * 10_001, r"layers='\(+'\.\.\. has 10,001 characters; it can have 10,000 at most"),
+    ],
+)
+def test_a_string_beyond_a_limit_is_refused_at_once(string: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        read_layers(string, KNOWN)
+    assert len(str(error.value)) < 1000

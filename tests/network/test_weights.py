@@ -143,3 +143,66 @@ def test_missing_files_and_other_names_are_named(tmp_path: Path) -> None:
         load_network(path)
     with pytest.raises(ValueError, match=r"path='w\.pt' must end with \.safetensors"):
         save_weights(network(), "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("input_chunk_length", 10**9, "input_chunk_length=1000000000 is too large"),
+        ("layers", "rwkv7*99999999", "there can be 500 at most"),
+        ("layers", "(" * 5000, "brackets can lie 20 deep"),
+        ("layers", "attention(window=9999999999)", "window=9999999999 of attention must be"),
+        ("width", 2**20, "has .* weights. There can be 1,073,741,824 at most"),
+        ("output_chunk_length", 2**20, "input_chunk_length=2000, .*There can be 1,073,741,824"),
+    ],
+)
+def test_sizes_in_a_file_are_refused_before_anything_is_built(
+    argument: str, value: Any, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(network(), path)
+    inner = {x: y for x, y in read_description(path).items() if x != "sha256"}
+    inner["arguments"] |= {"input_chunk_length": 2000} if "output" in argument else {}
+    inner["arguments"][argument] = value
+    save_file(load_file(path), path, metadata={"description": json.dumps(inner)})
+    path.with_suffix(".json").write_text(json.dumps(inner))
+    with pytest.raises(ValueError, match=message):
+        load_network(path)
+
+
+@pytest.mark.parametrize("key", ["arguments", "dtype", "fingerprint"])
+def test_what_a_file_lacks_is_named(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(network(), path)
+    inner = {x: y for x, y in read_description(path).items() if x not in ("sha256", key)}
+    save_file(load_file(path), path, metadata={"description": json.dumps(inner)})
+    path.with_suffix(".json").write_text(json.dumps(inner))
+    with pytest.raises(ValueError, match=f"w.safetensors' are damaged.*it holds no '{key}'"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_full_disk_leaves_the_weights_that_were_there(
+    written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, old = tmp_path / "w.safetensors", network()
+    save_weights(old, path)
+    names, write = [path.name, "w.json"], Path.write_bytes
+    left = iter(range(written))
+
+    def full(file: Path, content: bytes) -> int:
+        if next(left, None) is None:
+            file.touch()
+            raise OSError(28, "No space left on device")
+        return write(file, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=rf"No space left on device; .*/{names[written]}'$"):
+        save_weights(network(), path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names)
+    assert torch.equal(load_network(path).skip.weight, old.skip.weight)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No such file or directory; .*/nowhere/w\.safetensors'"):
+        save_weights(network(), tmp_path / "nowhere" / "w.safetensors")

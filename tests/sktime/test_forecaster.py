@@ -354,6 +354,52 @@ def test_other_columns_of_y_are_named(fitted: RimerForecaster) -> None:
         fitted.update(wave(130, columns=2).iloc[120:])
 
 
+def test_columns_are_taken_by_name() -> None:
+    y, X = wave(100, columns=2), wave(110, columns=2, seed=1).set_axis(["a", "b"], axis=1)
+    y_, X_ = y[["y1", "y0"]], X[["b", "a"]]
+    forecaster = RimerForecaster(**TINY).fit(y[:90], X=X[:90], fh=[1, 2])
+    other = deepcopy(forecaster)
+    forecaster.update(y[90:], X=X[90:100])
+    other.update(y_[90:], X=X_[90:100])
+    pd.testing.assert_frame_equal(forecaster.predict(X=X), other.predict(X=X_))
+
+
+@pytest.mark.parametrize("name", [None, "another"])
+def test_a_single_column_is_the_same_one_whatever_an_update_calls_it(name: str | None) -> None:
+    y = wave(100)
+    forecaster = RimerForecaster(**TINY).fit(y[:90], fh=[1, 2])
+    other = deepcopy(forecaster).update(y["y0"][90:].rename(name), update_params=False)
+    expected = forecaster.update(y[90:], update_params=False).predict()
+    np.testing.assert_array_equal(np.ravel(other.predict()), expected["y0"])
+
+
+DATES = pd.date_range("2020-01-01", periods=62, freq="D")
+TIMES = {
+    "periods of freq D": DATES.to_period(),
+    "periods of freq M": pd.period_range("2020-01", periods=62, freq="M"),
+    "dates without a time zone": DATES,
+    "dates of the time zone Europe/Paris": DATES.tz_localize("Europe/Paris"),
+    "dates of the time zone UTC": DATES.tz_localize("UTC"),
+    "numbers": pd.RangeIndex(62),
+}
+
+
+@pytest.mark.parametrize("new", TIMES)
+@pytest.mark.parametrize("fitted", TIMES)
+def test_time_points_of_another_kind_are_named(fitted: str, new: str) -> None:
+    y = wave(62)
+    forecaster = RimerForecaster(**TINY, layers=None)
+    forecaster.fit(y.set_axis(TIMES[fitted])[:60], X=y.set_axis(TIMES[fitted]), fh=[1, 2])
+    X = y.set_axis(TIMES[new]).rename(columns={"y0": "x"})
+    message = f"the time points of X are {new}, but those of y .* are {fitted}.*to_period"
+    if new != fitted and not ("zone " in new and "zone " in fitted):
+        with pytest.raises(ValueError, match=message):
+            forecaster.predict(X=X)
+    if new != fitted:
+        with pytest.raises(ValueError, match=message.replace("X are", "y are")):
+            forecaster.update(X[60:], X=X[60:])
+
+
 def test_arguments_of_the_network_reach_it() -> None:
     forecaster = RimerForecaster(**{**TINY, "dropout": 0.4, "layers_rate": 0.3}).fit(wave(), fh=[1])
     names = ("input_chunk_length", "width", "head_size", "dropout", "layers_rate", "streaming")
@@ -370,7 +416,7 @@ def test_arguments_of_the_network_reach_it() -> None:
         ({"width": 10}, "width=10 is not a multiple of head_size=4"),
         ({"batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),
         ({"n_epochs": 0}, "n_epochs=0 trains nothing, and there are no pretrained weights"),
-        ({"n_epochs": -1}, "n_epochs=-1 must be a whole number of at least 1"),
+        ({"n_epochs": -1}, "n_epochs=-1 must be a whole number of at least 0"),
         ({"validation_fraction": 1.0}, "validation_fraction=1.0 must be a share between 0 and 1"),
         (
             {"quantiles": (0.1, 0.9)},

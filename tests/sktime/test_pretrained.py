@@ -24,6 +24,7 @@ from sktime_cases import TINY, caused, panel, wave
 
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.network.state import fingerprint
+from rimer_forecaster.network.weights import save_weights
 from rimer_forecaster.sktime.pretrained import Pretrained
 from rimer_forecaster.training import Recipe
 
@@ -170,6 +171,9 @@ def test_weights_are_files_too(
         RimerForecaster(**TINY, pretrained=tmp_path / "other.safetensors").fit(y)
     with pytest.raises(NotFittedError):
         RimerForecaster().save_weights(path)
+    save_weights(network, path, {"sktime": {"X_columns": None}})
+    with pytest.raises(ValueError, match="it holds no 'X_mean'"):
+        RimerForecaster(**TINY, pretrained=path).fit(y)
 
 
 def test_pretrained_causes_keep_their_units(tmp_path: pathlib.Path) -> None:
@@ -187,13 +191,18 @@ def test_pretrained_causes_keep_their_units(tmp_path: pathlib.Path) -> None:
         RimerForecaster(**AS_THEY_ARE, pretrained=path).fit(y, fh=[1])
 
 
-def test_causes_in_another_order_are_named() -> None:
+def test_causes_are_taken_by_name() -> None:
     X = wave(80, columns=2, seed=5)
     learnt = RimerForecaster(**TINY).fit(wave(80), X=X, fh=range(1, 7))
     weights = learnt._fitted.weights()
     swapped = X[X.columns[::-1]]
-    with pytest.raises(ValueError, match=r"with X \['y0', 'y1'\], but got X \['y1', 'y0'\]"):
-        RimerForecaster(**AS_THEY_ARE, pretrained=weights).fit(wave(80), X=swapped, fh=[1])
+    new = RimerForecaster(**AS_THEY_ARE, pretrained=weights)
+    fitted = [clone.fit(wave(60), X=x[:60]) for clone, x in ((new, X), (new.clone(), swapped))]
+    forecasts = [one.predict(range(1, 7), X=X) for one in fitted]
+    pd.testing.assert_frame_equal(*forecasts)
+    other = X.set_axis(["y1", "z"], axis=1)
+    with pytest.raises(ValueError, match=r"with X \['y0', 'y1'\], but got X \['y1', 'z'\]"):
+        RimerForecaster(**AS_THEY_ARE, pretrained=weights).fit(wave(80), X=other, fh=[1])
 
 
 def test_other_components_take_the_same_weights(weights: Pretrained) -> None:

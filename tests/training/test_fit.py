@@ -50,7 +50,7 @@ def noise(n: int = 60) -> Tensor:
 def test_training_lowers_the_loss_and_leaves_the_network_ready() -> None:
     series = torch.sin(torch.arange(200) / 3)[:, None]
     windows = Windows([series], None, input_chunk_length=8, output_chunk_length=4)
-    batch = windows[list(range(len(windows)))].target
+    batch = windows.__getitems__(list(range(len(windows)))).target
     net = network()
 
     def loss() -> float:
@@ -96,6 +96,13 @@ def test_training_is_silent(
 def test_a_progress_bar_on_request(capfd: pytest.CaptureFixture[str]) -> None:
     fit(network(), [noise()], trainer_kwargs={"enable_progress_bar": True})
     assert "train_loss" in "".join(capfd.readouterr())
+
+
+def test_lightning_may_cut_the_windows_that_are_trained_on() -> None:
+    few, all_of_them = network(), network()
+    fit(few, [noise()], trainer_kwargs={"overfit_batches": 1})
+    fit(all_of_them, [noise()])
+    assert not torch.equal(few.skip.weight, all_of_them.skip.weight)
 
 
 def test_a_module_that_ran_in_a_trainer_leaves_nothing_on_the_network() -> None:

@@ -19,7 +19,7 @@ def ramp(n: int, start: float = 0.0) -> Tensor:
 
 
 def rows(windows: Windows) -> list[list[float]]:
-    return windows[list(range(len(windows)))].target[..., 0].tolist()
+    return windows.__getitems__(list(range(len(windows)))).target[..., 0].tolist()
 
 
 def same(actual: list[list[float]], expected: list[list[float]]) -> bool:
@@ -52,7 +52,7 @@ def test_no_window_reaches_into_another_series() -> None:
 def test_covariates_stay_beside_their_targets_and_are_zero_outside() -> None:
     series = [ramp(5, 1.0), ramp(7, 50.0)]
     windows = Windows(series, [10 * x for x in series], input_chunk_length=4, output_chunk_length=3)
-    batch = windows[list(range(len(windows)))]
+    batch = windows.__getitems__(list(range(len(windows))))
     assert batch.covariates is not None
     assert torch.equal(batch.covariates, 10 * batch.target.nan_to_num(0.0))
 

@@ -24,6 +24,8 @@ from .channel_mix import FeedForward
 __all__ = ["Attention"]
 
 _ROTARY_BASE = 10_000.0
+_MOST = 2**20
+"""Longest window, whose cache a state holds: a string may come from a file."""
 
 
 class Attention(Mixer):
@@ -47,8 +49,8 @@ class Attention(Mixer):
     Raises
     ------
     ValueError
-        If the head size is odd, or the window is not a whole number of at least 1; in ``forward``,
-        if a state's cache is not as long as the window.
+        If the head size is odd, or the window is not a whole number from 1 to 2**20; in
+        ``forward``, if a state's cache is not as long as the window.
     """
 
     def __init__(self, width: int, *, head_size: int, window: int | None = None) -> None:
@@ -58,9 +60,10 @@ class Attention(Mixer):
                 f"head_size={head_size} must be even for attention: positions rotate pairs of "
                 "channels."
             )
-        if window is not None and (not isinstance(window, int) or window < 1):
+        if window is not None and not (isinstance(window, int) and 1 <= window <= _MOST):
             raise ValueError(
-                f"window={window!r} of attention must be a whole number of at least 1."
+                f"window={window!r} of attention must be a whole number of at least 1 and at most "
+                f"{_MOST:,}."
             )
         self.width, self.head_size, self.window = width, head_size, window
         self.query = nn.Linear(width, width)

@@ -1,0 +1,72 @@
+"""What every model of a comparison that is trained gets, by default by the package's own rule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..training import Recipe
+from ..training.held_out import KeepBest
+from .task import Task
+
+__all__ = ["Budget", "Rule"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every model that is trained gets.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training windows, at most.
+    seconds
+        Of training, at most; None for no limit.
+    batch_size
+        Windows per optimiser step.
+    train_stride
+        Steps between two training windows; more than 1 where neighbours say nearly the same.
+    learning_rate
+        Of all models but Rimer's, whose recipe is its own; AdamW. Rimer's is 1e-3.
+    patience
+        Epochs without a lower validation loss after which training stops; the weights of the lowest
+        one are used.
+    quantiles
+        Probabilities to forecast, 0.5 among them; None for point forecasts by the absolute error.
+    """
+
+    epochs: int = 10
+    seconds: float | None = None
+    batch_size: int = 32
+    train_stride: int = 1
+    learning_rate: float = 1e-3
+    patience: int = 3
+    quantiles: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Epochs, patience and optimiser steps per epoch of the package's own recipe for a task."""
+
+    epochs: int
+    patience: int
+    steps: int
+
+    @classmethod
+    def of(cls, task: Task, batch_size: int, train_stride: int) -> Rule:
+        """Return the rule for batches of windows of which every so many-th is trained on."""
+        recipe = Recipe()
+        windows = (task.train_end - task.look_back - task.horizon) // train_stride + 1
+        steps = math.ceil(windows / batch_size)
+        patience = max(KeepBest().fewest_epochs, math.ceil(recipe.patience / steps))
+        return cls(recipe.epochs(windows, batch_size), patience, steps)
+
+    def remarks(self, epochs: int) -> list[str]:
+        """Say so if a number of epochs is below the rule."""
+        if epochs >= self.epochs:
+            return []
+        return [
+            f"{epochs} epochs are {epochs * self.steps} optimiser steps. The package's own rule is "
+            f"{self.epochs} epochs, {self.epochs * self.steps} steps: errors of models that are "
+            "trained may be far from what they can do."
+        ]
