@@ -5,8 +5,6 @@ Letters: B windows, L input steps, H output steps, C target components, Q output
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
@@ -29,21 +27,7 @@ from .series import Batch
 
 __all__ = ["RimerModule"]
 
-
-class _Turn:
-    """One thread at a time, as often as it likes; a copy is a turn of its own."""
-
-    def __init__(self) -> None:
-        self._lock = RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def __reduce__(self) -> tuple[type[_Turn], tuple[()]]:
-        return type(self), ()
+_BEING_TRAINED = TrainerFn.FITTING, TrainerStatus.RUNNING
 
 
 class RimerModule(ResumableModule):
@@ -90,29 +74,33 @@ class RimerModule(ResumableModule):
         )
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
         self.best: KeepBest | None = None  # which is told of validation
-        self.turn = _Turn()
+        self.turn = RLock()
         self.eval()
 
-    @contextmanager
-    def reading(self) -> Iterator[RimerNetwork]:
-        """Give the network to this thread alone, in evaluation mode.
+    def network_to_read(self) -> RimerNetwork:
+        """Return the network in evaluation mode, to a thread whose turn it is.
 
         Raises
         ------
         ValueError
             If it is being trained: in a callback of the training.
         """
-        with self.turn:
-            state = None if self._trainer is None else self._trainer.state
-            now = None if state is None else (state.fn, state.status)
-            if now == (TrainerFn.FITTING, TrainerStatus.RUNNING):
-                raise ValueError(
-                    "the model is being trained, and its weights move: stream when fit has "
-                    "returned."
-                )
-            if self.network.training:
-                self.eval()
-            yield self.network
+        state = None if self._trainer is None else self._trainer.state
+        if state is not None and (state.fn, state.status) == _BEING_TRAINED:
+            raise ValueError(
+                "the model is being trained, and its weights move: stream when fit has returned."
+            )
+        if self.network.training:
+            self.eval()
+        return self.network
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the turn: a copy has one of its own."""
+        return {name: x for name, x in super().__getstate__().items() if name != "turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.turn = RLock()
 
     @io_processor
     def forward(self, x_in: PLModuleInput) -> PLModuleOutput:

@@ -147,6 +147,154 @@ def test_a_time_point_beside_the_grid_is_named() -> None:
         forecaster.update(new, update_params=False)
 
 
+def at(index: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame({"y0": np.arange(len(index)) % 7.0}, index)
+
+
+@pytest.mark.parametrize(
+    ("freq", "n", "row"),
+    [
+        ("h", 60, "2020-01-03 12:30"),
+        ("B", 57, "2020-03-21"),  # after Thursday
+        ("D", 60, "2020-03-01 06:00"),
+        ("MS", 60, "2025-01-15"),
+        ("QS-NOV", 60, "2035-04-01"),
+        ("W-SUN", 60, "2021-03-06"),
+        (pd.offsets.CustomBusinessDay(holidays=["2020-03-24"]), 58, "2020-03-24"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("together", [False, True], ids=["series", "panel"])
+@pytest.mark.parametrize("remembered", ["all", "few"])
+def test_a_row_beside_the_grid_is_refused_wherever_it_comes(
+    freq: Any, n: int, row: str, together: bool, remembered: str
+) -> None:
+    """Also where there are as many steps as there are rows."""
+    grid = pd.date_range("2020-01-01", periods=n + 1, freq=freq)
+    known, new = grid[:n], pd.Timestamp(row)
+    assert len(pd.date_range(known[0], new, freq=freq)) == n + 1
+    assert new not in grid
+    short = {"input_chunk_length": 2, "output_chunk_length": 1} if remembered == "few" else {}
+    y, more = at(known), at(pd.DatetimeIndex([new]))
+    if together:
+        y, more = (pd.concat({"a": x}, names=["shop", "time"]) for x in (y, more))
+    forecaster = RimerForecaster(**{**TINY, **short}).fit(y, fh=[1])
+    forecaster.update(y.iloc[-3:], update_params=False)  # now it remembers the end alone
+    before, cutoff = forecaster.predict(), forecaster.cutoff
+    for update_params in (False, True):
+        with pytest.raises(ValueError, match=f"{new.date()} .* is not on the grid"):
+            forecaster.update(more, update_params=update_params)
+    assert forecaster.cutoff.equals(cutoff)
+    pd.testing.assert_frame_equal(forecaster.predict(), before)
+    assert before.index.get_level_values(-1)[0] == grid[n]
+
+
+def test_a_period_beside_the_grid_is_named() -> None:
+    periods = pd.period_range("2020-01", periods=40, freq="2M")
+    forecaster = RimerForecaster(**TINY).fit(at(periods), fh=[1])
+    beside = pd.PeriodIndex([pd.Period("2026-10", freq="2M")])
+    with pytest.raises(ValueError, match="2026-10 is not on the grid"):
+        forecaster.update(at(beside), update_params=False)
+
+
+STEPS = [
+    ("D", "h"),
+    ("D", "B"),
+    ("MS", "QS"),
+    ("h", "D"),
+    ("D", "W"),
+    ("h", "30min"),
+    ("ME", "BME"),
+]
+
+
+@pytest.mark.parametrize("steps", STEPS, ids="-".join)
+@pytest.mark.parametrize("lengths", [(60, 40), (40, 60)], ids=str)
+def test_a_panel_in_two_steps_is_refused(steps: tuple[str, str], lengths: tuple[int, int]) -> None:
+    y = pd.concat(
+        {
+            name: at(pd.date_range("2020-01-01", periods=n, freq=step))
+            for name, n, step in zip("ab", lengths, steps, strict=True)
+        },
+        names=["shop", "time"],
+    )
+    with pytest.raises(ValueError, match=r"must be in the same steps, .*\('[ab]',\) are"):
+        RimerForecaster(**TINY).fit(y, fh=[1])
+
+
+@pytest.mark.parametrize("longest", ["a", "b"])
+def test_a_short_series_is_in_the_steps_of_the_others(longest: str) -> None:
+    """Five business days of one week look like days, and two rows like anything."""
+    weeks = pd.bdate_range("2020-01-06", periods=40)
+    series = {
+        "a": at(weeks[:5]),
+        "b": at(weeks if longest == "b" else weeks[3:9]),
+        "c": at(weeks[4:6]),  # over a week-end
+    }
+    y = pd.concat(series, names=["shop", "time"])
+    forecast = RimerForecaster(**TINY).fit(y, fh=[1]).predict()
+    for name, own in series.items():
+        coming = own.index[-1] + pd.offsets.BDay()
+        assert list(forecast.loc[name].index) == [coming]
+
+
+def test_a_new_series_in_other_steps_is_refused() -> None:
+    hours = at(pd.date_range("2020-01-01", periods=60, freq="h"))
+    days = at(pd.date_range("2020-01-01", periods=10, freq="D"))
+    forecaster = RimerForecaster(**TINY)
+    forecaster.fit(pd.concat({"a": hours, "b": hours}, names=["shop", "time"]), fh=[1])
+    with pytest.raises(
+        ValueError, match=r"\('c',\) is in steps of D, but RimerForecaster was .* h"
+    ):
+        forecaster.update(pd.concat({"c": days}, names=["shop", "time"]), update_params=False)
+    forecaster.update(pd.concat({"c": hours}, names=["shop", "time"]), update_params=False)
+    assert len(forecaster.predict()) == 3
+
+
+@pytest.mark.parametrize(
+    ("freq", "beside"),
+    [("h", "2020-01-03 15:30"), ("B", "2020-03-28"), ("MS", "2025-02-02")],
+)
+def test_a_horizon_beside_the_grid_is_named(freq: str, beside: str) -> None:
+    index = pd.date_range("2020-01-01", periods=60, freq=freq)
+    forecaster = RimerForecaster(**TINY).fit(at(index))
+    good = pd.date_range(index[-1], periods=4, freq=freq)[[1, 3]]
+    fh = ForecastingHorizon(pd.DatetimeIndex(list(good)), is_relative=False)
+    assert list(forecaster.predict(fh=fh).index) == list(good)
+    times = pd.DatetimeIndex([good[0], pd.Timestamp(beside)]).sort_values()
+    fh = ForecastingHorizon(times, is_relative=False)
+    with pytest.raises(
+        ValueError, match=f"fh asks for {pd.Timestamp(beside)}, which is not on the"
+    ):
+        forecaster.predict(fh=fh)
+
+
+def test_too_few_time_points_to_show_a_step_say_so_until_there_are_more() -> None:
+    days = pd.DatetimeIndex(["2020-01-01", "2020-01-02"])
+    forecaster = RimerForecaster(**TINY).fit(at(days), fh=[1])
+    with pytest.raises(ValueError, match=r"too few to show their step.*asfreq"):
+        forecaster.predict()
+    more = pd.DatetimeIndex(["2020-01-03", "2020-01-04"])
+    forecaster.update(at(more), update_params=False)
+    assert forecaster.predict().index[0] == pd.Timestamp("2020-01-05")
+
+
+def test_month_ends_of_a_panel_may_turn_out_to_be_business_months() -> None:
+    """All series change their step, or none: what one has known so far decides too."""
+    index = without_freq(pd.date_range("2020-06-30", periods=20, freq="BME"))
+    longer = without_freq(pd.date_range("2019-06-30", "2020-09-30", freq="ME"))
+    new = pd.concat({"a": at(index[4:12])}, names=["shop", "time"])
+    for other, taken in ((index[:3], True), (longer, False)):
+        y = pd.concat({"a": at(index[:4]), "b": at(other)}, names=["shop", "time"])
+        forecaster = RimerForecaster(**TINY).fit(y, fh=[1])
+        if taken:
+            forecast = forecaster.update(new, update_params=False).predict()
+            assert list(forecast.index.get_level_values(-1)) == [index[12], index[3]]
+        else:
+            with pytest.raises(ValueError, match="is not on the grid"):
+                forecaster.update(new, update_params=False)
+
+
 # --- the past ---------------------------------------------------------------------------------
 
 
