@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from sklearn.utils import check_random_state
-from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
+from sktime.forecasting.base import ForecastingHorizon
 
 from ..network import NetworkConfig, RimerNetwork
 from ..training import Recipe
@@ -26,11 +25,12 @@ from .pretrained import Pretrained, of_package
 from .quantile_curve import interpolated
 from .series import Key, check_grid, check_values, instances
 from .stream_bank import StreamBank
+from .updates import AllOrNothing
 
 __all__ = ["RimerForecaster"]
 
 
-class RimerForecaster(BaseForecaster):
+class RimerForecaster(AllOrNothing):
     """RWKV-7 forecaster for sktime.
 
     One network forecasts every series and component from its own last `input_chunk_length` time
@@ -318,66 +318,6 @@ class RimerForecaster(BaseForecaster):
         weights = self._fitted.weights() if self.is_fitted else self.pretrained_
         weights.save(path)
 
-    def update(self, y: Any, X: Any = None, update_params: bool = True) -> RimerForecaster:
-        """Read new time points, and train on them if wanted; all of it, or nothing.
-
-        An exception or an interrupt leaves the forecaster as it was, its cutoff included. See
-        sktime.
-        """
-        return self._all_or_nothing("update", y=y, X=X, update_params=update_params)
-
-    def update_predict_single(
-        self, y: Any = None, fh: Any = None, X: Any = None, update_params: bool = True
-    ) -> Any:
-        """Update and forecast; all of it, or nothing. See sktime."""
-        arguments = {"y": y, "fh": fh, "X": X, "update_params": update_params}
-        return self._all_or_nothing("update_predict_single", **arguments)
-
-    def update_predict(
-        self,
-        y: Any,
-        cv: Any = None,
-        X: Any = None,
-        update_params: bool = True,
-        reset_forecaster: bool = True,
-    ) -> Any:
-        """Update and forecast again and again; all of it, or nothing. See sktime."""
-        arguments = {"y": y, "cv": cv, "X": X, "update_params": update_params}
-        arguments["reset_forecaster"] = reset_forecaster
-        return self._all_or_nothing("update_predict", **arguments)
-
-    def _all_or_nothing(self, method: str, **arguments: Any) -> Any:
-        """Call a method of sktime on a copy, and become it when the method has succeeded.
-
-        sktime moves the cutoff first and updates then.
-        """
-        fitted, other = getattr(self, "_fitted", None), self._twin()
-        result = getattr(super(RimerForecaster, other), method)(**arguments)
-        if getattr(self, "_fitted", None) is not fitted:
-            raise RuntimeError(
-                f"another thread has fitted or updated this forecaster while {method} was at work, "
-                "whose result is lost. Let one thread at a time do so."
-            )
-        self.__dict__ = other.__dict__  # one assignment, which no interrupt can halve
-        return self if result is other else result
-
-    def _twin(self) -> RimerForecaster:
-        """Return a copy that shares everything, of which sktime changes one thing in place."""
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._converter_store_y = dict(self._converter_store_y)
-        return other
-
-    def _check_fh(self, fh: Any, pred_int: bool = False) -> Any:
-        """Check a horizon, and return it: sktime returns the one that was checked last.
-
-        Another thread may have checked its own in between.
-        """
-        other = self._twin()
-        checked = super(RimerForecaster, other)._check_fh(fh, pred_int)
-        self._fh: Any = other._fh
-        return checked
-
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> RimerForecaster:
@@ -419,7 +359,7 @@ class RimerForecaster(BaseForecaster):
     def _predict_quantiles(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: list[float]
     ) -> pd.DataFrame:
-        index, values, levels = self._quantiles(fh, X, alpha)
+        index, values, levels = self._fitted.quantiles(fh, X, self.quantiles, alpha)
         if len(levels) > 1:
             values = interpolated(values, levels, alpha)
         columns = self._get_columns(method="predict_quantiles", alpha=alpha)
@@ -431,24 +371,8 @@ class RimerForecaster(BaseForecaster):
         """Return the distribution of which `_predict_quantiles` gives the quantiles."""
         from .distribution import QuantileDistribution
 
-        index, forecasts, levels = self._quantiles(fh, X, None)
+        index, forecasts, levels = self._fitted.quantiles(fh, X, self.quantiles)
         return QuantileDistribution(forecasts, levels, index, self._get_varnames())
-
-    def _quantiles(
-        self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: Sequence[float] | None
-    ) -> tuple[pd.Index, NDArray[np.float64], tuple[float, ...]]:
-        """Forecast the quantiles that were asked for; alpha is what will be made of them."""
-        trained = tuple(map(float, self.network_.config.outputs))
-        levels = trained if self.quantiles is None else tuple(map(float, self.quantiles))
-        if len(levels) == 1 and (alpha is None or list(alpha) != [0.5]):
-            raise ValueError(
-                f"alpha={alpha} cannot be forecast from quantiles={self.quantiles}: there is "
-                "nothing to interpolate between. Fit with more quantiles."
-            )
-        index, values = self._fitted.forecast(fh, X)
-        if levels != trained:  # weights that are not trained on have theirs
-            values = interpolated(values, trained, levels)
-        return index, values, levels
 
     def _check_X_y(self, X: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Name what sktime's own checks would convert, or fail at without a word."""

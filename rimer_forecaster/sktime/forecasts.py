@@ -5,7 +5,7 @@ Letters: L look-back, n time points, C target components, p covariates, Q quanti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..zero_shot.forecast import forecast
 from .memory import Memory, Remembered
 from .past import forecast_past
 from .pretrained import Pretrained
+from .quantile_curve import interpolated
 from .series import Instances, Key, check_observed, joined, name_of, name_of_step, rows
 from .stream_bank import StreamBank
 
@@ -113,6 +114,30 @@ class Fitted(NamedTuple):
             (*key, time) for key, times in zip(cutoffs, indices, strict=True) for time in times
         ]
         return pd.MultiIndex.from_tuples(tuples, names=names), np.concatenate(values)
+
+    def quantiles(
+        self,
+        fh: ForecastingHorizon,
+        X: pd.DataFrame | None,
+        wanted: Sequence[float] | None,
+        alpha: Sequence[float] | None = None,
+    ) -> tuple[pd.Index, NDArray[np.float64], tuple[float, ...]]:
+        """Forecast all series at the wanted probabilities, or those that were trained.
+
+        `alpha` is what will be made of them, None for a whole distribution. Returns the index, the
+        quantiles (rows, C, Q) in the units of y, and their probabilities (Q,).
+        """
+        trained = tuple(map(float, self.network.config.outputs))
+        levels = trained if wanted is None else tuple(map(float, wanted))
+        if len(levels) == 1 and (alpha is None or list(alpha) != [0.5]):
+            raise ValueError(
+                f"alpha={alpha} cannot be forecast from quantiles={wanted}: there is nothing to "
+                "interpolate between. Fit with more quantiles."
+            )
+        index, values = self.forecast(fh, X)
+        if levels != trained:  # weights that are not trained on have theirs
+            values = interpolated(values, trained, levels)
+        return index, values, levels
 
     @property
     def _of_any_length(self) -> bool:

@@ -6,7 +6,6 @@ RIMER_CASES=1000 python -m pytest tests/contracts/test_streams_attacked.py makes
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
 pytest.importorskip("darts", reason="RimerModel needs the extra 'darts'")
 
 import darts_cases
+from chance import cases, damaged
 from darts import TimeSeries
 from interrupts import Interrupted
 from network_cases import randomised
@@ -34,25 +34,7 @@ from rimer_forecaster import RimerForecaster, RimerModel
 from rimer_forecaster.darts import RimerStream
 from rimer_forecaster.layers import leaves
 
-CASES = int(os.environ.get("RIMER_CASES", "20"))
-
-
-# --- files of streams -------------------------------------------------------------------------
-
-
-def spoilt(data: bytes, kind: str) -> Iterator[bytes]:
-    chance = random.Random(0)
-    for _ in range(CASES):
-        damaged = bytearray(data)
-        place = chance.randrange(len(data))
-        if kind == "flips":
-            damaged[place] ^= 1 << chance.randrange(8)
-        elif kind == "zeroed blocks":
-            damaged[place : place + 64] = bytes(len(damaged[place : place + 64]))
-        else:
-            del damaged[place:]
-        if damaged != data:
-            yield bytes(damaged)
+CASES = cases(20)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +60,7 @@ def test_of_damaged_files_none_gives_another_stream(
     stream, path = model.stream(FULL[:107], future_covariates=KNOWN), tmp_path / "stream"
     stream.save(path)
     expected, refused = forecast(stream), 0
-    for data in spoilt(path.read_bytes(), kind):
+    for data in damaged(path.read_bytes(), kind, CASES):
         path.write_bytes(data)
         try:
             loaded = model.load_stream(path)
@@ -90,9 +72,6 @@ def test_of_damaged_files_none_gives_another_stream(
         for (name, x), (_, own) in zip(leaves(loaded.state), leaves(stream.state), strict=True):
             assert torch.equal(x, own), name
     assert refused > 0.9 * CASES
-
-
-# --- interrupts -------------------------------------------------------------------------------
 
 
 def at_random(total: int) -> Iterator[int]:
@@ -183,19 +162,17 @@ def test_an_interrupted_update_of_a_forecaster_leaves_it_as_it_was_or_is_whole(
     assert undone > CASES / 2
 
 
-# --- threads ----------------------------------------------------------------------------------
-
-
 def beside(
     act: Callable[[], None], ask: Callable[[], Any], *, least: int, threads: int = 8
 ) -> list[Any]:
-    """Answers that threads get while another one acts, and for as long as there are too few."""
-    answers: list[Any] = []
+    """Answers that threads get before, while and after another one acts."""
+    answers = [ask()]
     ended = threading.Event()
 
     def asks() -> None:
         while not ended.is_set() or len(answers) < least:
             answers.append(ask())
+        answers.append(ask())
 
     with ThreadPoolExecutor(threads) as pool:
         asking = [pool.submit(asks) for _ in range(threads)]
@@ -221,7 +198,7 @@ def test_forecasts_beside_updates_are_those_of_one_cutoff(streaming: bool) -> No
 
     alone = {one.index[0]: one for one in update_all(deepcopy(fitted))}
     answers = beside(lambda: list(update_all(fitted)), fitted.predict, least=max(200, CASES))
-    assert len({one.index[0] for one in answers}) > 5
+    assert len({one.index[0] for one in answers}) > 2
     for one in answers:
         assert_same_but_for_rounding(one, alone[one.index[0]])
 
@@ -289,7 +266,7 @@ def test_forecasts_beside_updates_of_a_stream_are_those_of_one_end(model: RimerM
     answers = beside(
         lambda: list(update_all(stream)), lambda: forecast(stream), least=max(200, CASES)
     )
-    assert len({one.start_time() for one in answers}) > 5
+    assert len({one.start_time() for one in answers}) > 2
     for one in answers:
         expected = alone[one.start_time()]
         np.testing.assert_allclose(one.values(), expected.values(), rtol=1e-5, atol=1e-6)

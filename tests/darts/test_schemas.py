@@ -53,7 +53,10 @@ def assert_same(found: TimeSeries, one: TimeSeries) -> None:
         series(DAYS.rename("day")),
         series(pd.RangeIndex(3, 18, 3)),
         series(pd.RangeIndex(-15, 0, 3, name="step")),
-        *(series(pd.DatetimeIndex(DAYS.as_unit(x), freq="D")) for x in ("s", "ms", "us", "ns")),
+        *(
+            series(pd.DatetimeIndex(DAYS.as_unit(unit), freq="D"))
+            for unit in ("s", "ms", "us", "ns")
+        ),
         series(pd.date_range("2020-01-01 00:00:00.000000001", periods=5, freq="7ns", unit="ns")),
         series(pd.date_range("2020-01-01", periods=5, freq=pd.DateOffset(months=2))),
         series(hierarchy={"b": ["a"]}, metadata={"place": "Oslo", "at": [59.9, 10.7], "n": None}),

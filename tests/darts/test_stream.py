@@ -21,19 +21,13 @@ import pytorch_lightning as pl
 import torch
 from darts import TimeSeries, concatenate
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+from darts_cases import hourly_walk
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.darts import RimerStream
 from rimer_forecaster.layers import leaves
 
 L, H = 24, 6
-
-
-def series(n: int = 150, *, components: int = 2, seed: int = 0, **index: Any) -> TimeSeries:
-    draw = np.random.default_rng(seed).normal(size=(n, components))
-    values = 5 + np.sin(np.arange(n) / 4)[:, None] + 0.3 * draw.cumsum(0)
-    times = pd.date_range("2020-01-01", periods=n, freq="h")
-    return TimeSeries.from_times_and_values(index.get("times", times), values)
 
 
 def fitted(train: Any, *, covariates: dict[str, Any] | None = None, **arguments: Any) -> RimerModel:
@@ -57,7 +51,7 @@ def assert_equal(one: TimeSeries, other: TimeSeries, tolerance: float = 1e-10) -
 @pytest.mark.parametrize("kind", ["datetime", "range"])
 def test_a_live_feed_is_forecast_as_if_its_whole_history_were_read_at_once(kind: str) -> None:
     times = {} if kind == "datetime" else {"times": pd.RangeIndex(7, 7 + 3 * 150, 3)}
-    full = series(**times)
+    full = hourly_walk(**times)
     model = fitted(full[:100])
     stream = model.stream(full[:100])
     for start, end in ((100, 101), (101, 113), (113, 150)):
@@ -71,7 +65,7 @@ def test_a_live_feed_is_forecast_as_if_its_whole_history_were_read_at_once(kind:
 
 
 def test_a_stream_of_one_window_forecasts_like_the_model() -> None:
-    full = series()
+    full = hourly_walk()
     model = fitted(full)
     window = full[-L:]
     assert_equal(model.stream(window).predict(H), model.predict(H, series=window), 1e-9)
@@ -79,7 +73,7 @@ def test_a_stream_of_one_window_forecasts_like_the_model() -> None:
 
 
 def test_many_series_are_one_batch() -> None:
-    many = [series(seed=seed)[30 * seed :] for seed in range(3)]
+    many = [hourly_walk(seed=seed)[30 * seed :] for seed in range(3)]
     model = fitted(many)
     together = model.stream([one[:-10] for one in many])
     together.update([one[-10:] for one in many])
@@ -93,9 +87,9 @@ def test_many_series_are_one_batch() -> None:
 
 def test_series_of_one_batch_are_forecast_as_alone() -> None:
     """Lengths that differ by whole patches, so that patches end alike with padding and without."""
-    patch = fitted(series()).network.config.patch_length
-    many = [series(components=1, seed=i)[i * patch :] for i in range(3)]
-    causes = [series(170, components=1, seed=5 + i) for i in range(3)]
+    patch = fitted(hourly_walk()).network.config.patch_length
+    many = [hourly_walk(components=1, seed=i)[i * patch :] for i in range(3)]
+    causes = [hourly_walk(170, components=1, seed=5 + i) for i in range(3)]
     many = [
         one.with_static_covariates(pd.DataFrame({"level": [float(i)]}))
         for i, one in enumerate(many)
@@ -112,7 +106,7 @@ def test_series_of_one_batch_are_forecast_as_alone() -> None:
 
 
 def test_beyond_the_horizon_forecasts_are_fed_back() -> None:
-    full = series()
+    full = hourly_walk()
     model = fitted(full)
     stream = model.stream(full)
     long = stream.predict(2 * H)
@@ -125,9 +119,9 @@ def test_covariates_are_selected_by_time(kind: str) -> None:
     def times(n: int) -> dict[str, Any]:
         return {} if kind == "datetime" else {"times": pd.RangeIndex(7, 7 + 3 * n, 3)}
 
-    full = series(**times(150))
-    past = series(170, components=1, seed=1, **times(170))
-    future = series(170, seed=2, **times(170))
+    full = hourly_walk(**times(150))
+    past = hourly_walk(170, components=1, seed=1, **times(170))
+    future = hourly_walk(170, seed=2, **times(170))
     known = {"past_covariates": past, "future_covariates": future}
     model = fitted(full[:120], covariates=known)
     stream = model.stream(full[:120], **known)
@@ -152,7 +146,7 @@ def test_covariates_are_selected_by_time(kind: str) -> None:
 
 def test_static_covariates_come_from_the_history() -> None:
     def labelled(seed: int) -> TimeSeries:
-        one = series(seed=seed, components=1)
+        one = hourly_walk(seed=seed, components=1)
         return one.with_static_covariates(pd.DataFrame({"level": [float(seed)]}))
 
     many = [labelled(0), labelled(1)]
@@ -166,11 +160,11 @@ def test_static_covariates_come_from_the_history() -> None:
     assert np.abs(model.stream(other).predict(H).values() - forecast.values()).max() > 1e-6
     assert forecast.static_covariates.equals(many[1].static_covariates)
     with pytest.raises(ValueError, match="series 0 has no static covariates, but the model was"):
-        model.stream(series(components=1))
+        model.stream(hourly_walk(components=1))
 
 
 def test_likelihoods_give_medians_samples_and_parameters() -> None:
-    full = series()
+    full = hourly_walk()
     stream = fitted(full, likelihood=QuantileRegression([0.1, 0.5, 0.9])).stream(full)
     parameters = stream.predict(H, predict_likelihood_parameters=True)
     assert len(parameters.components) == 6
@@ -189,7 +183,7 @@ def test_likelihoods_give_medians_samples_and_parameters() -> None:
 @pytest.mark.parametrize("kind", ["datetime", "range"])
 def test_a_stream_goes_on_from_its_file(kind: str, tmp_path: Path) -> None:
     times = {} if kind == "datetime" else {"times": pd.RangeIndex(7, 7 + 3 * 150, 3)}
-    full = series(**times).with_static_covariates(pd.DataFrame({"level": [1.0]}))
+    full = hourly_walk(**times).with_static_covariates(pd.DataFrame({"level": [1.0]}))
     model = fitted(full[:100])
     stream = model.stream(full[:107])
     stream.save(tmp_path / "stream.safetensors")
@@ -208,7 +202,7 @@ def test_a_stream_goes_on_from_its_file(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [np.inf, 1e200])
 def test_a_bad_value_is_named_and_the_stream_is_as_it_was(value: float) -> None:
-    full = series()
+    full = hourly_walk()
     stream = fitted(full[:100]).stream(full[:100])
     before, forecast = {n: x.clone() for n, x in leaves(stream.state)}, stream.predict(H)
     values = full[100:104].values().copy()
@@ -221,7 +215,7 @@ def test_a_bad_value_is_named_and_the_stream_is_as_it_was(value: float) -> None:
 
 
 def test_what_does_not_follow_is_refused() -> None:
-    full = series()
+    full = hourly_walk()
     model = fitted(full[:100])
     stream = model.stream(full[:100])
     with pytest.raises(ValueError, match="goes on at 2020-01-05 04:00:00"):
@@ -240,7 +234,7 @@ def test_what_does_not_follow_is_refused() -> None:
 
 
 def test_a_value_that_did_not_come_is_missing_and_no_zero() -> None:
-    full = series()
+    full = hourly_walk()
     model = fitted(full[:100])
     values = full[:110].values().copy()
     values[40:44, 0] = values[101, 1] = np.nan
@@ -254,7 +248,7 @@ def test_a_value_that_did_not_come_is_missing_and_no_zero() -> None:
 
 
 def test_a_model_that_cannot_stream_says_so() -> None:
-    full = series()
+    full = hourly_walk()
     with pytest.raises(ValueError, match="not fitted"):
         RimerModel(input_chunk_length=L).stream(full)
     with pytest.raises(ValueError, match="output_chunk_shift=2 is not for streams"):
@@ -265,16 +259,13 @@ def test_a_model_that_cannot_stream_says_so() -> None:
 
 
 def test_a_model_that_was_not_trained_for_streams_warns() -> None:
-    full = series()
+    full = hourly_walk()
     with pytest.warns(UserWarning, match=r"was not trained for streams.* streaming=True"):
         fitted(full, streaming=False).stream(full)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*trained for streams")
         fitted(full).stream(full)
         fitted(full, streaming=False, layers=None).stream(full)  # nothing to prepare
-
-
-# --- the weights that a stream belongs to -----------------------------------------------------
 
 
 class Modes(pl.Callback):
@@ -303,7 +294,7 @@ BETWEEN: dict[str, Callable[[RimerModel, TimeSeries, Path], Any]] = {
 
 def test_whatever_came_between_two_fits_the_second_trains_alike(tmp_path: Path) -> None:
     """With dropout and with preparation for streams."""
-    full, weights = series(60), {}
+    full, weights = hourly_walk(60), {}
     for name, act in BETWEEN.items():
         modes = Modes()
         model = fitted(full, dropout=0.5)
@@ -325,7 +316,7 @@ def test_a_training_that_fails_ends_in_evaluation_mode() -> None:
         def on_train_batch_end(self, *args: Any) -> None:
             raise ConnectionAbortedError
 
-    full = series()
+    full = hourly_walk()
     model = fitted(full, dropout=0.5)
     forecast = model.predict(H)
     model.trainer_params["callbacks"] = [Fails()]
@@ -337,17 +328,17 @@ def test_a_training_that_fails_ends_in_evaluation_mode() -> None:
 
 
 def refitted(model: RimerModel, folder: Path) -> None:
-    model.fit(series(seed=3), epochs=1)
+    model.fit(hourly_walk(seed=3), epochs=1)
 
 
 def weights_loaded(model: RimerModel, folder: Path) -> None:
-    other = fitted(series(seed=4))
+    other = fitted(hourly_walk(seed=4))
     other.save_weights(folder / "w.safetensors")
     model.load_weights(str(folder / "w.safetensors"))
 
 
 def model_loaded(model: RimerModel, folder: Path) -> None:
-    other = fitted(series(seed=4))
+    other = fitted(hourly_walk(seed=4))
     other.save(str(folder / "model.pt"))
     model.load_weights(str(folder / "model.pt"))
 
@@ -364,7 +355,7 @@ GONE = "the weights that this stream began with are gone"
 def test_a_stream_whose_weights_are_gone_says_so(
     change: Callable[[RimerModel, Path], None], tmp_path: Path
 ) -> None:
-    full = series()
+    full = hourly_walk()
     model = fitted(full)
     stream = model.stream(full[:100])
     twin, pickled = copy.deepcopy(stream), pickle.dumps(stream)
@@ -386,7 +377,7 @@ def test_a_stream_whose_weights_are_gone_says_so(
 
 
 def test_what_leaves_the_weights_alone_leaves_the_stream_alone(tmp_path: Path) -> None:
-    full = series()
+    full = hourly_walk()
     model = fitted(full)
     stream = model.stream(full[:100])
     forecast = stream.predict(H)
@@ -405,7 +396,7 @@ def test_what_leaves_the_weights_alone_leaves_the_stream_alone(tmp_path: Path) -
 
 
 def test_in_a_training_a_stream_says_that_its_weights_move() -> None:
-    full, said = series(), []
+    full, said = hourly_walk(), []
 
     class Streams(pl.Callback):
         def on_train_batch_end(self, *args: Any) -> None:
@@ -423,7 +414,7 @@ def test_in_a_training_a_stream_says_that_its_weights_move() -> None:
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle])
 def test_a_copy_of_a_stream_goes_its_own_way(copied: Any) -> None:
-    full = series()
+    full = hourly_walk()
     model = fitted([full, full], likelihood=QuantileRegression([0.1, 0.5, 0.9]), dropout=0.5)
     stream = model.stream([full[:100]] * 2)
     forecast = stream.predict(H)
@@ -439,20 +430,17 @@ def test_a_copy_of_a_stream_goes_its_own_way(copied: Any) -> None:
 
 
 def test_a_pickle_of_a_stream_holds_no_history() -> None:
-    sizes = [len(pickle.dumps(fitted(series(n)).stream(series(n)))) for n in (150, 5150)]
+    sizes = [len(pickle.dumps(fitted(hourly_walk(n)).stream(hourly_walk(n)))) for n in (150, 5150)]
     assert abs(sizes[1] - sizes[0]) < 1000
 
 
 def test_a_stream_shows_what_it_is_of() -> None:
-    full = series()
+    full = hourly_walk()
     shown = repr(fitted(full).stream(full[:100]))
     assert shown == (
         "RimerStream(1 series of components ['0', '1'], 100 steps of h read, "
         "end_time=2020-01-05 03:00:00)"
     )
-
-
-# --- other steps ------------------------------------------------------------------------------
 
 
 def at(times: pd.Index, value: float = 0.5) -> TimeSeries:
@@ -522,13 +510,13 @@ def test_covariates_and_series_in_other_steps_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             act()
-    plain, hours = fitted(at(DAYS)), at(pd.date_range(end=DAYS[-1], periods=40, freq="h"))
+    plain = fitted(at(DAYS))
     with pytest.raises(ValueError, match=r"0 ends at .* in steps of D, and series 1 at .* of h"):
-        plain.stream([at(DAYS), hours])
+        plain.stream([at(DAYS), at(pd.date_range(end=DAYS[-1], periods=40, freq="h"))])
 
 
 def test_series_of_other_components_or_with_samples_are_refused() -> None:
-    full = series()
+    full = hourly_walk()
     model = fitted(full, likelihood=QuantileRegression([0.1, 0.5, 0.9]))
     with pytest.raises(ValueError, match="series 0 has 2, and series 1 1"):
         model.stream([full, full["0"]])
@@ -543,9 +531,6 @@ def test_series_of_other_components_or_with_samples_are_refused() -> None:
             stream.predict(H, **{name: value})
     with pytest.raises(ValueError, match="num_samples=2 is not for predict_likelihood_parameters"):
         stream.predict(H, num_samples=2, predict_likelihood_parameters=True)
-
-
-# --- files ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -580,7 +565,7 @@ def test_a_stream_from_its_file_is_as_it_was(dtype: Any, tmp_path: Path) -> None
 
 
 def test_a_stream_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
-    full = series()
+    full = hourly_walk()
     model = fitted(full)
     model.stream(full[:100]).save(tmp_path / "stream")
     stream = model.stream(full.with_metadata({"at": (1, 2)}))

@@ -46,9 +46,6 @@ def observed(net: RimerNetwork, n: int = 30, **covariates: Any) -> State:
         return net.observe(normal(2, n, 1).float(), **covariates)
 
 
-# --- files ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("n", [1, 30])
 def test_the_state_of_any_layer_is_finite_and_comes_back(
@@ -166,9 +163,6 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     assert caught.value.errno == 28
     assert [file.name for file in tmp_path.iterdir()] == ["s"]
     assert (tmp_path / "s").read_bytes() == b"old"
-
-
-# --- weights ----------------------------------------------------------------------------------
 
 
 def trained(net: RimerNetwork, **options: Any) -> None:

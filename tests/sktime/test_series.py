@@ -15,18 +15,12 @@ pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
 from rounding import assert_same_but_for_rounding
 from sktime.forecasting.base import ForecastingHorizon
 from sktime.transformations.detrend import Detrender
-from sktime_cases import TINY, caused, panel, wave
+from sktime_cases import TINY, at, caused, panel, wave, without_freq
 
 from rimer_forecaster import RimerForecaster
 
 DAYS = pd.date_range("2020-01-01", periods=121, freq="D")
 
-
-def without_freq(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(list(index))
-
-
-# --- indices ----------------------------------------------------------------------------------
 
 INDICES = {
     "range": pd.RangeIndex(5, 125),
@@ -147,10 +141,6 @@ def test_a_time_point_beside_the_grid_is_named() -> None:
         forecaster.update(new, update_params=False)
 
 
-def at(index: pd.Index) -> pd.DataFrame:
-    return pd.DataFrame({"y0": np.arange(len(index)) % 7.0}, index)
-
-
 @pytest.mark.parametrize(
     ("freq", "n", "row"),
     [
@@ -197,60 +187,6 @@ def test_a_period_beside_the_grid_is_named() -> None:
         forecaster.update(at(beside), update_params=False)
 
 
-STEPS = [
-    ("D", "h"),
-    ("D", "B"),
-    ("MS", "QS"),
-    ("h", "D"),
-    ("D", "W"),
-    ("h", "30min"),
-    ("ME", "BME"),
-]
-
-
-@pytest.mark.parametrize("steps", STEPS, ids="-".join)
-@pytest.mark.parametrize("lengths", [(60, 40), (40, 60)], ids=str)
-def test_a_panel_in_two_steps_is_refused(steps: tuple[str, str], lengths: tuple[int, int]) -> None:
-    y = pd.concat(
-        {
-            name: at(pd.date_range("2020-01-01", periods=n, freq=step))
-            for name, n, step in zip("ab", lengths, steps, strict=True)
-        },
-        names=["shop", "time"],
-    )
-    with pytest.raises(ValueError, match=r"must be in the same steps, .*\('[ab]',\) are"):
-        RimerForecaster(**TINY).fit(y, fh=[1])
-
-
-@pytest.mark.parametrize("longest", ["a", "b"])
-def test_a_short_series_is_in_the_steps_of_the_others(longest: str) -> None:
-    """Five business days of one week look like days, and two rows like anything."""
-    weeks = pd.bdate_range("2020-01-06", periods=40)
-    series = {
-        "a": at(weeks[:5]),
-        "b": at(weeks if longest == "b" else weeks[3:9]),
-        "c": at(weeks[4:6]),  # over a week-end
-    }
-    y = pd.concat(series, names=["shop", "time"])
-    forecast = RimerForecaster(**TINY).fit(y, fh=[1]).predict()
-    for name, own in series.items():
-        coming = own.index[-1] + pd.offsets.BDay()
-        assert list(forecast.loc[name].index) == [coming]
-
-
-def test_a_new_series_in_other_steps_is_refused() -> None:
-    hours = at(pd.date_range("2020-01-01", periods=60, freq="h"))
-    days = at(pd.date_range("2020-01-01", periods=10, freq="D"))
-    forecaster = RimerForecaster(**TINY)
-    forecaster.fit(pd.concat({"a": hours, "b": hours}, names=["shop", "time"]), fh=[1])
-    with pytest.raises(
-        ValueError, match=r"\('c',\) is in steps of D, but RimerForecaster was .* h"
-    ):
-        forecaster.update(pd.concat({"c": days}, names=["shop", "time"]), update_params=False)
-    forecaster.update(pd.concat({"c": hours}, names=["shop", "time"]), update_params=False)
-    assert len(forecaster.predict()) == 3
-
-
 @pytest.mark.parametrize(
     ("freq", "beside"),
     [("h", "2020-01-03 15:30"), ("B", "2020-03-28"), ("MS", "2025-02-02")],
@@ -277,25 +213,6 @@ def test_too_few_time_points_to_show_a_step_say_so_until_there_are_more() -> Non
     more = pd.DatetimeIndex(["2020-01-03", "2020-01-04"])
     forecaster.update(at(more), update_params=False)
     assert forecaster.predict().index[0] == pd.Timestamp("2020-01-05")
-
-
-def test_month_ends_of_a_panel_may_turn_out_to_be_business_months() -> None:
-    """All series change their step, or none: what one has known so far decides too."""
-    index = without_freq(pd.date_range("2020-06-30", periods=20, freq="BME"))
-    longer = without_freq(pd.date_range("2019-06-30", "2020-09-30", freq="ME"))
-    new = pd.concat({"a": at(index[4:12])}, names=["shop", "time"])
-    for other, taken in ((index[:3], True), (longer, False)):
-        y = pd.concat({"a": at(index[:4]), "b": at(other)}, names=["shop", "time"])
-        forecaster = RimerForecaster(**TINY).fit(y, fh=[1])
-        if taken:
-            forecast = forecaster.update(new, update_params=False).predict()
-            assert list(forecast.index.get_level_values(-1)) == [index[12], index[3]]
-        else:
-            with pytest.raises(ValueError, match="is not on the grid"):
-                forecaster.update(new, update_params=False)
-
-
-# --- the past ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -50,19 +50,16 @@ def causes(y: pd.DataFrame, more: int = 7) -> pd.DataFrame:
     return pd.DataFrame({"x": np.cos(np.arange(len(index)))}, index=index)
 
 
-# --- forecasts --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 130])
 def test_fit_trains_nothing_and_forecasts_are_those_of_the_weights(n: int) -> None:
     y = wave(n, columns=2, level=40.0)
     fitted = zero().fit(y)
     assert fitted.network_ is zero_shot_network(NAME)
     expected = forecast(zero_shot_network(NAME), list(y.to_numpy().T), 7)  # (C, H, Q)
-    np.testing.assert_allclose(fitted.predict(FH), expected[..., MEDIAN].T, rtol=1e-6)
+    assert_same_but_for_rounding(fitted.predict(FH), expected[..., MEDIAN].T)
     quantiles = fitted.predict_quantiles(FH, alpha=list(LEVELS))
     found = quantiles.to_numpy().reshape(7, 2, -1).swapaxes(0, 1)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert_same_but_for_rounding(found, expected)
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1e-3, 1e12])
@@ -93,7 +90,7 @@ def test_steps_beyond_the_direct_ones_are_those_of_the_network() -> None:
     fitted = zero().fit(y)
     far = fitted.predict_interval([3, 64, 65, 200], coverage=0.95)
     expected = forecast(zero_shot_network(NAME), [y["y0"]], 200)[0, [2, 63, 64, 199]]
-    np.testing.assert_allclose(far, expected[:, [0, -1]], rtol=1e-6)
+    assert_same_but_for_rounding(far, expected[:, [0, -1]])
     width = far.to_numpy() @ [-1, 1]
     assert width[-1] > width[0]  # a gap is read, not forecasts as if they had been observed
 
@@ -115,7 +112,7 @@ def test_missing_values_are_gaps_and_not_lines() -> None:
     gaps = with_gaps(y)
     expected = forecast(zero_shot_network(NAME), [gaps["y0"]], 7)[0, :, MEDIAN]
     found = zero().fit(gaps).predict(FH)["y0"]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert_same_but_for_rounding(found, expected)
     assert np.abs(found - zero().fit(gaps.interpolate()).predict(FH)["y0"]).max() > 1e-4
 
 
@@ -126,9 +123,6 @@ def test_panels_and_hierarchies_are_forecast_as_their_series_are() -> None:
     for region, shop in (("north", "a"), ("south", "b"), ("south", "c")):
         alone = zero().fit(tree.loc[(region, shop)]).predict(FH)
         assert_same_but_for_rounding(both.loc[(region, shop)], alone)
-
-
-# --- quantiles --------------------------------------------------------------------------------
 
 
 def test_some_of_the_quantiles_and_others_between_them() -> None:
@@ -157,9 +151,6 @@ def test_quantiles_that_were_not_trained_are_named(quantiles: tuple[float, ...])
     assert levels == quantiles
 
 
-# --- forecasts of the past --------------------------------------------------------------------
-
-
 def test_the_past_is_forecast_from_what_came_before() -> None:
     y = with_gaps(wave(70, columns=2), seed=3)
     y.iloc[:3, 0] = np.nan
@@ -180,9 +171,6 @@ def test_a_long_past_is_read_in_spans_of_the_look_back() -> None:
     for n in (20, 40, 41, 60, 61, 100, 149):
         span = n if n <= 40 else n - -(-(n - 40) // 20) * 20
         assert_same_but_for_rounding(past.iloc[[n]], zero().fit(y[n - span : n]).predict([1]))
-
-
-# --- new values -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -218,14 +206,12 @@ def test_a_stream_reads_what_lies_before_its_window() -> None:
         zero(streaming=True).fit(y[:50])
 
 
-# --- in sktime --------------------------------------------------------------------------------
-
 FOLDS = ExpandingWindowSplitter(fh=FH, initial_window=60, step_length=20)
 SCORE = "test_MeanAbsolutePercentageError"
 
 
 def test_sktimes_conformity_suite_is_run_with_it() -> None:
-    """By tests/sktime/test_forecaster.py, over all test settings."""
+    """By tests/sktime/test_conformity.py, over all test settings."""
     settings = RimerForecaster.get_test_params()
     assert [x.get("n_epochs") for x in settings if x.get("pretrained") == NAME] == [None]
 
@@ -276,9 +262,6 @@ def test_pretraining_is_training_and_fit_then_is_not() -> None:
     assert fingerprint(learnt.update(wave(50)[40:]).network_) == fingerprint(weights)
 
 
-# --- files and copies -------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("streaming", [False, True])
 def test_copies_share_the_weights_and_files_hold_their_name(streaming: bool) -> None:
     fitted = zero(streaming=streaming).fit(wave(5000, columns=1))
@@ -303,7 +286,7 @@ print(load({str(tmp_path / "forecaster")!r}).predict(fh=[1, 2]).to_numpy().tobyt
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     found = np.frombuffer(bytes.fromhex(printed[-1]))
-    np.testing.assert_allclose(found, fitted.predict([1, 2])["y0"], rtol=1e-5)
+    assert_same_but_for_rounding(found, fitted.predict([1, 2])["y0"])
 
 
 def test_a_file_of_weights_that_are_gone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,9 +310,6 @@ def test_a_trainable_copy_is_another_network() -> None:
     assert own is not shared
     assert all(x.requires_grad for x in own.parameters())
     assert copy.deepcopy(own) is not own
-
-
-# --- training on ------------------------------------------------------------------------------
 
 
 def test_a_number_of_epochs_trains_a_copy_on() -> None:
@@ -421,9 +401,6 @@ def test_weights_that_were_trained_on_are_files_like_others(
     found = again.fit(y, X=X, fh=FH).predict(X=X)
     assert fingerprint(again.network_) == fingerprint(source.network_)
     assert_same_but_for_rounding(found, source.predict(X=X))
-
-
-# --- bad input --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
