@@ -9,7 +9,6 @@ from threading import RLock
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from darts.models.forecasting.pl_forecasting_module import io_processor
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, PLModuleOutput
 from pytorch_lightning.trainer.states import TrainerFn, TrainerStatus
@@ -20,7 +19,7 @@ from ..network import RimerNetwork
 from ..network.checks import check_finite_forecast
 from ..network.missing_values import marks_of_observed
 from ..training.held_out import KeepBest
-from ..training.recipe import Recipe, check_trained, keep_ratios
+from ..training.recipe import Recipe, check_trained
 from .likelihoods import LikelihoodHead, LikelihoodParameters
 from .resume import ResumableModule
 from .series import Batch
@@ -219,15 +218,6 @@ class RimerModule(ResumableModule):
             return super().configure_optimizers()
         steps = self.trainer.estimated_stepping_batches
         return self.recipe.optimisation(self.network, total_steps=steps, **self.optimizer_kwargs)
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Keep the groups' ratios where Lightning's finder of learning rates gives all one rate."""
-        if self.uses_recipe and any(
-            not isinstance(config.scheduler, torch.optim.lr_scheduler.CosineAnnealingLR)
-            for config in self.trainer.lr_scheduler_configs
-        ):
-            keep_ratios(self.optimizers(use_pl_optimizer=False), self.network)
-        super().optimizer_step(*args, **kwargs)
 
     def setup(self, stage: str) -> None:
         """Train in training mode: Lightning takes the mode that it finds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 pytest.importorskip("pytorch_lightning", reason="the recipe is one for Lightning")
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import StochasticWeightAveraging
+from pytorch_lightning.trainer.states import TrainerFn
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.training import Recipe
@@ -148,7 +151,7 @@ class RatesRecorder(pl.Callback):
         for group in trainer.optimizers[0].param_groups:
             for name, part in parts.items():
                 if any(one is part for one in group["params"]):
-                    self.put({name: group["initial_lr"]})
+                    self.put({name: group["ratio"] * group["initial_lr"]})
 
 
 @pytest.mark.parametrize("train", [in_darts, in_sktime])
@@ -156,6 +159,46 @@ def test_layers_learn_at_their_own_rate_in_both_doors(train: Callable[..., Rimer
     rates: dict[str, float] = {}
     train(RatesRecorder(rates), validate=False, layers_rate=0.25)
     assert rates == pytest.approx({"skip": 1e-2, "head": 0.25e-3})
+
+
+AVERAGINGS = {
+    "cosine": StochasticWeightAveraging(1e-3, swa_epoch_start=0.5, annealing_epochs=2),
+    "linear": StochasticWeightAveraging(
+        1e-3, swa_epoch_start=2, annealing_epochs=2, annealing_strategy="linear"
+    ),
+}
+
+
+@pytest.mark.parametrize("averaging", AVERAGINGS)
+@pytest.mark.parametrize("train", [in_darts, in_sktime])
+def test_weights_averaged_by_lightning_forecast_like_others(
+    train: Callable[..., RimerNetwork], averaging: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its schedule gives all groups one learning rate, of which each keeps its ratio."""
+    rates: list[set[float]] = []
+    step = torch.optim.AdamW.step
+
+    def recorded(self: torch.optim.Optimizer, *args: Any) -> Any:
+        rates.append({group["lr"] / group["ratio"] for group in self.param_groups})
+        return step(self, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
+    window = torch.tensor(values(16), dtype=torch.float32)[None, :, None]
+    plain = train(pl.Callback(), validate=False)
+    network = train(deepcopy(AVERAGINGS[averaging]), validate=False)
+    assert all(max(one) == pytest.approx(min(one)) for one in rates)
+    assert 1e-4 < min(rates[-1]) < 1.1e-3
+    forecasts = [one.cpu().float()(window).detach() for one in (network, plain)]
+    assert (forecasts[0] - forecasts[1]).abs().max() < 1.0
+    assert not torch.equal(*forecasts)
+
+
+def test_where_the_user_averages_weights_the_recipe_does_not() -> None:
+    trainer = pl.Trainer(logger=False, accelerator="cpu", callbacks=[AVERAGINGS["cosine"]])
+    trainer.state.fn = TrainerFn.FITTING
+    assert not Recipe().callbacks(trainer)
+    trainer.callbacks.clear()
+    assert len(Recipe().callbacks(trainer)) == 1
 
 
 class LastGroups(pl.Callback):
