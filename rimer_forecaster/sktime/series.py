@@ -19,6 +19,7 @@ __all__ = [
     "Key",
     "as_scaled",
     "check_grid",
+    "check_names",
     "check_observed",
     "check_values",
     "cutoff_of",
@@ -52,6 +53,21 @@ def instances(data: pd.DataFrame | None) -> Instances:
         key if isinstance(key, tuple) else (key,): one.droplevel(levels)
         for key, one in data.groupby(level=levels, sort=False)
     }
+
+
+def check_names(name: str, data: Any) -> None:
+    """Raise a ValueError if series of a panel have no name: pandas would leave them out."""
+    index = getattr(data, "index", None)
+    if not isinstance(index, pd.MultiIndex):
+        return
+    for level in range(index.nlevels - 1):
+        nameless = index.get_level_values(level).isna()
+        if nameless.any():
+            raise ValueError(
+                f"{name} has {nameless.sum()} rows without the name of a series, in level "
+                f"{index.names[level] or level!r} of the index: it is NaN or None. Give the series "
+                "a name, or leave the rows out."
+            )
 
 
 def name_of(key: Key) -> str:

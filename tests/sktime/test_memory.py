@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -265,3 +266,28 @@ def test_month_ends_of_a_panel_may_turn_out_to_be_business_months() -> None:
         else:
             with pytest.raises(ValueError, match="is not on the grid"):
                 forecaster.update(new, update_params=False)
+
+
+def named(keys: list[Any], n: int = 40) -> pd.DataFrame:
+    return pd.concat([wave(n)] * len(keys), keys=keys, names=["shop", "day"])
+
+
+@pytest.mark.parametrize("key", [None, float("nan"), pd.NaT, pd.NA], ids=str)
+def test_a_series_without_a_name_is_refused(key: Any) -> None:
+    """pandas' groupby leaves it out."""
+    known, nameless = named(["a", "b"]), named(["a", key], 44)
+    for y in (nameless, named([key])):
+        with pytest.raises(ValueError, match=r"y has 4\d rows .*, in level 'shop' of the"):
+            RimerForecaster(**TINY).fit(y, fh=[1])
+    with pytest.raises(ValueError, match="X has 44 rows without the name of a series"):
+        RimerForecaster(**TINY).fit(known, X=nameless.add_prefix("x"), fh=[1])
+    forecaster = RimerForecaster(**TINY).fit(known, fh=[1])
+    with pytest.raises(ValueError, match="y has 44 rows without the name of a series"):
+        forecaster.update(nameless)
+    assert len(forecaster.predict()) == 2
+
+
+def test_a_series_without_a_name_in_a_hierarchy_is_refused() -> None:
+    y = named(["a", "b"]).reset_index().assign(region=["r"] * 40 + [None] * 40)
+    with pytest.raises(ValueError, match=r"y has 40 rows .*, in level 'region' of the"):
+        RimerForecaster(**TINY).fit(y.set_index(["region", "shop", "day"]), fh=[1])
