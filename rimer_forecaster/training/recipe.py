@@ -19,7 +19,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network import RimerNetwork
 from ..network.checks import check_sizes, plain_number
-from ..network.scale import unit_of
+from ..network.missing_values import marks_of_observed
+from ..network.scale import WILD, unit_of, window_scale
 
 __all__ = ["AveragedWeights", "Recipe", "check_trained", "parameter_groups"]
 
@@ -121,11 +122,15 @@ class Recipe:
         past_target
             Windows, (B, L, C), NaN where missing.
         of_series
-            Unit of the series that they are of, (B, 1, C); None if it is not known.
+            Unit of the series that they are of, (B, 1, C); None if it is not known. A window that
+            deviates far more, by a wild value, counts in units of its own deviation: that
+            multiplies its gradients, which would drown all others.
         """
         if of_series is None or self.loss_unit == "window":
             return unit_of(past_target)
-        return of_series.to(past_target.dtype)
+        deviation = window_scale(past_target, marks_of_observed(past_target))[1]
+        unit = of_series.to(past_target.dtype)
+        return torch.where(deviation > WILD * unit, deviation, unit)
 
     def optimisation(
         self, network: RimerNetwork, *, total_steps: float, **kwargs: Any

@@ -139,6 +139,24 @@ def test_averaged_weights_are_validated(train: Callable[..., RimerNetwork]) -> N
         torch.testing.assert_close(left, best[1])
 
 
+@pytest.mark.parametrize("train", [in_darts, in_sktime])
+def test_one_wild_value_does_not_spoil_what_is_learnt(
+    train: Callable[..., RimerNetwork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the scale of the series nor the size of the gradients is that of the value."""
+    clean = np.sin(np.arange(160) / 3)
+    errors = []
+    for wild in (clean[60], 1e3, 1e9, -1e18):
+        y = clean.copy()
+        y[60] = wild
+        monkeypatch.setitem(globals(), "values", lambda n, y=y: y[:n])
+        network = train(pl.Callback(), validate=False, layers_rate=3.0).float().eval()
+        window = torch.tensor(clean[100:116], dtype=torch.float32)[None, :, None]
+        found = network(window)[0, :, 0, network.config.middle].detach().numpy()
+        errors.append(np.abs(found - clean[116:120]).max())
+    assert max(errors) < 0.4, errors
+
+
 class RatesRecorder(pl.Callback):
     """Hands on the learning rates of the skip and of the head at the start of training."""
 
