@@ -190,9 +190,9 @@ class NetworkModel(FilesModel):
         target = stacked([series.values(copy=False)], network)
         known = known_covariates(network, past_covariates, future_covariates, times, [series])
         static = static_covariates(network, [series])
-        with self.model.reading():
+        with self.model.turn:
             return diagnose(
-                network,
+                self.model.network_to_read(),
                 target,
                 **known,
                 static_covariates=static,

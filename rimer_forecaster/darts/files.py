@@ -176,6 +176,7 @@ class FilesModel(MixedCovariatesTorchModel):
             )
         saved = description["darts"]
         check_holds(path, saved, "train_sample_shape", "arguments")
+        _check_loadable(path, saved["arguments"]["add_encoders"])
         sample = _train_sample_from_shapes(saved["train_sample_shape"], TORCH_NP_DTYPES[dtype])
         own = self._arguments_beside_shapes()
         differences = [(x, (its, own[x])) for x, its in saved["arguments"].items() if its != own[x]]
@@ -202,7 +203,7 @@ class FilesModel(MixedCovariatesTorchModel):
             "likelihood": None if likelihood is None else type(likelihood).__name__,
             "output_chunk_shift": self.output_chunk_shift,
             "use_static_covariates": self.considers_static_covariates,
-            "add_encoders": bool(self.add_encoders),
+            "add_encoders": _described(self.add_encoders),
         }
 
     @staticmethod
@@ -213,6 +214,26 @@ class FilesModel(MixedCovariatesTorchModel):
                 f"the weights in {path!r} are of a model with {name}={its!r}, but this one has "
                 f"{name}={own!r}{f' (see {shown})' if name == 'outputs' else ''}. Make it with the "
                 "same arguments."
+            )
+
+
+def _described(encoders: Any) -> Any:
+    """Return ``add_encoders`` as JSON can hold it: functions and objects by their type."""
+    if isinstance(encoders, dict):
+        return {name: _described(x) for name, x in encoders.items()}
+    if isinstance(encoders, (list, tuple)):
+        return [_described(x) for x in encoders]
+    return encoders if encoders is None or isinstance(encoders, str) else type(encoders).__name__
+
+
+def _check_loadable(path: str, encoders: dict[str, Any] | None) -> None:
+    """Raise a ValueError if encoders belong to weights that more is to be known of."""
+    for name in ("custom", "transformer"):
+        if encoders and encoders.get(name):
+            raise ValueError(
+                f"the weights in {path!r} are of a model whose add_encoders has {name!r}, of which "
+                "safetensors hold nothing: it may do something else here. Load what the model's "
+                "save wrote."
             )
 
 

@@ -5,8 +5,6 @@ Letters: B windows, L input steps, H output steps, C target components, Q output
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
@@ -23,28 +21,14 @@ from ..network.checks import check_finite_forecast
 from ..network.missing_values import marks_of_observed
 from ..training.arguments import named
 from ..training.held_out import KeepBest
-from ..training.recipe import Recipe, check_trained, keep_ratios
+from ..training.recipe import Recipe, check_trained
 from .likelihoods import LikelihoodHead, LikelihoodParameters
 from .resume import ResumableModule
 from .series import Batch
 
 __all__ = ["RimerModule"]
 
-
-class _Turn:
-    """One thread at a time, as often as it likes; a copy is a turn of its own."""
-
-    def __init__(self) -> None:
-        self._lock = RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def __reduce__(self) -> tuple[type[_Turn], tuple[()]]:
-        return type(self), ()
+_BEING_TRAINED = TrainerFn.FITTING, TrainerStatus.RUNNING
 
 
 class RimerModule(ResumableModule):
@@ -92,29 +76,33 @@ class RimerModule(ResumableModule):
         )
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
         self.best: KeepBest | None = None  # which is told of validation
-        self.turn = _Turn()
+        self.turn = RLock()
         self.eval()
 
-    @contextmanager
-    def reading(self) -> Iterator[RimerNetwork]:
-        """Give the network to this thread alone, in evaluation mode.
+    def network_to_read(self) -> RimerNetwork:
+        """Return the network in evaluation mode, to a thread whose turn it is.
 
         Raises
         ------
         ValueError
             If it is being trained: in a callback of the training.
         """
-        with self.turn:
-            state = None if self._trainer is None else self._trainer.state
-            now = None if state is None else (state.fn, state.status)
-            if now == (TrainerFn.FITTING, TrainerStatus.RUNNING):
-                raise ValueError(
-                    "the model is being trained, and its weights move: stream when fit has "
-                    "returned."
-                )
-            if self.network.training:
-                self.eval()
-            yield self.network
+        state = None if self._trainer is None else self._trainer.state
+        if state is not None and (state.fn, state.status) == _BEING_TRAINED:
+            raise ValueError(
+                "the model is being trained, and its weights move: stream when fit has returned."
+            )
+        if self.network.training:
+            self.eval()
+        return self.network
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the turn: a copy has one of its own."""
+        return {name: x for name, x in super().__getstate__().items() if name != "turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.turn = RLock()
 
     @io_processor
     def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
@@ -236,15 +224,6 @@ class RimerModule(ResumableModule):
         steps, kwargs = self.trainer.estimated_stepping_batches, self.optimizer_kwargs
         with named("optimizer_kwargs", kwargs):
             return self.recipe.optimisation(self.network, total_steps=steps, **kwargs)
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Keep the groups' ratios where Lightning's finder of learning rates gives all one rate."""
-        if self.uses_recipe and any(
-            not isinstance(config.scheduler, torch.optim.lr_scheduler.CosineAnnealingLR)
-            for config in self.trainer.lr_scheduler_configs
-        ):
-            keep_ratios(self.optimizers(use_pl_optimizer=False), self.network)
-        super().optimizer_step(*args, **kwargs)
 
     def setup(self, stage: str) -> None:
         """Train in training mode: Lightning takes the mode that it finds."""

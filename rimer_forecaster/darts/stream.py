@@ -8,8 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +20,7 @@ from darts.utils.ts_utils import series2seq
 from darts.utils.utils import generate_index
 
 from ..layers import State
+from ..network import RimerNetwork
 from ..network.state import KnownWeights, load_described_state, save_state
 from .module import RimerModule
 from .schemas import described, series_from
@@ -97,7 +96,9 @@ class RimerStream:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: the weights too, which then belong to no model."""
-        with self._reading() as module:
+        module = self._owner()
+        with module.turn:
+            self._network_of(module)
             return {
                 "module": module,
                 "place": self._place,
@@ -120,23 +121,23 @@ class RimerStream:
         other.__dict__.update(self.__dict__)
         return other
 
-    @contextmanager
-    def _reading(self) -> Iterator[RimerModule]:
-        """Give the module to this thread alone, if it has the weights that the stream began with.
+    def _owner(self) -> RimerModule:
+        """Return the module to read by: that of the model, if there still is one.
 
-        Raises
-        ------
-        ValueError
-            If it has not.
+        Its turn is to be held by a plain ``with``, whose lock no interrupt can leave behind.
         """
         model = self._model()
         module = self._module if model is None else model.model
         if module is None:
             raise _weights_are_gone()
-        with module.reading() as network:
-            if not self._weights.are_of(network):
-                raise _weights_are_gone()
-            yield module
+        return module
+
+    def _network_of(self, module: RimerModule) -> RimerNetwork:
+        """Return the network, if it has the weights that the stream began with."""
+        network = module.network_to_read()
+        if not self._weights.are_of(network):
+            raise _weights_are_gone()
+        return network
 
     @classmethod
     def begin(
@@ -163,7 +164,8 @@ class RimerStream:
                     "each."
                 )
         module, longest = model.model, max(map(len, histories))
-        with module.reading() as network, torch.no_grad():
+        with module.turn, torch.no_grad():
+            network = module.network_to_read()
             static = static_covariates(network, histories)
             state = network.init_state(len(histories), first.n_components, static)
             # Shorter histories are padded on the left by steps at which nothing was observed.
@@ -199,8 +201,9 @@ class RimerStream:
             covariate does not cover them, or the weights are gone. The stream is then as it was.
         """
         new = _checked(series, past_covariates, future_covariates)
-        with self._reading() as module, torch.no_grad():
-            network, (state, last) = module.network, self._place
+        module = self._owner()
+        with module.turn, torch.no_grad():
+            network, (state, last) = self._network_of(module), self._place
             if len(new) != len(last):
                 raise ValueError(f"the stream is of {len(last)} series, but got {len(new)}.")
             for i, (one, before) in enumerate(zip(new, last, strict=True)):
@@ -251,8 +254,10 @@ class RimerStream:
                 f"num_samples={num_samples} is not for predict_likelihood_parameters=True: the "
                 "parameters are no samples. Leave one of the two out."
             )
-        with self._reading() as module, torch.inference_mode():
-            likelihood, head, network = module.likelihood, module.head, module.network
+        module = self._owner()
+        likelihood, head = module.likelihood, module.head
+        with module.turn, torch.inference_mode():
+            network = self._network_of(module)
             if likelihood is None and (num_samples > 1 or predict_likelihood_parameters):
                 raise ValueError(
                     "the model has no likelihood to sample or to give the parameters of; fit one "
@@ -293,19 +298,21 @@ class RimerStream:
         OSError
             If the file cannot be written; one that was there before is then as it was.
         """
-        with self._reading() as module:
-            state, last = self._place
+        module = self._owner()
+        with module.turn:
+            network, (state, last) = self._network_of(module), self._place
             metadata = {
                 "single": json.dumps(self._single),
                 "series": json.dumps([described(one) for one in last]),
             }
-            save_state(state, path, network=module.network, metadata=metadata)
+            save_state(state, path, network=network, metadata=metadata)
 
     @classmethod
     def load(cls, model: NetworkModel, path: str | PathLike[str]) -> RimerStream:
         """Read a stream; see `NetworkModel.load_stream`."""
         module = model.model
-        with module.reading() as network:
+        with module.turn:
+            network = module.network_to_read()
             state, metadata = load_described_state(path, network)
             if "series" not in metadata:
                 raise ValueError(

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 __all__ = [
@@ -95,12 +96,19 @@ def check_input(
 
 
 def check_not_infinite(name: str, x: Tensor | None) -> None:
-    """Raise a ValueError that names the first value of streams, (B, n, C), that is infinite."""
-    if x is not None and bool(x.isinf().any()):
-        stream, step, component = x.isinf().nonzero()[0].tolist()
+    """Raise a ValueError that names the first value of streams, (B, n, C), with no finite square.
+
+    Scales are made of squares.
+    """
+    if x is None:
+        return
+    limit = torch.finfo(x.dtype).max ** 0.5
+    unusable = x.abs() >= limit  # False for NaN
+    if bool(unusable.any()):
+        stream, step, component = unusable.nonzero()[0].tolist()
         raise ValueError(
             f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
-            f"{component}: values must be finite, or NaN where missing."
+            f"{component}: values must be finite and below {limit:.0e}, or NaN where missing."
         )
 
 

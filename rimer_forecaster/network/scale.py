@@ -14,16 +14,18 @@ from ..layers.parts.exportable import softplus
 from ..layers.parts.precision import widest_dtype
 
 __all__ = [
+    "WILD",
     "resolution",
     "running_scale",
     "scaled_softplus_input",
     "softplus_input",
     "unit_of",
     "window_scale",
+    "without_wild_values",
 ]
 
 
-_WILD = 20
+WILD = 20
 """Median absolute deviations from the median beyond which a value is wild: 13 standard deviations
 of a normal distribution."""
 
@@ -34,14 +36,19 @@ def window_scale(
     """Return mean and standard deviation of each window's observed values, (B, L, C) -> (B, 1, C).
 
     A constant window has no scale of its own: it gets the least one that is given, or else one at
-    the edge of its floating-point resolution, so that its forecast is its value.
+    the edge of its floating-point resolution. Its mean is its value, to the bit.
     """
     if mask is None:
+        lowest, highest = past_target.amin(1, keepdim=True), past_target.amax(1, keepdim=True)
         location = past_target.mean(1, keepdim=True)
+        location = location.where(lowest != highest, lowest)
         variance = (past_target - location).square().mean(1, keepdim=True)
     else:
+        lowest = past_target.where(mask, torch.inf).amin(1, keepdim=True)
+        highest = past_target.where(mask, -torch.inf).amax(1, keepdim=True)
         count = mask.sum(1, keepdim=True).clamp_min(1)
         location = past_target.where(mask, 0.0).sum(1, keepdim=True) / count
+        location = location.where(lowest != highest, lowest)
         deviation = (past_target - location).where(mask, 0.0)
         variance = deviation.square().sum(1, keepdim=True) / count
     scale = torch.maximum(variance.sqrt(), resolution(location))
@@ -51,18 +58,24 @@ def window_scale(
 def unit_of(x: Tensor) -> Tensor:
     """Return what errors of each series are counted in, (B, n, C) -> (B, 1, C).
 
-    The standard deviation of the observed values, in which those count that are no more than 20
-    median absolute deviations away from the median, and others as if they were: one wild value is
-    to make no other one small. Of constant values it is their size, or 1 if they are zero. NaN is a
-    missing value.
+    The standard deviation of the observed values `without_wild_values`. Of constant values it is
+    their size, or 1 if they are zero. NaN is a missing value.
     """
-    median = x.nanmedian(1, keepdim=True).values
-    reach = _WILD * (x - median).abs().nanmedian(1, keepdim=True).values
-    reach = reach.where(reach > 0, torch.inf)  # where most values are alike, all others count
-    x = x.clamp(median - reach, median + reach)
+    x = without_wild_values(x)
     location, scale = window_scale(x, ~x.isnan())
     size = location.abs().where(location != 0, 1.0)
     return scale.where(scale > resolution(location), size)
+
+
+def without_wild_values(x: Tensor) -> Tensor:
+    """Return series, (B, n, C), whose values lie near their median: a wild one makes none small.
+
+    Those that are more than 20 median absolute deviations away count as if they were not.
+    """
+    median = x.nanmedian(1, keepdim=True).values
+    reach = WILD * (x - median).abs().nanmedian(1, keepdim=True).values
+    reach = reach.where(reach > 0, torch.inf)  # where most values are alike, all others count
+    return x.clamp(median - reach, median + reach)
 
 
 def running_scale(

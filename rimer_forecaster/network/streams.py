@@ -155,8 +155,8 @@ class StreamedNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If an input has other sizes than the network or the state, if a value is infinite, or if
-            the state is that of another model.
+            If an input has other sizes than the network or the state, if a value is infinite or too
+            large to square, or if the state is that of another model.
         """
         B, n, C = _stream_shape(past_target)
         self._check_state(state, B, C)
@@ -165,11 +165,11 @@ class StreamedNetwork(nn.Module):
         observed = marks_of_observed(past_target, mask)
         if observed is None:
             observed = torch.ones_like(past_target, dtype=torch.bool)
-        target = past_target.where(observed, 0.0)
+        target = past_target.where(observed, 0.0).to(self.dtype)
         check_not_infinite("past_target", target)
         check_not_infinite("past_covariates", past_covariates)
         check_not_infinite("future_covariates", future_covariates)
-        new = {"target": target.to(self.dtype), "observed": observed}
+        new = {"target": target, "observed": observed}
         covariates = [x for x in (past_covariates, future_covariates) if x is not None]
         if covariates:
             new["covariates"] = torch.cat(covariates, -1).to(self.dtype)

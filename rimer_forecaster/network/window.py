@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .missing_values import carry_forward, interpolated, marks_of_observed, since_first
-from .scale import running_scale, window_scale
+from .scale import resolution, running_scale, window_scale
 
 __all__ = ["Patches", "Window"]
 
@@ -119,8 +119,12 @@ class Window:
         return self.values.shape[-1]
 
     def to_units(self, x: Tensor) -> Tensor:
-        """Turn values in units of the window, (B, C, H, Q), into the units of the series."""
-        return self.location[..., None] + self.scale[..., None] * x
+        """Turn values in units of the window, (B, C, H, Q), into the units of the series.
+
+        Those of a window without a scale of its own are its value.
+        """
+        location, scale = self.location[..., None], self.scale[..., None]
+        return torch.where(scale > resolution(location), location + scale * x, location)
 
     def complete(self) -> Tensor:
         """Return the values with lines over the gaps, (B, C, L)."""

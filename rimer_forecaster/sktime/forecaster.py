@@ -24,7 +24,7 @@ from .learning import Learning, scaled
 from .memory import Memory
 from .pretrained import Pretrained, of_package
 from .quantile_curve import interpolated
-from .series import Key, check_values, instances
+from .series import Key, check_names, check_values, instances
 from .stream_bank import StreamBank
 from .uneven import check_grid
 from .updates import AllOrNothing
@@ -380,6 +380,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
     def _check_X_y(self, X: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Name what sktime's own checks would convert, or fail at without a word."""
         for name, data in (("y", y), ("X", X)):
+            check_names(name, data)
             check_values(name, data)
         if X is not None and not self.get_tag("capability:exogenous") and not self.is_fitted:
             warnings.warn(

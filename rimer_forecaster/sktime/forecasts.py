@@ -167,9 +167,10 @@ class Fitted(NamedTuple):
         """Forecast each series from its last L time points, (most, C, Q)."""
         L = self.network.config.input_chunk_length
         most = int(max(steps.max() for steps in ahead.values()))
-        past, known = [], []
+        past, known, windows = [], [], {}
         for key, one in self.memory.series.items():
             window = self._window(key, one)
+            windows[key] = window.y.to_numpy(dtype=float)
             lead = L - len(window.y)
             past.append(_padded(window.scaled_y(), lead, L, fill=float("nan")))
             if self.memory.X_scaler is not None:
@@ -185,7 +186,10 @@ class Fitted(NamedTuple):
             torch.stack(past), most, torch.stack(known) if known else None
         )  # (series, steps, C, Q)
         series = self.memory.series.items()
-        return {key: one.in_units(own) for (key, one), own in zip(series, quantiles, strict=True)}
+        return {
+            key: _kept(windows[key], one.in_units(own))
+            for (key, one), own in zip(series, quantiles, strict=True)
+        }
 
     def _from_streams(
         self,
@@ -196,8 +200,8 @@ class Fitted(NamedTuple):
         """Forecast each series from the state that it carries, (most, C, Q)."""
         assert self.streams is not None
         most = int(max(steps.max() for steps in ahead.values()))
-        for key, one in self.memory.series.items():
-            self._window(key, one)
+        series = self.memory.series.items()
+        windows = {key: self._window(key, one).y.to_numpy(dtype=float) for key, one in series}
         known = None
         if self.memory.X_scaler is not None:
             known = {}
@@ -206,7 +210,7 @@ class Fitted(NamedTuple):
                 own = rows(given.get(key), coming, key, needed=needed)
                 known[key] = _padded(self.memory.scaled_X(own), 0, most, fill=0.0)
         quantiles = self.streams.forecast(self.network, most, known)
-        return {key: one.in_units(quantiles[key]) for key, one in self.memory.series.items()}
+        return {key: _kept(windows[key], one.in_units(quantiles[key])) for key, one in series}
 
     def _window(self, key: Key, one: Remembered) -> Remembered:
         """Return the last L rows, in which there must be a value of every column."""
@@ -228,10 +232,12 @@ class Fitted(NamedTuple):
                 "is not remembered: that is so for all before what fit was given and, after an "
                 "update or in a file, for all but the last ones. Ask for later steps, or fit again."
             )
+        at = torch.from_numpy(origins)
+        own = torch.tensor(y.to_numpy(dtype=float))
+        windows = _padded(own, L, L + len(y), fill=float("nan")).unfold(0, L, 1)[at].mT.numpy()
         if self._of_any_length:
             quantiles = forecast_past(self.network, one.scaled_y(), origins, look_back=L)
-            return one.in_units(quantiles)
-        at = torch.from_numpy(origins)
+            return _kept(windows, one.in_units(quantiles))
         target = _padded(one.scaled_y(), L, L + len(y), fill=float("nan"))
         past = target.unfold(0, L, 1)[at].mT  # (L + n, C) -> (steps, L, C)
         known = None
@@ -240,7 +246,14 @@ class Fitted(NamedTuple):
             known = covariates.unfold(0, L + 1, 1)[at].mT
         quantiles = self.network.forecast_windows(past, 1, known)[:, 0]  # (steps, C, Q)
         nothing = past.isnan().all(1)
-        return one.in_units(quantiles.masked_fill(nothing[..., None], float("nan")))
+        quantiles = quantiles.masked_fill(nothing[..., None], float("nan"))
+        return _kept(windows, one.in_units(quantiles))
+
+
+def _kept(windows: NDArray[np.float64], forecasts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Let windows of one value, (..., L, C), be forecast by it, (..., C, Q): scaling rounds."""
+    lowest, highest = (of(windows, axis=-2)[..., None] for of in (np.fmin.reduce, np.fmax.reduce))
+    return np.where(lowest == highest, lowest, forecasts)
 
 
 def _check_step(cutoff: pd.Index) -> None:

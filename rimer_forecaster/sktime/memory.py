@@ -27,6 +27,7 @@ from .series import (
     by_name,
     check_kind,
     check_observed,
+    check_scaled,
     cutoff_of,
     freq_of,
     grid_of,
@@ -38,6 +39,7 @@ from .series import (
     on_grid,
     rows,
     same_times,
+    scaler_of,
     shared_step,
 )
 
@@ -152,7 +154,7 @@ class Memory:
             If a series has fewer than `least` time points or none observed, the series are not in
             the same steps, or X does not cover them or is not what the prior knows.
         """
-        series = instances(y)
+        series, scalers = instances(y), {}
         for key, one in series.items():
             if len(one) < least:
                 raise ValueError(
@@ -161,6 +163,8 @@ class Memory:
                     "or leave it out."
                 )
             check_observed(f"y{name_of(key)}", one)
+            scalers[key] = scaler_of(one)
+            check_scaled(f"y{name_of(key)}", one, scalers[key])
         if X is not None:
             check_kind("X", X.index, y.index, any_zone=True)
         if prior is not None:
@@ -178,7 +182,7 @@ class Memory:
                 scaler = StandardScaler().fit(every.to_numpy())
         return cls(
             {
-                key: Remembered(one, covariates.get(key), _scaler_of(one), one.index[0])
+                key: Remembered(one, covariates.get(key), scalers[key], one.index[0])
                 for key, one in series.items()
             },
             y.columns,
@@ -299,7 +303,8 @@ class Memory:
                 goes_on = _ends_with(past_y, one[:known])
                 if own_X is not None:
                     goes_on = goes_on and _ends_with(past_X, own_X[:known])
-            scaler = _scaler_of(one) if past is None else past.scaler
+            scaler = scaler_of(one) if past is None else past.scaler
+            check_scaled(f"y{name_of(key)}", new, scaler)
             begin = one.index[0] if past is None else past.begin
             found[key] = Update(Remembered(one, own_X, scaler, begin), known, goes_on)
         return found
@@ -324,10 +329,6 @@ class Memory:
     def shortened(self, length: int) -> Memory:
         """Return a memory of the last rows alone."""
         return replace(self, series={key: one.end(length) for key, one in self.series.items()})
-
-
-def _scaler_of(y: pd.DataFrame) -> StandardScaler:
-    return StandardScaler().fit(y.to_numpy())
 
 
 def _ends_with(frame: pd.DataFrame | None, end: pd.DataFrame) -> bool:

@@ -8,10 +8,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 from sklearn.preprocessing import StandardScaler
 from sktime.datatypes import update_data
 from torch import Tensor
+
+from ..network.scale import without_wild_values
 
 __all__ = [
     "BesideGrid",
@@ -20,7 +23,9 @@ __all__ = [
     "as_scaled",
     "by_name",
     "check_kind",
+    "check_names",
     "check_observed",
+    "check_scaled",
     "check_values",
     "cutoff_of",
     "freq_of",
@@ -33,6 +38,7 @@ __all__ = [
     "on_grid",
     "rows",
     "same_times",
+    "scaler_of",
     "shared_step",
 ]
 
@@ -53,6 +59,21 @@ def instances(data: pd.DataFrame | None) -> Instances:
         key if isinstance(key, tuple) else (key,): one.droplevel(levels)
         for key, one in data.groupby(level=levels, sort=False)
     }
+
+
+def check_names(name: str, data: Any) -> None:
+    """Raise a ValueError if series of a panel have no name: pandas would leave them out."""
+    index = getattr(data, "index", None)
+    if not isinstance(index, pd.MultiIndex):
+        return
+    for level in range(index.nlevels - 1):
+        nameless = index.get_level_values(level).isna()
+        if nameless.any():
+            raise ValueError(
+                f"{name} has {nameless.sum()} rows without the name of a series, in level "
+                f"{index.names[level] or level!r} of the index: it is NaN or None. Give the series "
+                "a name, or leave the rows out."
+            )
 
 
 def name_of(key: Key) -> str:
@@ -271,6 +292,12 @@ def same_times(index: pd.Index, other: pd.Index) -> bool:
 # --- values -----------------------------------------------------------------------------------
 
 
+def scaler_of(y: pd.DataFrame) -> StandardScaler:
+    """Return what a series is standardised by, whatever single values there are in it."""
+    values = torch.tensor(y.to_numpy(dtype=float))[None]
+    return StandardScaler().fit(without_wild_values(values)[0].numpy())
+
+
 def as_scaled(scaler: StandardScaler, frame: pd.DataFrame) -> Tensor:
     """Standardised values, (n, columns)."""
     # As scaler.transform does, whose checks take longer than the forecast of a series in a panel.
@@ -284,12 +311,24 @@ def check_values(name: str, data: Any) -> None:
     if not isinstance(frame, pd.DataFrame) or not all(map(is_numeric_dtype, frame.dtypes)):
         return  # sktime converts other containers, and says so where it cannot
     values = frame.to_numpy(dtype=float, na_value=np.nan)
-    unusable = np.abs(values) >= np.sqrt(np.finfo(float).max)  # they are squared; False for NaN
+    limit = np.sqrt(np.finfo(float).max)  # they are squared
+    _check_below(limit, values, name, frame)
+
+
+def check_scaled(name: str, frame: pd.DataFrame, scaler: StandardScaler) -> None:
+    """Raise a ValueError that names the first value too far from the others of a series."""
+    values = (frame.to_numpy(dtype=float) - scaler.mean_) / scaler.scale_
+    limit = float(np.sqrt(np.finfo(np.float32).max))  # the network computes in single precision
+    _check_below(limit, values, name, frame)
+
+
+def _check_below(limit: float, values: NDArray[np.float64], name: str, frame: pd.DataFrame) -> None:
+    unusable = np.abs(values) >= limit  # False for NaN
     if unusable.any():
         row, column = np.argwhere(unusable)[0]
         raise ValueError(
             f"{name} has {unusable.sum()} infinite or overlarge values, the first in column "
-            f"{frame.columns[column]!r} at {frame.index[row]}: {values[row, column]}. Correct "
+            f"{frame.columns[column]!r} at {frame.index[row]}: {frame.iloc[row, column]}. Correct "
             "them, or mark them as missing by NaN."
         )
 

@@ -55,9 +55,8 @@ class TrainingModule(pl.LightningModule):
         H = self.network.config.output_chunk_length
         past, target = batch.target[:, :-H], batch.target[:, -H:]  # of at most L steps
         forecast = self.network(past, future_covariates=batch.covariates)
-        if self.recipe.loss_unit != "series":  # which is 1: each series was standardised
-            unit = self.recipe.unit(past, None)
-            forecast, target = forecast / unit[..., None], target / unit
+        unit = self.recipe.unit(past, past.new_ones(()))  # each series was standardised
+        forecast, target = forecast / unit[..., None], target / unit
         if self.best is not None and not self.training:
             self.best.add(forecast, target)
         return quantile_loss(forecast, target, self.quantiles)

@@ -19,9 +19,13 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network import RimerNetwork
 from ..network.checks import plain_number, plain_size
-from ..network.scale import unit_of
+from ..network.missing_values import marks_of_observed
+from ..network.scale import WILD, unit_of, window_scale
 
-__all__ = ["AveragedWeights", "Recipe", "check_trained", "keep_ratios", "parameter_groups"]
+__all__ = ["AveragedWeights", "Recipe", "check_trained", "parameter_groups"]
+
+
+_AVERAGING = pl.callbacks.StochasticWeightAveraging, pl.callbacks.WeightAveraging
 
 _POSITIVE = (lambda x: 0 < x < math.inf, "above 0 and finite")
 _SHARE = (lambda x: 0 <= x < 1, "in [0, 1)")
@@ -121,16 +125,23 @@ class Recipe:
         past_target
             Windows, (B, L, C), NaN where missing.
         of_series
-            Unit of the series that they are of, (B, 1, C); None if it is not known.
+            Unit of the series that they are of, (B, 1, C); None if it is not known. A window that
+            deviates far more, by a wild value, counts in units of its own deviation: that
+            multiplies its gradients, which would drown all others.
         """
         if of_series is None or self.loss_unit == "window":
             return unit_of(past_target)
-        return of_series.to(past_target.dtype)
+        deviation = window_scale(past_target, marks_of_observed(past_target))[1]
+        unit = of_series.to(past_target.dtype)
+        return torch.where(deviation > WILD * unit, deviation, unit)
 
     def optimisation(
         self, network: RimerNetwork, *, total_steps: float, **kwargs: Any
     ) -> dict[str, Any]:
         """Return AdamW over the network's groups with a cosine schedule, in Lightning's terms.
+
+        The groups have one learning rate, that of the matrices, and keep their ratios whatever sets
+        it: a schedule, a finder of learning rates, or Lightning's StochasticWeightAveraging.
 
         Parameters
         ----------
@@ -149,12 +160,12 @@ class Recipe:
         """
         names = {"lr": "learning_rate", "weight_decay": "weight_decay"}
         own = replace(self, **{names[x]: kwargs.pop(x) for x in names.keys() & kwargs.keys()})
-        optimizer = torch.optim.AdamW(
-            parameter_groups(network, lr=own.learning_rate, weight_decay=own.weight_decay),
+        optimizer = _AdamW(
+            parameter_groups(network, weight_decay=own.weight_decay),
             # One fused operation: a small model is bound by the number of operations. Epsilon lies
             # far below gradients of errors in units of their series (torch's own, 1e-8, costs 1 %
             # on German prices), and far above what rounding leaves of a zero in double precision.
-            **{"fused": True, "eps": 1e-12, **kwargs},
+            **{"lr": own.learning_rate, "fused": True, "eps": 1e-12, **kwargs},
         )
         if math.isinf(total_steps):
             return {"optimizer": optimizer}
@@ -162,26 +173,29 @@ class Recipe:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def callbacks(self, trainer: pl.Trainer) -> list[pl.Callback]:
-        """Return what a module adds to a trainer that is to train it, and to no other."""
-        if not self.averaging or trainer.state.fn != TrainerFn.FITTING:
+        """Return what a module adds to a trainer that is to train it, and to no other.
+
+        Where the user averages weights, the recipe does not.
+        """
+        averages = any(isinstance(x, _AVERAGING) for x in trainer.callbacks)
+        if averages or not self.averaging or trainer.state.fn != TrainerFn.FITTING:
             return []
         return [AveragedWeights(self.averaging)]
 
 
-def parameter_groups(
-    network: RimerNetwork, *, lr: float, weight_decay: float
-) -> list[dict[str, Any]]:
+def parameter_groups(network: RimerNetwork, *, weight_decay: float) -> list[dict[str, Any]]:
     """Return the groups of parameters that an optimiser treats alike.
 
     Each module names its parameters that learn faster than others, in ``learning_rates``; all that
-    is no linear skip learns at ``layers_rate`` times that. Only matrices decay.
+    is no linear skip learns at ``layers_rate`` times that. A group's ``ratio`` says how much faster
+    it learns. Only matrices decay.
 
     Parameters
     ----------
     network
         Whose parameters they are.
-    lr, weight_decay
-        Learning rate where no module says otherwise, and weight decay of the matrices.
+    weight_decay
+        Of the matrices.
     """
     factors = {
         id(module.get_parameter(name)): factor
@@ -196,13 +210,23 @@ def parameter_groups(
                 factor *= network.config.layers_rate
             groups.setdefault((factor, parameter.ndim >= 2), []).append(parameter)
     return [
-        {
-            "params": parameters,
-            "lr": factor * lr,
-            "weight_decay": weight_decay if is_matrix else 0.0,
-        }
+        {"params": parameters, "ratio": factor, "weight_decay": weight_decay if is_matrix else 0.0}
         for (factor, is_matrix), parameters in groups.items()
     ]
+
+
+class _AdamW(torch.optim.AdamW):
+    """AdamW whose groups step at their ``ratio`` times the learning rate that they were set."""
+
+    def step(self, closure: Any = None) -> Any:
+        rates = [group["lr"] for group in self.param_groups]
+        for group in self.param_groups:
+            group["lr"] = group["ratio"] * group["lr"]
+        try:
+            return super().step(closure)
+        finally:
+            for group, rate in zip(self.param_groups, rates, strict=True):
+                group["lr"] = rate
 
 
 class AveragedWeights(pl.callbacks.WeightAveraging):
@@ -250,14 +274,3 @@ def check_trained(network: RimerNetwork, remedy: str) -> None:
     for name, parameter in network.named_parameters():
         if not parameter.isfinite().all():
             raise ValueError(f"training diverged: the weights {name!r} are not finite. {remedy}")
-
-
-def keep_ratios(optimizer: torch.optim.Optimizer, network: RimerNetwork) -> None:
-    """Take the one learning rate that all groups were given for that of the matrices.
-
-    Tools that try learning rates give every group the same, and would so suggest a rate for another
-    recipe than the one that trains.
-    """
-    groups = parameter_groups(network, lr=1.0, weight_decay=0.0)
-    for group, ratio in zip(optimizer.param_groups, groups, strict=True):
-        group["lr"] *= ratio["lr"]

@@ -13,12 +13,14 @@ def cases(default: int) -> int:
 
 
 def damaged(data: bytes, kind: str, count: int) -> Iterator[bytes]:
-    """The content of a file with one of its bits flipped, or cut off."""
+    """The content of a file with a bit flipped, a block of 64 bytes set to zero, or cut off."""
     chance = random.Random(0)
     for _ in range(count):
+        changed, place = bytearray(data), chance.randrange(len(data))
         if kind == "flips":
-            changed = bytearray(data)
-            changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-            yield bytes(changed)
+            changed[place] ^= 1 << chance.randrange(8)
+        elif kind == "zeroed blocks":
+            changed[place : place + 64] = bytes(len(changed[place : place + 64]))
         else:
-            yield data[: chance.randrange(len(data))]
+            del changed[place:]
+        yield bytes(changed)

@@ -28,6 +28,15 @@ def wave(n: int = 120, *, columns: int = 1, level: float = 0.0, seed: int = 0) -
     )
 
 
+def at(index: pd.Index) -> pd.DataFrame:
+    """A series of these time points."""
+    return pd.DataFrame({"y0": np.arange(len(index)) % 7.0}, index)
+
+
+def without_freq(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(list(index))
+
+
 def panel(lengths: dict[str, int], **arguments: Any) -> pd.DataFrame:
     return pd.concat(
         {

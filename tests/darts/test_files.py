@@ -11,7 +11,6 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -61,25 +60,6 @@ for forecast in (loaded.predict(8, verbose=False), by_weights.predict(8, series,
         cwd=folder,
     ).stdout.split()
     assert printed[-2:] == 2 * [model.predict(8).values().tobytes().hex()]
-
-
-def test_weights_of_a_model_with_every_covariate_and_encoders(tmp_path: pathlib.Path) -> None:
-    index = pd.date_range("2020-01-01", periods=100, freq="D")
-    series = TimeSeries.from_times_and_values(
-        index, wave().values().astype(np.float64), static_covariates=pd.DataFrame({"a": [1.0]})
-    )
-    covariates = {"past_covariates": series * 2, "future_covariates": series[:100]}
-    settings = {**TINY, "add_encoders": {"cyclic": {"future": ["month"]}}}
-    model = RimerModel(**settings, initial_state="static")
-    model.fit(series[:80], **covariates)
-    model.save_weights(tmp_path / "w.safetensors")
-    loaded = RimerModel(**settings, initial_state="static")
-    loaded.load_weights(str(tmp_path / "w.safetensors"))
-    forecasts = [one.predict(4, series=series[:80], **covariates) for one in (model, loaded)]
-    np.testing.assert_array_equal(forecasts[0].values(), forecasts[1].values())
-    assert loaded.model.dtype == torch.float64
-    with pytest.raises(ValueError, match="with add_encoders=True, but this one has add_encoders="):
-        RimerModel(**TINY, initial_state="static").load_weights(str(tmp_path / "w.safetensors"))
 
 
 @pytest.mark.parametrize(

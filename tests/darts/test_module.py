@@ -96,15 +96,16 @@ def optimiser_of(**arguments: Any) -> tuple[torch.optim.Optimizer, Any]:
 
 def test_the_recipe_is_the_default() -> None:
     optimizer, schedules = optimiser_of()
-    assert type(optimizer) is torch.optim.AdamW
-    assert {group["initial_lr"] for group in optimizer.param_groups} == {1e-3, 2e-3, 1e-2}
+    assert isinstance(optimizer, torch.optim.AdamW)
+    groups = {(group["initial_lr"], group["ratio"]) for group in optimizer.param_groups}
+    assert groups == {(1e-3, 1.0), (1e-3, 2.0), (1e-3, 10.0)}
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.01}
     assert isinstance(schedules[0].scheduler, torch.optim.lr_scheduler.CosineAnnealingLR)
 
 
 def test_optimizer_kwargs_change_the_recipe() -> None:
     optimizer, _ = optimiser_of(optimizer_kwargs={"lr": 0.5, "betas": (0.1, 0.2)})
-    assert {group["initial_lr"] for group in optimizer.param_groups} == {0.5, 1.0, 5.0}
+    assert {group["initial_lr"] for group in optimizer.param_groups} == {0.5}
     assert optimizer.defaults["betas"] == (0.1, 0.2)
 
 

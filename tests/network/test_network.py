@@ -103,13 +103,15 @@ def test_forecasts_follow_the_units_of_the_series(factor: float, shift: float) -
     torch.testing.assert_close(net(factor * x + shift), expected, rtol=1e-6, atol=1e-6 * factor)
 
 
-def test_a_constant_window_is_forecast_by_its_value() -> None:
-    net = network()
-    for value in (0.0, 5.0, 1e9, -1e-9):
-        forecast = net(torch.full((1, L, C), value, dtype=torch.float64))
-        torch.testing.assert_close(
-            forecast, torch.full_like(forecast, value), rtol=1e-12, atol=1e-100
-        )
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_constant_window_is_forecast_by_its_value(dtype: torch.dtype) -> None:
+    """To the bit, also where some of it is missing."""
+    net = network(outputs=[0.1, 0.5, 0.9]).to(dtype)
+    for value in (0.0, 5.0, 0.1, -3.7, 1e9, -1e-9, 1e-30):
+        x = torch.full((1, L, C), value, dtype=dtype)
+        for past in (x, x.where(torch.arange(L)[:, None] % 3 > 0, torch.nan)):
+            forecast = net(past)
+            assert torch.equal(forecast, torch.full_like(forecast, x[0, 0, 0]))
 
 
 def test_components_do_not_see_each_other() -> None:

@@ -22,16 +22,15 @@ def series(n: int) -> Tensor:
 
 def trained(x: Tensor, length: int, horizon: int, streaming: bool) -> RimerNetwork:
     pytest.importorskip("pytorch_lightning", reason="the recipe is one for Lightning")
-    from rimer_forecaster.training.recipe import parameter_groups
+    from rimer_forecaster.training import Recipe
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = RimerNetwork(length, horizon, patch_length=12, streaming=streaming)
         windows = x.unfold(0, length + horizon, 1).transpose(1, 2)  # (n, L + H, 1)
-        groups = parameter_groups(net, lr=3e-3, weight_decay=0.01)
-        optimizer = torch.optim.AdamW(groups, fused=True)
         steps = 300
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        parts = Recipe(learning_rate=3e-3).optimisation(net, total_steps=steps)
+        optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
         for _ in range(steps):
             batch = windows[torch.randint(len(windows), (64,))]
             forecast = net(batch[:, :length])[..., 0]

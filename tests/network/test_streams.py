@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -300,7 +301,7 @@ def test_a_state_of_another_model_or_batch_is_refused() -> None:
         network("attention(window=4)").update(window, history(3))
 
 
-@pytest.mark.parametrize("value", [float("-inf"), float("inf")])
+@pytest.mark.parametrize("value", [float("-inf"), float("inf"), 1e200])
 @pytest.mark.parametrize("where", ["past_target", "past_covariates", "future_covariates"])
 def test_an_infinite_value_is_named_and_harms_no_state(where: str, value: float) -> None:
     net = network(**COVARIATES)
@@ -308,7 +309,9 @@ def test_an_infinite_value_is_named_and_harms_no_state(where: str, value: float)
     before = {name: x.clone() for name, x in leaves(state)}
     new = {"past_target": history(7), **covariates(7)}
     new[where][1, 4, 0] = value
-    with pytest.raises(ValueError, match=f"{where} holds {value} in stream 1, step 4, component 0"):
+    with pytest.raises(
+        ValueError, match=re.escape(f"{where} holds {value} in stream 1, step 4, comp")
+    ):
         net.update(state, **new)
     assert all(torch.equal(x, before[name]) for name, x in leaves(state))
 

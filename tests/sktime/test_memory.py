@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
 from rounding import assert_same_but_for_rounding
 from sktime.performance_metrics.forecasting import MeanAbsoluteError
 from sktime.split import SlidingWindowSplitter
-from sktime_cases import TINY, caused, panel, wave, with_gaps
+from sktime_cases import TINY, at, caused, panel, wave, with_gaps, without_freq
 
 from rimer_forecaster import RimerForecaster
 
@@ -195,3 +196,98 @@ def test_where_nothing_was_observed_is_named() -> None:
     X = wave(60).rename(columns={"y0": "x"}) * np.nan
     with pytest.raises(ValueError, match="X has no value in column 'x'"):
         RimerForecaster(**TINY).fit(wave(60), X=X, fh=[1])
+
+
+STEPS = [
+    ("D", "h"),
+    ("D", "B"),
+    ("MS", "QS"),
+    ("h", "D"),
+    ("D", "W"),
+    ("h", "30min"),
+    ("ME", "BME"),
+]
+
+
+@pytest.mark.parametrize("steps", STEPS, ids="-".join)
+@pytest.mark.parametrize("lengths", [(60, 40), (40, 60)], ids=str)
+def test_a_panel_in_two_steps_is_refused(steps: tuple[str, str], lengths: tuple[int, int]) -> None:
+    y = pd.concat(
+        {
+            name: at(pd.date_range("2020-01-01", periods=n, freq=step))
+            for name, n, step in zip("ab", lengths, steps, strict=True)
+        },
+        names=["shop", "time"],
+    )
+    with pytest.raises(ValueError, match=r"must be in the same steps, .*\('[ab]',\) are"):
+        RimerForecaster(**TINY).fit(y, fh=[1])
+
+
+@pytest.mark.parametrize("longest", ["a", "b"])
+def test_a_short_series_is_in_the_steps_of_the_others(longest: str) -> None:
+    """Five business days of one week look like days, and two rows like anything."""
+    weeks = pd.bdate_range("2020-01-06", periods=40)
+    series = {
+        "a": at(weeks[:5]),
+        "b": at(weeks if longest == "b" else weeks[3:9]),
+        "c": at(weeks[4:6]),  # over a week-end
+    }
+    y = pd.concat(series, names=["shop", "time"])
+    forecast = RimerForecaster(**TINY).fit(y, fh=[1]).predict()
+    for name, own in series.items():
+        coming = own.index[-1] + pd.offsets.BDay()
+        assert list(forecast.loc[name].index) == [coming]
+
+
+def test_a_new_series_in_other_steps_is_refused() -> None:
+    hours = at(pd.date_range("2020-01-01", periods=60, freq="h"))
+    days = at(pd.date_range("2020-01-01", periods=10, freq="D"))
+    forecaster = RimerForecaster(**TINY)
+    forecaster.fit(pd.concat({"a": hours, "b": hours}, names=["shop", "time"]), fh=[1])
+    with pytest.raises(
+        ValueError, match=r"\('c',\) is in steps of D, but RimerForecaster was .* h"
+    ):
+        forecaster.update(pd.concat({"c": days}, names=["shop", "time"]), update_params=False)
+    forecaster.update(pd.concat({"c": hours}, names=["shop", "time"]), update_params=False)
+    assert len(forecaster.predict()) == 3
+
+
+def test_month_ends_of_a_panel_may_turn_out_to_be_business_months() -> None:
+    """All series change their step, or none: what one has known so far decides too."""
+    index = without_freq(pd.date_range("2020-06-30", periods=20, freq="BME"))
+    longer = without_freq(pd.date_range("2019-06-30", "2020-09-30", freq="ME"))
+    new = pd.concat({"a": at(index[4:12])}, names=["shop", "time"])
+    for other, taken in ((index[:3], True), (longer, False)):
+        y = pd.concat({"a": at(index[:4]), "b": at(other)}, names=["shop", "time"])
+        forecaster = RimerForecaster(**TINY).fit(y, fh=[1])
+        if taken:
+            forecast = forecaster.update(new, update_params=False).predict()
+            assert list(forecast.index.get_level_values(-1)) == [index[12], index[3]]
+        else:
+            with pytest.raises(ValueError, match="is not on the grid"):
+                forecaster.update(new, update_params=False)
+
+
+def named(keys: list[Any], n: int = 40) -> pd.DataFrame:
+    return pd.concat([wave(n)] * len(keys), keys=keys, names=["shop", "day"])
+
+
+@pytest.mark.parametrize("key", [None, float("nan"), pd.NaT, pd.NA], ids=str)
+def test_a_series_without_a_name_is_refused(key: Any) -> None:
+    """pandas' groupby leaves it out."""
+    known, nameless = named(["a", "b"]), named(["a", key], 44)
+    for y in (nameless, named([key])):
+        with pytest.raises(ValueError, match=r"y has 4\d rows .*, in level 'shop' of the"):
+            RimerForecaster(**TINY).fit(y, fh=[1])
+    with pytest.raises(ValueError, match="X has 44 rows without the name of a series"):
+        RimerForecaster(**TINY).fit(known, X=nameless.add_prefix("x"), fh=[1])
+    forecaster = RimerForecaster(**TINY).fit(known, fh=[1])
+    with pytest.raises(ValueError, match="y has 44 rows without the name of a series"):
+        forecaster.update(nameless)
+    assert len(forecaster.predict()) == 2
+
+
+def test_a_series_without_a_name_in_a_hierarchy_is_refused() -> None:
+    y = named(["a", "b"]).reset_index().assign(region=["r"] * 40 + [None] * 40)
+    with pytest.raises(ValueError, match=r"y has 40 rows .*, in level 'region' of the"):
+        RimerForecaster(**TINY).fit(y.set_index(["region", "shop", "day"]), fh=[1])

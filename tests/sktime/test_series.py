@@ -15,15 +15,11 @@ pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
 from rounding import assert_same_but_for_rounding
 from sktime.forecasting.base import ForecastingHorizon
 from sktime.transformations.detrend import Detrender
-from sktime_cases import TINY, caused, panel, wave
+from sktime_cases import TINY, at, caused, panel, wave, without_freq
 
 from rimer_forecaster import RimerForecaster
 
 DAYS = pd.date_range("2020-01-01", periods=121, freq="D")
-
-
-def without_freq(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(list(index))
 
 
 INDICES = {
@@ -143,6 +139,80 @@ def test_a_time_point_beside_the_grid_is_named() -> None:
     new = pd.DataFrame({"y0": [0.0]}, index=[pd.Timestamp("2020-03-02 05:00")])
     with pytest.raises(ValueError, match=r"2020-03-02 05:00:00 is not on the grid .* step is D"):
         forecaster.update(new, update_params=False)
+
+
+@pytest.mark.parametrize(
+    ("freq", "n", "row"),
+    [
+        ("h", 60, "2020-01-03 12:30"),
+        ("B", 57, "2020-03-21"),  # after Thursday
+        ("D", 60, "2020-03-01 06:00"),
+        ("MS", 60, "2025-01-15"),
+        ("QS-NOV", 60, "2035-04-01"),
+        ("W-SUN", 60, "2021-03-06"),
+        (pd.offsets.CustomBusinessDay(holidays=["2020-03-24"]), 58, "2020-03-24"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("together", [False, True], ids=["series", "panel"])
+@pytest.mark.parametrize("remembered", ["all", "few"])
+def test_a_row_beside_the_grid_is_refused_wherever_it_comes(
+    freq: Any, n: int, row: str, together: bool, remembered: str
+) -> None:
+    """Also where there are as many steps as there are rows."""
+    grid = pd.date_range("2020-01-01", periods=n + 1, freq=freq)
+    known, new = grid[:n], pd.Timestamp(row)
+    assert len(pd.date_range(known[0], new, freq=freq)) == n + 1
+    assert new not in grid
+    short = {"input_chunk_length": 2, "output_chunk_length": 1} if remembered == "few" else {}
+    y, more = at(known), at(pd.DatetimeIndex([new]))
+    if together:
+        y, more = (pd.concat({"a": x}, names=["shop", "time"]) for x in (y, more))
+    forecaster = RimerForecaster(**{**TINY, **short}).fit(y, fh=[1])
+    forecaster.update(y.iloc[-3:], update_params=False)  # now it remembers the end alone
+    before, cutoff = forecaster.predict(), forecaster.cutoff
+    for update_params in (False, True):
+        with pytest.raises(ValueError, match=f"{new.date()} .* is not on the grid"):
+            forecaster.update(more, update_params=update_params)
+    assert forecaster.cutoff.equals(cutoff)
+    pd.testing.assert_frame_equal(forecaster.predict(), before)
+    assert before.index.get_level_values(-1)[0] == grid[n]
+
+
+def test_a_period_beside_the_grid_is_named() -> None:
+    periods = pd.period_range("2020-01", periods=40, freq="2M")
+    forecaster = RimerForecaster(**TINY).fit(at(periods), fh=[1])
+    beside = pd.PeriodIndex([pd.Period("2026-10", freq="2M")])
+    with pytest.raises(ValueError, match="2026-10 is not on the grid"):
+        forecaster.update(at(beside), update_params=False)
+
+
+@pytest.mark.parametrize(
+    ("freq", "beside"),
+    [("h", "2020-01-03 15:30"), ("B", "2020-03-28"), ("MS", "2025-02-02")],
+)
+def test_a_horizon_beside_the_grid_is_named(freq: str, beside: str) -> None:
+    index = pd.date_range("2020-01-01", periods=60, freq=freq)
+    forecaster = RimerForecaster(**TINY).fit(at(index))
+    good = pd.date_range(index[-1], periods=4, freq=freq)[[1, 3]]
+    fh = ForecastingHorizon(pd.DatetimeIndex(list(good)), is_relative=False)
+    assert list(forecaster.predict(fh=fh).index) == list(good)
+    times = pd.DatetimeIndex([good[0], pd.Timestamp(beside)]).sort_values()
+    fh = ForecastingHorizon(times, is_relative=False)
+    with pytest.raises(
+        ValueError, match=f"fh asks for {pd.Timestamp(beside)}, which is not on the"
+    ):
+        forecaster.predict(fh=fh)
+
+
+def test_too_few_time_points_to_show_a_step_say_so_until_there_are_more() -> None:
+    days = pd.DatetimeIndex(["2020-01-01", "2020-01-02"])
+    forecaster = RimerForecaster(**TINY).fit(at(days), fh=[1])
+    with pytest.raises(ValueError, match=r"too few to show their step.*asfreq"):
+        forecaster.predict()
+    more = pd.DatetimeIndex(["2020-01-03", "2020-01-04"])
+    forecaster.update(at(more), update_params=False)
+    assert forecaster.predict().index[0] == pd.Timestamp("2020-01-05")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,3 +54,36 @@ def test_the_units_of_windows_are_not_those_of_series() -> None:
     y = wave(120)
     y.iloc[60:] *= 20
     assert not np.allclose(forecast(y, "series"), forecast(y, "window"), rtol=1e-2)
+
+
+@pytest.mark.parametrize("before", ["nothing", "waves"])
+@pytest.mark.parametrize(
+    "settings",
+    [TINY, {**TINY, "streaming": True}, {"pretrained": "rimer-zero", "input_chunk_length": 24}],
+    ids=["windows", "streams", "zero-shot"],
+)
+def test_a_constant_is_forecast_to_the_bit(settings: dict[str, Any], before: str) -> None:
+    """All of its quantiles; and of its past what has nothing else in its look-back of 24."""
+    for value in (0.0, 5.5, -3.7, 0.1, 1e-20, 1e20, 123456.789):
+        y = np.full(40, value)
+        if before == "waves":
+            y = np.concatenate([100 * wave(60)["y0"], y])
+        forecaster = RimerForecaster(**settings).fit(pd.Series(y))
+        ahead = range(-10, 14)
+        assert (forecaster.predict(fh=ahead) == value).all()
+        assert (forecaster.predict_quantiles(fh=ahead, alpha=[0.1, 0.9]) == value).all(axis=None)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_value_beyond_the_reach_of_single_precision_is_named(streaming: bool) -> None:
+    """Its square, in units of its series, would be infinite."""
+    y = wave(60)
+    wild = y.copy()
+    wild.iloc[50] = -1e30
+    forecaster = RimerForecaster(**{**TINY, "streaming": streaming}).fit(y[:40], fh=AHEAD)
+    expected = forecaster.predict()
+    for refuses in (RimerForecaster(**TINY).fit, forecaster.update):
+        with pytest.raises(ValueError, match=r"1 infinite or overlarge .* at 2020-02-20: -1e\+30"):
+            refuses(wild)
+    pd.testing.assert_frame_equal(forecaster.predict(), expected)
+    assert np.isfinite(RimerForecaster(**TINY).fit(1e30 * y, fh=AHEAD).predict()).all(axis=None)

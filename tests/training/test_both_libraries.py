@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 pytest.importorskip("pytorch_lightning", reason="the recipe is one for Lightning")
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import StochasticWeightAveraging
+from pytorch_lightning.trainer.states import TrainerFn
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.training import Recipe
@@ -136,6 +139,24 @@ def test_averaged_weights_are_validated(train: Callable[..., RimerNetwork]) -> N
         torch.testing.assert_close(left, best[1])
 
 
+@pytest.mark.parametrize("train", [in_darts, in_sktime])
+def test_one_wild_value_does_not_spoil_what_is_learnt(
+    train: Callable[..., RimerNetwork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the scale of the series nor the size of the gradients is that of the value."""
+    clean = np.sin(np.arange(160) / 3)
+    errors = []
+    for wild in (clean[60], 1e3, 1e9, -1e18):
+        y = clean.copy()
+        y[60] = wild
+        monkeypatch.setitem(globals(), "values", lambda n, y=y: y[:n])
+        network = train(pl.Callback(), validate=False, layers_rate=3.0).float().eval()
+        window = torch.tensor(clean[100:116], dtype=torch.float32)[None, :, None]
+        found = network(window)[0, :, 0, network.config.middle].detach().numpy()
+        errors.append(np.abs(found - clean[116:120]).max())
+    assert max(errors) < 0.4, errors
+
+
 class RatesRecorder(pl.Callback):
     """Hands on the learning rates of the skip and of the head at the start of training."""
 
@@ -148,7 +169,7 @@ class RatesRecorder(pl.Callback):
         for group in trainer.optimizers[0].param_groups:
             for name, part in parts.items():
                 if any(one is part for one in group["params"]):
-                    self.put({name: group["initial_lr"]})
+                    self.put({name: group["ratio"] * group["initial_lr"]})
 
 
 @pytest.mark.parametrize("train", [in_darts, in_sktime])
@@ -156,6 +177,46 @@ def test_layers_learn_at_their_own_rate_in_both_doors(train: Callable[..., Rimer
     rates: dict[str, float] = {}
     train(RatesRecorder(rates), validate=False, layers_rate=0.25)
     assert rates == pytest.approx({"skip": 1e-2, "head": 0.25e-3})
+
+
+AVERAGINGS = {
+    "cosine": StochasticWeightAveraging(1e-3, swa_epoch_start=0.5, annealing_epochs=2),
+    "linear": StochasticWeightAveraging(
+        1e-3, swa_epoch_start=2, annealing_epochs=2, annealing_strategy="linear"
+    ),
+}
+
+
+@pytest.mark.parametrize("averaging", AVERAGINGS)
+@pytest.mark.parametrize("train", [in_darts, in_sktime])
+def test_weights_averaged_by_lightning_forecast_like_others(
+    train: Callable[..., RimerNetwork], averaging: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its schedule gives all groups one learning rate, of which each keeps its ratio."""
+    rates: list[set[float]] = []
+    step = torch.optim.AdamW.step
+
+    def recorded(self: torch.optim.Optimizer, *args: Any) -> Any:
+        rates.append({group["lr"] / group["ratio"] for group in self.param_groups})
+        return step(self, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
+    window = torch.tensor(values(16), dtype=torch.float32)[None, :, None]
+    plain = train(pl.Callback(), validate=False)
+    network = train(deepcopy(AVERAGINGS[averaging]), validate=False)
+    assert all(max(one) == pytest.approx(min(one)) for one in rates)
+    assert 1e-4 < min(rates[-1]) < 1.1e-3
+    forecasts = [one.cpu().float()(window).detach() for one in (network, plain)]
+    assert (forecasts[0] - forecasts[1]).abs().max() < 1.0
+    assert not torch.equal(*forecasts)
+
+
+def test_where_the_user_averages_weights_the_recipe_does_not() -> None:
+    trainer = pl.Trainer(logger=False, accelerator="cpu", callbacks=[AVERAGINGS["cosine"]])
+    trainer.state.fn = TrainerFn.FITTING
+    assert not Recipe().callbacks(trainer)
+    trainer.callbacks.clear()
+    assert len(Recipe().callbacks(trainer)) == 1
 
 
 class LastGroups(pl.Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -74,12 +75,32 @@ def test_learning_rates_fall_to_zero_along_a_cosine() -> None:
     assert parts["lr_scheduler"]["interval"] == "step"
     rates = []
     for _ in range(10):
-        rates.append([group["lr"] for group in optimizer.param_groups])
+        rates.append({group["lr"] for group in optimizer.param_groups})
         optimizer.step()
         schedule.step()
-    assert set(rates[0]) == {1.0, 2.0, 10.0}
-    assert rates[5] == pytest.approx([rate / 2 for rate in rates[0]])
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.0] * len(rates[0]))
+    rates.append({group["lr"] for group in optimizer.param_groups})
+    assert all(len(one) == 1 for one in rates)
+    assert [rates[i].pop() for i in (0, 5, 10)] == pytest.approx([1.0, 0.5, 0.0])
+
+
+def test_a_step_of_each_group_is_its_ratio_times_the_rate_whoever_sets_that() -> None:
+    net = RimerNetwork(16, 8, layers="rwkv7")
+    parts = Recipe(weight_decay=0.0).optimisation(net, total_steps=10, lr=1e-3)
+    optimizer = parts["optimizer"]
+    for rate in (1e-3, 1e-4, 1e-4):  # Adam's first step is as long as its rate
+        before = [[p.detach().clone() for p in group["params"]] for group in optimizer.param_groups]
+        optimizer.state.clear()
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        for group, own in zip(optimizer.param_groups, before, strict=True):
+            assert group["lr"] == rate
+            for parameter, old in zip(group["params"], own, strict=True):
+                expected = old - group["ratio"] * rate
+                torch.testing.assert_close(parameter.detach(), expected, rtol=1e-5, atol=1e-7)
+    assert {group["ratio"] for group in optimizer.param_groups} == {1.0, 2.0, 10.0}
 
 
 def test_without_an_end_the_rate_stays() -> None:
@@ -94,7 +115,7 @@ def test_further_arguments_reach_the_optimiser() -> None:
     assert parts["optimizer"].defaults["betas"] == (0.5, 0.6)
     groups = parts["optimizer"].param_groups
     assert {group["weight_decay"] for group in groups} == {0.0, 0.3}
-    assert {group["initial_lr"] for group in groups} == {2.0, 4.0, 20.0}
+    assert {group["lr"] for group in groups} == {2.0}
 
 
 ALL_COVARIATES = {"past_covariates": 2, "future_covariates": 1, "static_covariates": 2}
@@ -102,9 +123,9 @@ ALL_COVARIATES = {"past_covariates": 2, "future_covariates": 1, "static_covariat
 
 def test_linear_parts_and_decay_biases_learn_faster_and_only_matrices_decay() -> None:
     net = RimerNetwork(16, 8, layers="rwkv7*2", **ALL_COVARIATES)
-    groups = parameter_groups(net, lr=1.0, weight_decay=0.5)
+    groups = parameter_groups(net, weight_decay=0.5)
     settings = {
-        id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]
+        id(p): (group["ratio"], group["weight_decay"]) for group in groups for p in group["params"]
     }
     assert len(settings) == sum(len(group["params"]) for group in groups)
     faster = {"skip.weight": 10.0, "skip.offset": 10.0, "skip.lag_filter.weight": 3.0}
@@ -118,8 +139,8 @@ def test_a_learned_start_learns_as_fast_as_the_skip() -> None:
     net = RimerNetwork(16, 8, initial_state="learned")
     assert net.reader is not None
     assert net.reader.initial_state is not None
-    groups = parameter_groups(net, lr=1.0, weight_decay=0.0)
-    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    groups = parameter_groups(net, weight_decay=0.0)
+    rates = {id(p): group["ratio"] for group in groups for p in group["params"]}
     assert rates[id(net.reader.initial_state.learned)] == rates[id(net.skip.weight)] == 10
 
 
@@ -127,8 +148,8 @@ def test_the_rate_of_the_layers_leaves_the_linear_skips_alone() -> None:
     rates = []
     for layers_rate in (1.0, 0.1):
         net = RimerNetwork(16, 8, layers="rwkv7*2", layers_rate=layers_rate, **ALL_COVARIATES)
-        groups = parameter_groups(net, lr=1.0, weight_decay=0.5)
-        of = {id(p): group["lr"] for group in groups for p in group["params"]}
+        groups = parameter_groups(net, weight_decay=0.5)
+        of = {id(p): group["ratio"] for group in groups for p in group["params"]}
         rates.append({name: of[id(p)] for name, p in net.named_parameters()})
     for name, rate in rates[1].items():
         factor = 0.1 if name.startswith("reader.") else 1.0
@@ -139,7 +160,7 @@ def test_frozen_parameters_are_not_trained() -> None:
     net = RimerNetwork(16, 8)
     net.requires_grad_(False)
     net.skip.requires_grad_(True)
-    groups = parameter_groups(net, lr=1.0, weight_decay=0.0)
+    groups = parameter_groups(net, weight_decay=0.0)
     assert [group["params"] for group in groups] == [[net.skip.weight], [net.skip.offset]]
 
 
@@ -152,7 +173,7 @@ def test_a_target_that_is_a_lagged_covariate_is_learnt(kind: str, lag: int) -> N
     cause = torch.randn(3000, generator=generator)
     target = cause.roll(lag)
     net = RimerNetwork(32, 8, generator=generator, **{kind: 1})
-    optimizer = torch.optim.AdamW(parameter_groups(net, lr=3e-3, weight_decay=0.01))
+    optimizer = Recipe(learning_rate=3e-3).optimisation(net, total_steps=math.inf)["optimizer"]
     window = torch.arange(40)
 
     def error(first: int, last: int, count: int) -> Tensor:
