@@ -4,8 +4,9 @@ from .. import missing_package
 
 try:
     from .comparison import Comparison, compare, versions
+    from .csv_file import read_csv
     from .runs import peak_memory
-    from .task import Task, make_task, read_csv
+    from .task import Task, make_task
 except ModuleNotFoundError as error:
     raise missing_package(error, __name__, "benchmark") from error
 

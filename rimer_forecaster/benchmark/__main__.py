@@ -10,7 +10,8 @@ import torch
 
 from .comparison import DEFAULT, compare
 from .contenders import NAMES
-from .task import make_task, read_csv
+from .csv_file import read_csv
+from .task import make_task
 
 
 def main() -> None:

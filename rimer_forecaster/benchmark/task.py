@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..network.checks import check_sizes
 
-__all__ = ["Task", "make_task", "read_csv"]
+__all__ = ["Task", "as_series", "make_task"]
 
 _SEASONS = {"h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1, "min": 60, "s": 60}
 """Usual periods, in steps, by the letters of pandas' frequencies."""
@@ -167,7 +166,7 @@ def make_task(
     >>> task.train_end, task.validation_end, task.season, task.look_back
     (120, 160, 7, 28)
     """
-    series = _as_series(series).astype(np.float32)
+    series = as_series(series).astype(np.float32)
     season = _season(series) if season is None else season
     look_back = max(4 * horizon, 2 * season) if look_back is None else look_back
     check_sizes(horizon=horizon, look_back=look_back, season=season, stride=stride)
@@ -212,33 +211,6 @@ def make_task(
     )
 
 
-def read_csv(path: str | Path, time_col: str | None = None) -> TimeSeries:
-    """Read a table with a time column; other columns that are numbers are components.
-
-    Parameters
-    ----------
-    path
-        Of a CSV file, which may be compressed.
-    time_col
-        Name of the time column; the first column by default.
-
-    Raises
-    ------
-    ValueError
-        If time points are out of order, appear twice or cannot be read.
-    """
-    frame = pd.read_csv(path)
-    time_col = frame.columns[0] if time_col is None else time_col
-    if time_col not in frame:
-        raise ValueError(
-            f"{str(path)!r} has no column {time_col!r}, but {list(frame.columns)}. Name the time "
-            "column."
-        )
-    times = frame.pop(time_col)
-    index = pd.Index(times) if pd.api.types.is_integer_dtype(times) else pd.to_datetime(times)
-    return _as_series(frame.select_dtypes("number").set_axis(pd.Index(index)))
-
-
 def _scale(train: TimeSeries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     values = train.values(copy=False).astype(np.float64)
     deviation = np.nanstd(values, axis=0)
@@ -252,7 +224,8 @@ def _z_scored(
     return series.with_values(values).astype(np.float32)
 
 
-def _as_series(data: TimeSeries | pd.DataFrame | pd.Series) -> TimeSeries:
+def as_series(data: TimeSeries | pd.DataFrame | pd.Series) -> TimeSeries:
+    """Return a series on a grid, or raise a ValueError if rows are out of order or twice there."""
     if isinstance(data, TimeSeries):
         return data  # which is in order of time by construction
     frame = data.to_frame() if isinstance(data, pd.Series) else data

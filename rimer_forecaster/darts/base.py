@@ -21,6 +21,7 @@ from ..training import Recipe
 from ..training.arguments import named
 from ..training.fit import interruptible
 from ..training.held_out import KeepBest
+from .beside import check_weights, warn_of_units
 from .files import FilesModel
 from .likelihoods import LikelihoodHead
 from .module import RimerModule
@@ -30,7 +31,6 @@ from .series import (
     check_long_enough,
     check_observed,
     check_values,
-    check_weights,
     collate,
     known_covariates,
     stacked,
@@ -301,6 +301,8 @@ class NetworkModel(FilesModel):
         )
         check_values(series, past_covariates, future_covariates)
         check_weights(sample_weight)
+        warn_of_units("past_covariates", past_covariates)
+        warn_of_units("future_covariates", future_covariates)
         LikelihoodHead(self.likelihood, self.input_chunk_length).check_support(series)
         before_first = self.min_input_chunk_length - 1
         ends = [

@@ -30,8 +30,8 @@ class RimerModel(NetworkModel):
 
     Every component is forecast by the same weights from its own window, which is scaled by its own
     mean and standard deviation: no scaler is needed for the target. Covariates are read as they
-    come, so scale them. NaN is a missing value: masked where it is read, left out of the loss where
-    it is forecast.
+    come, so scale them: ``fit`` warns of large ones. NaN is a missing value: masked where it is
+    read, left out of the loss where it is forecast.
 
     Parameters
     ----------

@@ -39,7 +39,6 @@ __all__ = [
     "check_observed",
     "check_one_sample",
     "check_values",
-    "check_weights",
     "collate",
     "known_covariates",
     "stacked",
@@ -80,21 +79,6 @@ def check_values(
                     f"series {i} has static covariates that are missing or infinite: fill them.\n"
                     f"{one.static_covariates}"
                 )
-
-
-def check_weights(sample_weight: Series | str | None) -> None:
-    """Raise a ValueError that names the first sample weight that is missing or not finite."""
-    if isinstance(sample_weight, str):
-        return
-    for i, one in enumerate(series2seq(sample_weight) or ()):
-        bad = ~np.isfinite(one.values(copy=False)) | (one.values(copy=False) < 0)
-        if bad.any():
-            time, component = np.argwhere(bad)[0]
-            raise ValueError(
-                f"sample_weight {i} is {one.values()[time, component]} at {one.time_index[time]}: "
-                "weights must be at least 0 and finite. A value that is to count for nothing has "
-                "weight 0, or is NaN in the series itself."
-            )
 
 
 def check_one_sample(

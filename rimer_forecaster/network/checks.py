@@ -39,7 +39,7 @@ def plain_size(name: str, size: Any, *, least: int = 1, most: int | None = None)
     """Return a whole number of any type as a plain one, or raise a ValueError that names it."""
     if isinstance(size, bool) or not isinstance(size, Integral) or size < least:
         raise ValueError(f"{name}={size!r} must be a whole number of at least {least}.")
-    if most is not None and size > most:
+    if most is not None and int(size) > most:
         raise ValueError(f"{name}={size!r} is too large: it can be {most:,} at most.")
     return int(size)
 

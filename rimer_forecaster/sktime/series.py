@@ -89,7 +89,7 @@ def by_name(name: str, frame: pd.DataFrame, columns: Sequence[Hashable]) -> pd.D
     ValueError
         If they are not those of the fit; only a single one without a name is that of the fit.
     """
-    given = list(frame.columns)
+    given: list[Hashable] = list(frame.columns)
     if given == list(columns):
         return frame
     if given == [0] and len(columns) == 1:  # a series without a name

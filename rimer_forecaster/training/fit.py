@@ -107,7 +107,7 @@ def _loader(
     return DataLoader(windows, batch_size, sampler=order, collate_fn=_as_it_is, generator=generator)
 
 
-def _as_it_is(batch: WindowBatch) -> WindowBatch:
+def _as_it_is(batch: Any) -> Any:
     """Windows come as batches already."""
     return batch
 

@@ -290,6 +290,17 @@ def test_a_weight_of_zero_leaves_steps_out() -> None:
     torch.testing.assert_close(skip(0.0), skip(100.0), rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["past_covariates", "future_covariates"])
+def test_covariates_far_above_unit_size_are_warned_of(name: str) -> None:
+    series, plain = wave_at_level(), wave(130, components=2)
+    raw = plain.with_values(plain.values() * [1, 300])
+    with pytest.warns(UserWarning, match=f"{name} .* '{raw.components[1]}' .* 21[0-9],.*Scaler"):
+        RimerModel(**TINY).fit(series, **{name: raw})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*are read as they come")
+        RimerModel(**TINY).fit(series, **{name: plain})
+
+
 @pytest.mark.parametrize("weight", [np.nan, np.inf, -1.0])
 def test_a_sample_weight_that_is_no_weight_is_named(weight: float) -> None:
     series = wave_at_level()
