@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,17 @@ def test_all_callers_get_the_same_frozen_network():
     assert not any(x.requires_grad for x in network.parameters())
     assert {x.dtype for x in network.parameters()} == {torch.float32}
     assert not network.training
+
+
+def test_loading_imports_nothing_that_takes_long():
+    code = """
+import sys
+from rimer_forecaster.zero_shot import zero_shot_network
+zero_shot_network()
+print([x for x in ("sympy", "pytorch_lightning", "darts", "sktime") if x in sys.modules])
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 def test_a_copy_may_be_trained_and_leaves_the_network_alone():

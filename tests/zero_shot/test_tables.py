@@ -224,6 +224,16 @@ def test_words_for_nothing_are_missing_values(word, tmp_path):
     assert np.flatnonzero(series.isna()).tolist() == [7]
 
 
+def test_a_value_that_usually_stands_for_none_is_told_of(tmp_path):
+    said = "-9999 taken as a value in 2 rows of 'v': is it one?"
+
+    wild = read(tmp_path, table(ISO, [-9999, *VALUES[:38], -9999]))
+    low = read(tmp_path, table(ISO, np.linspace(-9999, 0, 40)))
+
+    assert said in wild.notes
+    assert not any("-9999" in x for x in low.notes)
+
+
 def test_holidays_are_gaps_between_business_days(tmp_path):
     days = pd.date_range("2024-01-01", periods=41, freq="B").delete(10)
 

@@ -30,6 +30,7 @@ __all__ = ["series_of_columns"]
 Values: TypeAlias = dict[str, tuple[Array, NDArray[np.float64]]]
 """Times and values by the name of their series."""
 
+_SENTINELS = {-99, -999, -9999, -99999, -99.9, -999.9}
 _SHOWN = 5
 """Columns that are told of."""
 
@@ -107,10 +108,21 @@ def _numbers_among(
         notes.append("decimals after a comma")
     if marks.thousands:
         notes.append(f"{marks.thousands!r} between thousands")
+    for name, values in numbers.items():
+        if sentinel := _sentinel_of(values):
+            count = int((values == sentinel).sum())
+            notes.append(f"{sentinel:g} taken as a value in {count} rows of {name!r}: is it one?")
     left = [x for x in columns if x not in numbers and not is_blank(x)]
     if left:
         notes.append(f"left out {_listed(left, 2 * _SHOWN)}")
     return numbers, notes
+
+
+def _sentinel_of(values: pd.Series) -> float:
+    """Return a value far below all others that usually stands for none; 0 if there is none."""
+    least = values.min()
+    others = values[values > least].min()
+    return float(least) if least in _SENTINELS and others > least / 2 else 0.0
 
 
 def _listed(names: Sequence[str], most: int) -> str:
