@@ -80,7 +80,9 @@ class RimerNetwork(StreamedNetwork):
         self._mixers = [module for module in self.modules() if isinstance(module, Mixer)]
         device = torch.get_default_device()
         # As `to_empty` does, whose copies of meta tensors import sympy: most of a second.
-        self._apply(lambda x: torch.empty(x.shape, dtype=x.dtype, device=device))
+        self._apply(  # type: ignore[no-untyped-call]
+            lambda x: torch.empty(x.shape, dtype=x.dtype, device=device)
+        )
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

@@ -566,6 +566,15 @@ REFUSED = {
         f"name,{NUMBERED}\na,{','.join(map(str, VALUES))}\na,{','.join(map(str, VALUES))}\n",
         "each row is a series, and 'name' does not tell them apart",
     ),
+    "a row per series, one of its times broken": (
+        f"name,{NUMBERED.replace('01-05', '01-5x')}\na,{','.join(map(str, VALUES))}\n",
+        "its columns are named by times, but for '2024-01-5x'",
+    ),
+    "a broken time beside another column of times": (
+        table(ISO, [f"{y},{x}" for x, y in zip(ISO, VALUES, strict=True)], head="date,v,seen")
+        .replace("2024-01-05,", "2024-01-5x,", 1),
+        "'date' holds times, but '2024-01-5x' in line 6",
+    ),
     "a row per series without names": (
         f"{NUMBERED}\n{','.join(map(str, VALUES))}\n", "its columns are named by times",
     ),

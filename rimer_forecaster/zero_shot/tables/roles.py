@@ -230,7 +230,7 @@ def sets_of(names: Sequence[str]) -> list[list[str]]:
 
 def _ids_of(frame: pd.DataFrame, times: Array, columns: Sequence[str]) -> list[str]:
     """Columns, as few as possible, that tell apart series which have the same times."""
-    naming = [x for x in columns if _names_series(frame[x])]
+    naming = list(columns)
     said = [x for x in naming if is_named_as_series(x)]
     again = repeated(frame, times, [])
     if not again.any():
