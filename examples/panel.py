@@ -51,10 +51,10 @@ for name in names:
 
 # The weights are safetensors with a JSON file beside them, and hold no series.
 model.save_weights("panel.safetensors")
-pretrained = {"input_chunk_length": 36, "pretrained": "panel.safetensors", "random_state": 0}
+pretrained = {"pretrained": "panel.safetensors", "random_state": 0}
 forecasters = {
-    "the weights as they are": RimerForecaster(**pretrained, n_epochs=0),
-    "the weights, trained on": RimerForecaster(**pretrained, n_epochs=epochs),
+    "the weights as they are": RimerForecaster(**pretrained),
+    "the weights, trained on": RimerForecaster(**pretrained, n_epochs=epochs or 100),
     "a model of its own": RimerForecaster(36, n_epochs=epochs, random_state=0),
     "its linear map alone": RimerForecaster(36, layers=None, n_epochs=epochs, random_state=0),
     "seasonal naive": naive,

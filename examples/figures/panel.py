@@ -43,6 +43,7 @@ from records import write_table
 
 from rimer_forecaster import RimerForecaster, RimerModel
 from rimer_forecaster.benchmark import versions
+from rimer_forecaster.training import Recipe
 
 LOOK_BACK, HORIZON, SEASON, BATCH = 336, 48, 24, 256
 
@@ -122,7 +123,7 @@ def through_darts(
 
 
 def through_sktime(
-    layers: str, width: int, train: list[Array], *, steps: int, seed: int
+    layers: str, width: int, recipe: Recipe, train: list[Array], *, steps: int, seed: int
 ) -> dict[str, Any]:
     """Train RimerForecaster on all series, and forecast each."""
     y = pd.concat(
@@ -136,6 +137,7 @@ def through_sktime(
         quantiles=(0.5,),
         batch_size=BATCH,
         n_epochs=10_000,
+        recipe=recipe,
         random_state=seed,
         trainer_kwargs=lightning(steps),
     )
@@ -155,7 +157,9 @@ def through_sktime(
     }
 
 
-def models(layers: str, width: int, seconds: float) -> dict[str, Callable[..., dict[str, Any]]]:
+def models(
+    layers: str, width: int, seconds: float, recipe: Recipe
+) -> dict[str, Callable[..., dict[str, Any]]]:
     """Return every network by its name; `layers` are those of RWKV-7, `seconds` for darts' own."""
     depth = layers.replace("rwkv7", "")
     peers = [f"{name}{depth}" for name in ("gru", "lstm", "attention")]
@@ -173,10 +177,12 @@ def models(layers: str, width: int, seconds: float) -> dict[str, Callable[..., d
     }
     return {
         **{
-            name: partial(through_darts, partial(RimerModel, layers=string, width=width))
+            name: partial(
+                through_darts, partial(RimerModel, layers=string, width=width, recipe=recipe)
+            )
             for name, string in ours.items()
         },
-        f"RimerForecaster {layers}": partial(through_sktime, layers, width),
+        f"RimerForecaster {layers}": partial(through_sktime, layers, width, recipe),
         **{
             name: partial(through_darts, partial(make, **like_ours), seconds=seconds)
             for name, make in of_darts.items()
@@ -195,6 +201,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seconds", type=float, default=600.0, help="for each model of darts")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--loss-unit", default="series", help="of Recipe: series or window")
     options.add_argument("--validate", action="store_true")
     options.add_argument("--output", type=Path, default=Path())
     return options
@@ -219,12 +226,20 @@ def main() -> None:
     runs.mkdir(parents=True, exist_ok=True)
     part = "validation" if arguments.validate else "test"
     part = part if arguments.data else f"sines-{part}"
-    for name, run in models(arguments.layers, arguments.width, arguments.seconds).items():
+    recipe = Recipe(loss_unit=arguments.loss_unit)
+    runners = models(arguments.layers, arguments.width, arguments.seconds, recipe)
+    for name, run in runners.items():
         if arguments.models and name not in arguments.models:
             continue
         forecasts = []
         for seed in range(arguments.seeds):
-            settings = (arguments.width, arguments.steps, arguments.seconds, seed)
+            settings = (
+                arguments.width,
+                arguments.steps,
+                arguments.seconds,
+                *([recipe.loss_unit] if recipe != Recipe() else []),
+                seed,
+            )
             path = runs / f"{part}-{name}-{'-'.join(map(str, settings))}.json".replace("*", "x")
             if not path.exists():
                 result = run(train, steps=arguments.steps, seed=seed)

@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "twice the learning rate": {"recipe": Recipe(learning_rate=2 * Recipe.learning_rate)},
     "layers_rate=0.1": {"layers_rate": 0.1},
     "width=64": {"width": 64},
+    "errors in units of the window": {"recipe": Recipe(loss_unit="window")},
     "rlinear": {"layers": None},
     "rlinear, half the learning rate": {"layers": None, **HALF},
 }

@@ -223,7 +223,7 @@ def added(rounds: int) -> list[dict[str, Any]]:
     constant = Constant().fit(frame, fh=FH)
     ours = RimerForecaster(LOOK_BACK, batch_size=BATCH, trainer_kwargs=step, random_state=0)
     ours.fit(frame, fh=FH)
-    network = RimerNetwork(LOOK_BACK, HORIZON, outputs=ours.quantiles)
+    network = RimerNetwork(LOOK_BACK, HORIZON, outputs=ours.network_.config.outputs)
 
     def train_network() -> None:
         train(

@@ -18,8 +18,11 @@ from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import warn_of_unprepared
 from ..network.transfer import arguments_like
 from ..training import Recipe
+from ..training.fit import interruptible
+from ..training.held_out import KeepBest
 from .files import FilesModel
 from .likelihoods import LikelihoodHead
+from .module import RimerModule
 from .series import (
     InferenceDataset,
     TrainingDataset,
@@ -84,6 +87,7 @@ class NetworkModel(FilesModel):
     _min_input_chunk_length: int
     _recipe: Recipe
     _sets_epochs: bool
+    _best: KeepBest | None = None
 
     @property
     def supports_static_covariates(self) -> bool:
@@ -135,12 +139,18 @@ class NetworkModel(FilesModel):
         """
         self._check_streams()
         warn_of_unprepared("this model was", prepared=self.network.config.prepared_for_streams)
-        return RimerStream.begin(self.model, series, past_covariates, future_covariates)
+        return RimerStream.begin(self, series, past_covariates, future_covariates)
 
     def load_stream(self, path: str | PathLike[str]) -> RimerStream:
-        """Go on with a stream that `RimerStream.save` wrote with these weights."""
+        """Go on with a stream that `RimerStream.save` wrote with these weights.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or the stream was saved with other weights.
+        """
         self._check_streams()
-        return RimerStream.load(self.model, path)
+        return RimerStream.load(self, path)
 
     def diagnostics(
         self,
@@ -174,16 +184,19 @@ class NetworkModel(FilesModel):
             )
         self._check_streams()
         check_values(series, past_covariates, future_covariates)
-        return diagnose(
-            self.network,
-            stacked([series.values(copy=False)], self.network),
-            **known_covariates(
-                self.network, past_covariates, future_covariates, series.time_index, [series]
-            ),
-            static_covariates=static_covariates(self.network, [series]),
-            components=list(series.components),
-            stacklevel=3,
-        )
+        network, times = self.network, series.time_index
+        target = stacked([series.values(copy=False)], network)
+        known = known_covariates(network, past_covariates, future_covariates, times, [series])
+        static = static_covariates(network, [series])
+        with self.model.reading():
+            return diagnose(
+                network,
+                target,
+                **known,
+                static_covariates=static,
+                components=list(series.components),
+                stacklevel=3,
+            )
 
     def _check_streams(self) -> None:
         self._check_network()
@@ -197,7 +210,12 @@ class NetworkModel(FilesModel):
                 "add_encoders is not for streams: make the covariates that it stands for, and give "
                 "them to fit, stream, update and predict."
             )
-        self.model.eval()
+
+    def predict_from_dataset(self, *args: Any, **kwargs: Any) -> Sequence[TimeSeries]:
+        """Forecast, one thread after another; see darts."""
+        self._check_network()
+        with self.model.turn:
+            return super().predict_from_dataset(*args, **kwargs)
 
     def fit_from_dataset(
         self,
@@ -212,9 +230,10 @@ class NetworkModel(FilesModel):
         """Fit on windows; see darts. Without a number of epochs it is chosen by their number.
 
         Where as many series validate as train, each is taken for what comes after the training
-        series of its number, and its errors are counted in units of that. Errors of windows of
-        another data set than RimerModel's own are counted in units of the windows: they do not say
-        which series they are of.
+        series of its number, and its errors are counted in units of that. Where nothing validates
+        and windows are few, the last part of each series is held back, see `Recipe`. Errors of
+        windows of another data set than RimerModel's own are counted in units of the windows: they
+        do not say which series they are of.
         """
         if (
             isinstance(train_dataset, TrainingDataset)
@@ -222,8 +241,18 @@ class NetworkModel(FilesModel):
             and len(train_dataset.units) == len(val_dataset.units)
         ):
             val_dataset.units = train_dataset.units
+        self._best = None
         if not epochs and self._sets_epochs:
             epochs = self._recipe.epochs(len(train_dataset), self.batch_size)
+            if (
+                val_dataset is None
+                and trainer is None
+                and isinstance(train_dataset, TrainingDataset)
+                and self._recipe.holds_out(len(train_dataset))
+                and (parts := train_dataset.split(self._recipe.held_out))
+            ):
+                train_dataset, val_dataset = parts
+                self._best = KeepBest(self._recipe.patience)
         return super().fit_from_dataset(
             train_dataset,
             val_dataset,
@@ -233,6 +262,18 @@ class NetworkModel(FilesModel):
             {"collate_fn": collate, **(dataloader_kwargs or {})},
             load_best,
         )
+
+    def _train(self, trainer: pl.Trainer, model: RimerModule, *args: Any, **kwargs: Any) -> None:
+        """Train, and take the best weights where windows were held back."""
+        with model.turn, interruptible():
+            model.best = self._best
+            try:
+                super()._train(trainer, model, *args, **kwargs)
+            finally:
+                model.best = None
+                model.eval()  # after an exception Lightning leaves the training mode on
+            if self._best is not None:
+                self._best.finish(self.network, widen=True)
 
     def _build_train_dataset(
         self,

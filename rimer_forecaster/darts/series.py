@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from darts import TimeSeries
+from darts.utils.data import TorchTrainingDataset
 from darts.utils.data.torch_datasets.inference_dataset import SequentialTorchInferenceDataset
 from darts.utils.data.torch_datasets.training_dataset import SequentialTorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import (
@@ -36,11 +37,13 @@ __all__ = [
     "TrainingDataset",
     "check_long_enough",
     "check_observed",
+    "check_one_sample",
     "check_values",
     "collate",
     "known_covariates",
     "stacked",
     "static_covariates",
+    "step_of",
     "to_tensor",
 ]
 
@@ -76,6 +79,29 @@ def check_values(
                     f"series {i} has static covariates that are missing or infinite: fill them.\n"
                     f"{one.static_covariates}"
                 )
+
+
+def check_one_sample(
+    series: Series, past_covariates: Series | None, future_covariates: Series | None
+) -> None:
+    """Raise a ValueError that names the first series with samples: a stream reads one value."""
+    given = {
+        "series": series,
+        "past_covariates": past_covariates,
+        "future_covariates": future_covariates,
+    }
+    for name, sequence in given.items():
+        for i, one in enumerate(series2seq(sequence) or ()):
+            if one.is_stochastic:
+                raise ValueError(
+                    f"{name} {i} has {one.n_samples} samples, but a stream reads one value a step: "
+                    "give its median, for example."
+                )
+
+
+def step_of(series: TimeSeries) -> str:
+    """Name the step of a series, for a message."""
+    return str(series.freq_str if series.has_datetime_index else series.freq)
 
 
 def check_long_enough(series: Sequence[TimeSeries], **chunks: int) -> None:
@@ -148,6 +174,24 @@ class TrainingDataset(SequentialTorchTrainingDataset):
     def __len__(self) -> int:
         return self._ends[-1]
 
+    def split(self, share: float) -> tuple[TrainingPart, TrainingPart] | None:
+        """Split windows in time: those to train on, and those of the last share of each series.
+
+        No step that is forecast in the second was seen in the first. None if one has no window.
+        """
+        parts: tuple[list[int], list[int]] = [], []
+        first = 0
+        for one, last in zip(self.series, self._ends, strict=True):
+            ahead = self.shift - self.input_chunk_length + self.output_chunk_length
+            held = max(ceil(share * len(one)), ahead)
+            back = self.stride * np.arange(last - first)  # from the latest window on
+            parts[0].extend((first + np.flatnonzero(back >= held)).tolist())
+            parts[1].extend((first + np.flatnonzero(back <= held - ahead)).tolist())
+            first = last
+        if not all(parts):
+            return None
+        return TrainingPart(self, parts[0]), TrainingPart(self, parts[1])
+
     def __getitems__(self, indices: list[int]) -> Samples:
         """Return windows with the units of their series."""
         units = [self.units[bisect_right(self._ends, index)] for index in indices]
@@ -163,6 +207,33 @@ class TrainingDataset(SequentialTorchTrainingDataset):
             if len(self._kept) < self.most_kept:
                 self._kept[index] = sample
         return sample
+
+
+class TrainingPart(TorchTrainingDataset):
+    """Some windows of a data set.
+
+    Parameters
+    ----------
+    whole
+        The data set.
+    indices
+        Of the windows in it.
+    """
+
+    def __init__(self, whole: TrainingDataset, indices: Sequence[int]) -> None:
+        super().__init__()
+        self.whole, self.indices = whole, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> TorchTrainingSample:
+        """Return a window; see darts."""
+        return self.whole[self.indices[index]]
+
+    def __getitems__(self, indices: list[int]) -> Samples:
+        """Return windows with the units of their series."""
+        return self.whole.__getitems__([self.indices[index] for index in indices])
 
 
 def _unit_of(series: TimeSeries) -> np.ndarray:
@@ -269,12 +340,18 @@ def known_covariates(
             )
         values = []
         for i, one in enumerate(covariates):
-            absent = times.difference(one.time_index)
+            if one.freq != series[0].freq:
+                raise ValueError(
+                    f"{name} {i} is in steps of {step_of(one)}, but the series in steps of "
+                    f"{step_of(series[0])}. Give covariates in the steps of the series."
+                )
+            places = one.time_index.get_indexer(times)
+            absent = times[places < 0]
             if len(absent):
                 raise ValueError(
                     f"{name} {i} has no value for {len(absent)} of {len(times)} steps that the "
                     f"stream needs, the first being {absent[0]}."
                 )
-            values.append(one.slice(times[0], times[-1]).values(copy=False))
+            values.append(one.values(copy=False)[places])
         known[name] = stacked(values, network)
     return known

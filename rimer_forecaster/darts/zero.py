@@ -34,9 +34,6 @@ from .series import check_values
 
 __all__ = ["RimerZeroModel"]
 
-_SHORTEST = 64
-"""Look-back of the network at least; windows may be shorter."""
-
 
 class _Chosen(LikelihoodHead):
     """Some of the quantiles that the network puts out.
@@ -226,11 +223,14 @@ class RimerZeroModel(NetworkModel, FoundationModel):
 
     def _create_model(self, train_sample: TorchTrainingSample) -> PLForecastingModule:
         weights = zero_shot_network(self._weights)
-        length = max(self.input_chunk_length, _SHORTEST)
+        covariates = covariates_of(train_sample)
+        length = weights.config.input_chunk_length  # windows are what darts cuts, streams go beyond
+        if any(covariates.values()):
+            length = self._whole_windows(weights.config.patch_length)
         module = RimerZeroModule(
             network_params={
                 **arguments_like(weights.config, length),
-                **covariates_of(train_sample),
+                **covariates,
                 "dropout": 0.0,
                 "input_chunk_length": length,
                 "output_chunk_length": weights.config.output_chunk_length,
@@ -242,6 +242,21 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         )
         take_over(module.network, weights)
         return module
+
+    def _whole_windows(self, shortest: int) -> int:
+        """Return the length of windows with covariates, which are never padded."""
+        if self.min_input_chunk_length != self.input_chunk_length:
+            allowed = (self.min_input_chunk_length, self.input_chunk_length)
+            raise ValueError(
+                f"input_chunk_length={allowed} is not for covariates, which are read in whole "
+                f"windows. Use {self.input_chunk_length}, or leave the covariates out."
+            )
+        if self.input_chunk_length < shortest:
+            raise ValueError(
+                f"input_chunk_length={self.input_chunk_length} is too short for covariates: the "
+                f"weights read them in patches of {shortest} steps. Use at least {shortest}."
+            )
+        return self.input_chunk_length
 
     def _build_train_dataset(self, series: Sequence[TimeSeries], *args: Any, **kwargs: Any) -> Any:
         if self._requires_training:

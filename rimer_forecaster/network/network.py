@@ -184,6 +184,21 @@ class RimerNetwork(StreamedNetwork):
             parts.append(self.forecast(window, steps, coming))
         return torch.cat(parts)
 
+    @torch.no_grad()
+    def widen_quantiles(self, factor: float) -> None:
+        """Move all quantiles away from the median by a factor, in all forecasts to come.
+
+        The median stays. Where the network squashes, factors are of squashed values.
+        """
+        H, middle = self.config.output_chunk_length, self.config.middle
+        linear: list[Tensor] = [self.skip.offset]
+        if self.reader is not None:
+            linear.append(self.reader.head.weight)
+        for parameter in linear:
+            outputs = parameter.view(H, -1, *parameter.shape[1:])  # (H, Q, ...)
+            median = outputs[:, middle : middle + 1].clone()
+            outputs.sub_(median).mul_(factor).add_(median)
+
     def draw_from(self, generator: torch.Generator | None) -> None:
         """Let training draw from this generator instead of the process's own; None undoes it."""
         for module in self.modules():

@@ -112,6 +112,8 @@ class PatchReader(nn.Module):
         last = None
         if state is None:
             newer = self.preparation.draw_newer(self.patch_length)
+            if window.length < self.patch_length:
+                newer = 0  # a stream as short has finished no patch
             patches = window.patches(self.patch_length, newer=newer)
             tokens, mask = self.tokens(patches, static), patches.mask
             start = self._start_of_window(window, tokens, mask, newer)

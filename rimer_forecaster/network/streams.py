@@ -22,7 +22,7 @@ from .config import NetworkConfig
 from .linear_skip import LinearSkip
 from .missing_values import carry_forward, marks_of_observed, since_first
 from .reader import PatchReader
-from .state import Layout, check_state, layout_of
+from .state import Layout, check_state, compact, layout_of
 from .window import Patches, Window
 
 __all__ = ["StreamedNetwork"]
@@ -183,6 +183,8 @@ class StreamedNetwork(nn.Module):
             after["begun"] = state["begun"] | observed.any(1)
             if self.reader is not None:
                 after["reader"] = self._read_finished(self.reader, state, known, n)
+            if not torch.compiler.is_compiling():
+                after = compact(after)
         return after
 
     def _read_finished(self, reader: PatchReader, state: State, known: State, n: int) -> State:
@@ -255,8 +257,8 @@ class StreamedNetwork(nn.Module):
                 f"steps={steps} is beyond output_chunk_length={H}, where forecasts are fed back, "
                 "but the past covariates of those steps are not known."
             )
-        B, _, C = state["target"].shape if "target" in state else (1, 1, 1)
-        self._check_state(state, B, C)
+        if not _is_window(state):
+            self.check_stream(state)
         silent = ~state["observed"].any(1)  # (B, C)
         if not _is_window(state) and bool(silent.any()):
             stream, component = silent.nonzero()[0].tolist()
@@ -299,10 +301,18 @@ class StreamedNetwork(nn.Module):
         newer = int(state["steps"]) % self.config.patch_length if "steps" in state else 0
         return self._forecast(window, bool(newer), state.get("reader"))
 
+    def check_stream(self, state: State) -> None:
+        """Raise a ValueError if a state is not one of this network's streams."""
+        target = state.get("target")
+        B, _, C = (1, 1, 1) if target is None or target.ndim != 3 else target.shape
+        self._check_layout(state, B, C)
+
     def _check_state(self, state: State, batch_size: int, components: int) -> None:
         """Raise a ValueError if the state is not one of this network's for such streams."""
-        if _is_window(state):
-            return
+        if not _is_window(state):
+            self._check_layout(state, batch_size, components)
+
+    def _check_layout(self, state: State, batch_size: int, components: int) -> None:
         key = (batch_size, components, self.dtype)
         layout = self._layouts.get(key)
         if layout is None:  # a state may be megabytes: it is made once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
@@ -12,26 +13,24 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.utils import check_random_state
-from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
+from sktime.forecasting.base import ForecastingHorizon
 
 from ..network import NetworkConfig, RimerNetwork
-from ..network.checks import warn_of_unprepared
 from ..training import Recipe
+from .beginning import Beginning
 from .forecasts import Fitted
 from .learning import Learning, scaled
 from .memory import Memory
-from .pretrained import Pretrained
+from .pretrained import Pretrained, of_package
 from .quantile_curve import interpolated
 from .series import Key, check_grid, check_values, instances
 from .stream_bank import StreamBank
+from .updates import AllOrNothing
 
 __all__ = ["RimerForecaster"]
 
-_OF_NETWORK = ("layers", "width", "head_size", "dropout", "layers_rate", "initial_state")
-"""Arguments that reach `NetworkConfig` as they are."""
 
-
-class RimerForecaster(BaseForecaster):
+class RimerForecaster(AllOrNothing):
     """RWKV-7 forecaster for sktime.
 
     One network forecasts every series and component from its own last `input_chunk_length` time
@@ -39,17 +38,20 @@ class RimerForecaster(BaseForecaster):
     Series of a panel or hierarchy train one global model. Short series are padded.
 
     In-sample forecasts (steps of `fh` at or before the cutoff) are each made one step ahead, from
-    the `input_chunk_length` time points before, by the fitted weights; NaN where nothing was
-    observed there. They reach back over what ``fit`` was given; after an ``update``, and in a file,
-    only the last `input_chunk_length` + `output_chunk_length` time points are remembered.
+    the `input_chunk_length` time points before (with ``"rimer-zero"``, from at least half of them),
+    by the fitted weights; NaN where nothing was observed there. They reach back over what ``fit``
+    was given; after an ``update``, and in a file, only the last `input_chunk_length` +
+    `output_chunk_length` time points are remembered.
 
     Parameters
     ----------
-    input_chunk_length : int
-        Look-back, in time points.
+    input_chunk_length : int, optional
+        Look-back, in time points: by default 96, or that of pretrained weights. Of ``"rimer-zero"``
+        it is a cap, by default 2,048, or 512 where the weights are trained on.
     output_chunk_length : int, optional
-        Time points forecast at once; further ones feed forecasts back. By default that of the
-        pretrained weights, the end of the horizon given to ``fit``, or 24 without one.
+        Time points forecast at once; further ones feed forecasts back, or a gap with
+        ``"rimer-zero"``. By default that of the pretrained weights, the end of the horizon given to
+        ``fit``, or 24 without one.
     layers : str or None
         Layer string, for example ``"rwkv7*2"``; None leaves only the linear skip.
     width, head_size : int
@@ -66,16 +68,20 @@ class RimerForecaster(BaseForecaster):
         What RWKV-7 layers start from: nothing, or one learned state for all series.
     streaming : bool
         Whether to forecast from a state that is carried over the whole history, and not from the
-        last `input_chunk_length` time points; training prepares for it. ``update`` then costs the
-        same however long history and look-back are. After an ``update`` that trains, or that goes
-        back in time, the state begins anew from the time points that are remembered.
-    quantiles : sequence of float
+        last `input_chunk_length` time points; training prepares for it, as that of ``"rimer-zero"``
+        did. ``update`` then costs the same however long history and look-back are. After an
+        ``update`` that trains, or that goes back in time, the state begins anew from the time
+        points that are remembered.
+    quantiles : sequence of float, optional
         Probabilities to train on, 0.5 among them: the point forecast is the median. Others are
-        interpolated, and extrapolated, on the scale of a normal distribution.
+        interpolated, and extrapolated, on the scale of a normal distribution. By default those of
+        pretrained weights, or .025, .05, .1, .25, .5, .75, .9, .95 and .975.
     n_epochs : int, optional
         Passes over the training windows. By default as many as make about 2,000 optimiser steps,
-        between 5 and 100. ``update`` makes one pass over the new windows at a tenth of the
-        learning rate. With pretrained weights, 0 forecasts by them as they are, after updates too.
+        between 5 and 100; and none in ``fit`` where there are pretrained weights: it forecasts
+        zero-shot, by the weights as they are. A number trains a copy of them on, at a tenth of the
+        learning rate. ``update`` makes one pass over the new windows at a tenth of it, and none
+        where ``fit`` made none.
     batch_size : int
         Windows per optimiser step.
     learning_rate, weight_decay : float, optional
@@ -86,10 +92,12 @@ class RimerForecaster(BaseForecaster):
         after every epoch. The weights with the lowest one are kept, and callbacks such as early
         stopping can read it. Series of which nothing would be left to train on are trained on as a
         whole.
-    pretrained : path or Pretrained, optional
-        Weights to begin with: a file of ``save_weights``, or the attribute `pretrained_` of another
-        forecaster. ``fit`` trains a copy of them on, at a tenth of the learning rate. As a
-        parameter it survives ``clone``, ``set_params`` and searches, which ``pretrain`` does not.
+    pretrained : str, path or Pretrained, optional
+        Weights to begin with: ``"rimer-zero"``, which comes with the package and forecasts series
+        never seen; a file of ``save_weights``; or the attribute `pretrained_` of another
+        forecaster. Sizes that are not given are theirs. As a parameter it survives ``clone``,
+        ``set_params`` and searches, which ``pretrain`` does not. ``"rimer-zero"`` ignores X, and
+        warns, unless a number of `n_epochs` lets it learn what X means.
     recipe : Recipe, optional
         What else training does by default; `rimer_forecaster.training.Recipe` with other values is
         an experiment.
@@ -160,7 +168,7 @@ class RimerForecaster(BaseForecaster):
 
     def __init__(
         self,
-        input_chunk_length: int = 96,
+        input_chunk_length: int | None = None,
         output_chunk_length: int | None = None,
         layers: str | None = NetworkConfig.layers,
         width: int = NetworkConfig.width,
@@ -170,7 +178,7 @@ class RimerForecaster(BaseForecaster):
         layers_rate: float = NetworkConfig.layers_rate,
         initial_state: str = NetworkConfig.initial_state,
         streaming: bool = NetworkConfig.streaming,
-        quantiles: Sequence[float] = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975),
+        quantiles: Sequence[float] | None = None,
         n_epochs: int | None = None,
         batch_size: int = 32,
         learning_rate: float | None = None,
@@ -203,6 +211,11 @@ class RimerForecaster(BaseForecaster):
         self.random_state = random_state
         super().__init__()
 
+    def __dynamic_tags__(self) -> None:
+        """Weights of the package know no X, and learn of it only in training."""
+        if of_package(self.pretrained) and not self.n_epochs:
+            self.set_tags(**{"capability:exogenous": False})
+
     def __post_init__(self) -> None:
         """Declare the data memory that sktime's own methods look for, empty."""
         self._y = self._X = None
@@ -218,7 +231,7 @@ class RimerForecaster(BaseForecaster):
         """Learn from a panel, and from what was learnt before if anything was."""
         if self.n_epochs == 0:
             raise ValueError("n_epochs=0 pretrains nothing: give at least 1, or None.")
-        memory, network = self._learn(y, X, fh, self._new_generator())
+        memory, network = self._learn(y, X, fh, self._new_generator(), trains=True)
         self.pretrained_ = Fitted(network, memory, None).weights()
         return self
 
@@ -226,7 +239,9 @@ class RimerForecaster(BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon | None
     ) -> RimerForecaster:
         self._generator = self._new_generator()
-        memory, network = self._learn(y, X, fh, self._generator)
+        weights = hasattr(self, "pretrained_") or self.pretrained is not None
+        self._trains = bool(self.n_epochs) or not weights
+        memory, network = self._learn(y, X, fh, self._generator, trains=self._trains)
         streams: StreamBank[Key] | None = None
         if self.streaming:
             streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
@@ -239,42 +254,28 @@ class RimerForecaster(BaseForecaster):
         X: pd.DataFrame | None,
         fh: ForecastingHorizon | None,
         generator: torch.Generator,
+        *,
+        trains: bool,
     ) -> tuple[Memory, RimerNetwork]:
-        """Train a new network, or a copy of the pretrained one, on series to be remembered."""
+        """Make the network that forecasts, trained or as it is, and the memory of its series."""
         prior = self._prior()
-        known = {} if prior is None else prior.network.config.to_json()
-        horizon, patch_length = (
-            known.get(name) if getattr(self, name) is None else getattr(self, name)
-            for name in ("output_chunk_length", "patch_length")
-        )
-        if horizon is None:
-            ahead = 0 if fh is None else int(max(fh.to_relative(self.cutoff)))
-            horizon = ahead if ahead >= 1 else 24
-        self._check_parameters(prior)
+        if self.n_epochs == 0 and prior is None:
+            raise ValueError(
+                "n_epochs=0 trains nothing, and there are no pretrained weights to forecast by. "
+                "Give at least 1, None, or pretrained=."
+            )
+        beginning = Beginning(self.get_params(deep=False), prior, trains)
         learning = self._learning()
-        memory = Memory.of(y, X, prior, least=1 if self.n_epochs == 0 else 2)
-        streaming = self.streaming  # what the weights are prepared for
-        if prior is not None and self.n_epochs == 0:
-            streaming = prior.network.config.streaming
-        network = RimerNetwork(
-            self.input_chunk_length,
-            horizon,
-            future_covariates=0 if X is None else X.shape[1],
-            outputs=self.quantiles,
-            patch_length=patch_length,
-            streaming=streaming,
+        cap, least = self.input_chunk_length, 2 if trains else 1
+        memory = Memory.of(y, X, beginning.known_X, least=least, cap=cap)
+        network = beginning.network(
+            covariates=0 if X is None else X.shape[1],
+            ahead=0 if fh is None else int(max(fh.to_relative(self.cutoff))),
+            longest=max(len(one.y) for one in memory.series.values()),
             generator=generator,
-            **{name: getattr(self, name) for name in _OF_NETWORK},
         )
-        if prior is not None:
-            prior.give_weights(network)
-            learning = learning.trained_on()
-            if self.streaming and self.n_epochs == 0:
-                prepared = prior.network.config.prepared_for_streams
-                warn_of_unprepared("the pretrained weights were", prepared=prepared)
-        if self.n_epochs == 0:  # so that there is a prior: the parameters are checked
-            network.eval()
-        else:
+        if trains:
+            learning = learning if prior is None else learning.trained_on()
             learning.train(network, memory, memory.series, generator)
         return memory, network
 
@@ -282,9 +283,7 @@ class RimerForecaster(BaseForecaster):
         """Return what to begin with: what ``pretrain`` left, or else the parameter."""
         if hasattr(self, "pretrained_"):
             return self.pretrained_
-        if self.pretrained is None or isinstance(self.pretrained, Pretrained):
-            return self.pretrained
-        return Pretrained.load(self.pretrained)
+        return None if self.pretrained is None else Pretrained.of(self.pretrained)
 
     def _learning(self) -> Learning:
         rates: dict[str, Any] = {
@@ -322,10 +321,10 @@ class RimerForecaster(BaseForecaster):
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> RimerForecaster:
-        """Make a new memory, network and streams, and take them when all has succeeded."""
+        """Make a new memory, network and streams."""
         network, memory, streams = self._fitted
         length = self._fitted.length
-        updates = memory.updates(y, X, length=length)
+        memory, updates = memory.updates(y, X, length=length)
         series = {key: update.series for key, update in updates.items()}
         new = {key: len(one.y) - updates[key].known for key, one in series.items()}
         goes_on = {key: update.known for key, update in updates.items() if update.goes_on}
@@ -336,8 +335,8 @@ class RimerForecaster(BaseForecaster):
             for key, one in series.items()
             if new[key] and len(one.y) > 1
         }
-        if update_params and origins and self.n_epochs != 0:
-            network = copy.deepcopy(network)
+        if update_params and origins and self._trains:
+            network, self._generator = copy.deepcopy(network), self._generator.clone_state()
             moved = {key: series[key] for key in origins}
             self._learning().update(network, memory, moved, origins, self._generator)
             goes_on = {}  # weights that moved read everything anew
@@ -360,10 +359,9 @@ class RimerForecaster(BaseForecaster):
     def _predict_quantiles(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: list[float]
     ) -> pd.DataFrame:
-        self._check_alpha(alpha)
-        index, values = self._fitted.forecast(fh, X)
-        if len(self.quantiles) > 1:
-            values = interpolated(values, self.quantiles, alpha)
+        index, values, levels = self._fitted.quantiles(fh, X, self.quantiles, alpha)
+        if len(levels) > 1:
+            values = interpolated(values, levels, alpha)
         columns = self._get_columns(method="predict_quantiles", alpha=alpha)
         return pd.DataFrame(values.reshape(len(index), -1), index=index, columns=columns)
 
@@ -373,37 +371,20 @@ class RimerForecaster(BaseForecaster):
         """Return the distribution of which `_predict_quantiles` gives the quantiles."""
         from .distribution import QuantileDistribution
 
-        self._check_alpha(None)
-        index, forecasts = self._fitted.forecast(fh, X)
-        columns = self._get_varnames()
-        return QuantileDistribution(forecasts, tuple(self.quantiles), index, columns)
-
-    def _check_alpha(self, alpha: Sequence[float] | None) -> None:
-        if len(self.quantiles) == 1 and (alpha is None or list(alpha) != [0.5]):
-            raise ValueError(
-                f"alpha={alpha} cannot be forecast from quantiles={self.quantiles}: there is "
-                "nothing to interpolate between. Fit with more quantiles."
-            )
-
-    def _check_parameters(self, prior: Pretrained | None) -> None:
-        """Check what the network does not check itself."""
-        if self.n_epochs == 0 and prior is None:
-            raise ValueError(
-                "n_epochs=0 trains nothing, and there are no pretrained weights to forecast by. "
-                "Give at least 1, None, or pretrained=."
-            )
-        levels = list(self.quantiles)
-        ascending = levels == sorted(set(levels))
-        if 0.5 not in levels or not ascending or not 0 < levels[0] <= levels[-1] < 1:
-            raise ValueError(
-                f"quantiles={self.quantiles!r} must be ascending probabilities between 0 and 1, "
-                "0.5 among them: the point forecast is the median."
-            )
+        index, forecasts, levels = self._fitted.quantiles(fh, X, self.quantiles)
+        return QuantileDistribution(forecasts, levels, index, self._get_varnames())
 
     def _check_X_y(self, X: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Name what sktime's own checks would convert, or fail at without a word."""
         for name, data in (("y", y), ("X", X)):
             check_values(name, data)
+        if X is not None and not self.get_tag("capability:exogenous") and not self.is_fitted:
+            warnings.warn(
+                f"X is ignored: pretrained={self.pretrained!r} knows no covariates. Give n_epochs "
+                "to train the weights on, or leave X out.",
+                UserWarning,
+                stacklevel=3,
+            )
         inner_X, inner_y = super()._check_X_y(X, y, *args, **kwargs)
         if isinstance(inner_y, pd.DataFrame) and not self.is_fitted:
             check_grid(instances(inner_y))
@@ -440,4 +421,5 @@ class RimerForecaster(BaseForecaster):
             },
             {"input_chunk_length": 8, "layers": None, **tiny},
             {"input_chunk_length": 6, "streaming": True, "initial_state": "learned", **tiny},
+            {"pretrained": "rimer-zero", "recipe": Recipe(steps=1, fewest_epochs=1)},
         ]

@@ -5,7 +5,7 @@ Letters: L look-back, n time points, C target components, p covariates, Q quanti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +18,12 @@ from torch.nn import functional as F
 
 from ..network import RimerNetwork
 from ..network.checks import check_finite_forecast
+from ..zero_shot.forecast import forecast
 from .memory import Memory, Remembered
+from .past import forecast_past
 from .pretrained import Pretrained
-from .series import Instances, Key, check_observed, joined, name_of, rows
+from .quantile_curve import interpolated
+from .series import Instances, Key, check_observed, joined, name_of, name_of_step, rows
 from .stream_bank import StreamBank
 
 __all__ = ["Fitted"]
@@ -46,8 +49,13 @@ class Fitted(NamedTuple):
     @property
     def length(self) -> int:
         """How many rows of a series are remembered after an update: what windows read."""
-        config = self.network.config
-        return config.input_chunk_length + config.output_chunk_length
+        return self.look_back + self.network.config.output_chunk_length
+
+    @property
+    def look_back(self) -> int:
+        """How many rows of a series a forecast is made from at most: L."""
+        L = self.network.config.input_chunk_length
+        return min(L, self.memory.cap or L)
 
     def weights(self) -> Pretrained:
         """Return the network for other forecasters, with the scale of its covariates."""
@@ -70,13 +78,23 @@ class Fitted(NamedTuple):
         cutoffs = self.memory.cutoffs()
         # Once for all series that end together: sktime takes a millisecond for each.
         ends = {cutoff[0]: cutoff for cutoff in cutoffs.values()}
+        for cutoff in ends.values():
+            _check_step(cutoff)
+            fh = _in_steps_of(cutoff, fh)
         steps_from = {end: fh.to_relative(cutoff).to_numpy() for end, cutoff in ends.items()}
         labels_from = {end: fh.to_absolute_index(cutoff) for end, cutoff in ends.items()}
+        if not fh.is_relative:
+            for end, cutoff in ends.items():
+                _check_on_grid(labels_from[end], steps_from[end], cutoff)
         ahead = {key: steps_from[cutoff[0]] for key, cutoff in cutoffs.items()}
-        coming: Mapping[Key, Tensor] = {}
+        coming: Mapping[Key, NDArray[np.float64]] = {}
         if max(steps.max() for steps in ahead.values()) >= 1:
-            read = self._from_windows if self.streams is None else self._from_streams
-            coming = read(cutoffs, ahead, given)
+            if self.streams is not None:
+                coming = self._from_streams(cutoffs, ahead, given)
+            elif self._of_any_length:
+                coming = self._from_ends(ahead)
+            else:
+                coming = self._from_windows(cutoffs, ahead, given)
         values, indices = [], []
         for key, one in self.memory.series.items():
             steps = ahead[key]
@@ -86,9 +104,8 @@ class Fitted(NamedTuple):
                 parts.append(self._of_the_past(key, one, steps[~later]))
             if later.any():
                 parts.append(coming[key][steps[later] - 1])
-                check_finite_forecast(parts[-1])
-            own = torch.cat(parts).double().numpy()  # a horizon is in ascending order
-            values.append(own * one.scaler.scale_[:, None] + one.scaler.mean_[:, None])
+                check_finite_forecast(torch.from_numpy(parts[-1]))
+            values.append(np.concatenate(parts))  # a horizon is in ascending order
             indices.append(labels_from[cutoffs[key][0]])
         names = self.memory.level_names
         if len(names) == 1:
@@ -98,12 +115,51 @@ class Fitted(NamedTuple):
         ]
         return pd.MultiIndex.from_tuples(tuples, names=names), np.concatenate(values)
 
+    def quantiles(
+        self,
+        fh: ForecastingHorizon,
+        X: pd.DataFrame | None,
+        wanted: Sequence[float] | None,
+        alpha: Sequence[float] | None = None,
+    ) -> tuple[pd.Index, NDArray[np.float64], tuple[float, ...]]:
+        """Forecast all series at the wanted probabilities, or those that were trained.
+
+        `alpha` is what will be made of them, None for a whole distribution. Returns the index, the
+        quantiles (rows, C, Q) in the units of y, and their probabilities (Q,).
+        """
+        trained = tuple(map(float, self.network.config.outputs))
+        levels = trained if wanted is None else tuple(map(float, wanted))
+        if len(levels) == 1 and (alpha is None or list(alpha) != [0.5]):
+            raise ValueError(
+                f"alpha={alpha} cannot be forecast from quantiles={wanted}: there is nothing to "
+                "interpolate between. Fit with more quantiles."
+            )
+        index, values = self.forecast(fh, X)
+        if levels != trained:  # weights that are not trained on have theirs
+            values = interpolated(values, trained, levels)
+        return index, values, levels
+
+    @property
+    def _of_any_length(self) -> bool:
+        shortest, longest = self.network.config.lengths
+        return shortest < longest
+
+    def _from_ends(self, ahead: Mapping[Key, NDArray[np.int64]]) -> dict[Key, NDArray[np.float64]]:
+        """Forecast each series from as many of its last L time points as there are."""
+        most = int(max(steps.max() for steps in ahead.values()))
+        series = self.memory.series
+        ends = [self._window(key, one).y.to_numpy(float).T for key, one in series.items()]
+        # In double precision and the units of y: a window may move little beside its series.
+        outputs = forecast(self.network, [column for end in ends for column in end], most)
+        quantiles = outputs.reshape(len(series), -1, *outputs.shape[1:]).swapaxes(1, 2)
+        return dict(zip(series, quantiles, strict=True))
+
     def _from_windows(
         self,
         cutoffs: Mapping[Key, pd.Index],
         ahead: Mapping[Key, NDArray[np.int64]],
         given: Instances,
-    ) -> dict[Key, Tensor]:
+    ) -> dict[Key, NDArray[np.float64]]:
         """Forecast each series from its last L time points, (most, C, Q)."""
         L = self.network.config.input_chunk_length
         most = int(max(steps.max() for steps in ahead.values()))
@@ -124,14 +180,15 @@ class Fitted(NamedTuple):
         quantiles = self.network.forecast_windows(
             torch.stack(past), most, torch.stack(known) if known else None
         )  # (series, steps, C, Q)
-        return dict(zip(self.memory.series, quantiles, strict=True))
+        series = self.memory.series.items()
+        return {key: one.in_units(own) for (key, one), own in zip(series, quantiles, strict=True)}
 
     def _from_streams(
         self,
         cutoffs: Mapping[Key, pd.Index],
         ahead: Mapping[Key, NDArray[np.int64]],
         given: Instances,
-    ) -> dict[Key, Tensor]:
+    ) -> dict[Key, NDArray[np.float64]]:
         """Forecast each series from the state that it carries, (most, C, Q)."""
         assert self.streams is not None
         most = int(max(steps.max() for steps in ahead.values()))
@@ -144,18 +201,21 @@ class Fitted(NamedTuple):
                 coming, needed = _labels(cutoff, ahead[key])
                 own = rows(given.get(key), coming, key, needed=needed)
                 known[key] = _padded(self.memory.scaled_X(own), 0, most, fill=0.0)
-        return self.streams.forecast(self.network, most, known)
+        quantiles = self.streams.forecast(self.network, most, known)
+        return {key: one.in_units(quantiles[key]) for key, one in self.memory.series.items()}
 
     def _window(self, key: Key, one: Remembered) -> Remembered:
         """Return the last L rows, in which there must be a value of every column."""
-        window = one.end(self.network.config.input_chunk_length)
+        window = one.end(self.look_back)
         remedy = "Choose a longer input_chunk_length."
         check_observed(f"y{name_of(key)}", window.y, remedy=remedy)
         return window
 
-    def _of_the_past(self, key: Key, one: Remembered, steps: NDArray[np.int64]) -> Tensor:
+    def _of_the_past(
+        self, key: Key, one: Remembered, steps: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """Forecast time points of the past, each from the L before it, (steps, C, Q)."""
-        L, y = self.network.config.input_chunk_length, one.y
+        L, y = self.look_back, one.y
         origins = len(y) - 1 + steps
         if origins.min() < (L if one.forgotten else 0):
             begin = y.index[L] if one.forgotten and len(y) > L else y.index[0]
@@ -164,16 +224,48 @@ class Fitted(NamedTuple):
                 "is not remembered: that is so for all before what fit was given and, after an "
                 "update or in a file, for all but the last ones. Ask for later steps, or fit again."
             )
+        if self._of_any_length:
+            quantiles = forecast_past(self.network, one.scaled_y(), origins, look_back=L)
+            return one.in_units(quantiles)
         at = torch.from_numpy(origins)
         target = _padded(one.scaled_y(), L, L + len(y), fill=float("nan"))
-        windows = target.unfold(0, L, 1)[at].mT  # (L + n, C) -> (steps, L, C)
+        past = target.unfold(0, L, 1)[at].mT  # (L + n, C) -> (steps, L, C)
         known = None
         if one.X is not None:
             covariates = _padded(self.memory.scaled_X(one.X), L, L + len(y), fill=0.0)
             known = covariates.unfold(0, L + 1, 1)[at].mT
-        quantiles = self.network.forecast_windows(windows, 1, known)[:, 0]  # (steps, C, Q)
-        nothing = windows.isnan().all(1)
-        return quantiles.masked_fill(nothing[..., None], float("nan"))
+        quantiles = self.network.forecast_windows(past, 1, known)[:, 0]  # (steps, C, Q)
+        nothing = past.isnan().all(1)
+        return one.in_units(quantiles.masked_fill(nothing[..., None], float("nan")))
+
+
+def _check_step(cutoff: pd.Index) -> None:
+    """Raise a ValueError if it is not known what a step is."""
+    if isinstance(cutoff, pd.DatetimeIndex) and cutoff.freq is None:
+        raise ValueError(
+            f"the time points of y, which end at {cutoff[0]}, are too few to show their step, in "
+            "which fh counts. Give y a freq, for example by asfreq('D'), or more time points."
+        )
+
+
+def _in_steps_of(cutoff: pd.Index, fh: ForecastingHorizon) -> ForecastingHorizon:
+    """Return a horizon without the step of an earlier cutoff, if that is another one."""
+    if not isinstance(cutoff, pd.DatetimeIndex) or fh.freq in (None, cutoff.freqstr):
+        return fh
+    return ForecastingHorizon(fh.to_pandas(), is_relative=fh.is_relative)
+
+
+def _check_on_grid(labels: pd.Index, steps: NDArray[np.int64], cutoff: pd.Index) -> None:
+    """Raise a ValueError that names the first time point of a horizon that is not on the grid."""
+    grid = ForecastingHorizon(steps, is_relative=True).to_absolute_index(cutoff)
+    beside = np.flatnonzero(np.asarray(labels != grid))
+    if len(beside):
+        step = name_of_step(getattr(cutoff, "freq", None))
+        raise ValueError(
+            f"fh asks for {labels[beside[0]]}, which is not on the grid of the time points of y: "
+            f"its step is {step}, and {cutoff[0]} is one of them. Give time "
+            "points of that grid, or numbers of steps."
+        )
 
 
 def _labels(cutoff: pd.Index, steps: NDArray[np.int64]) -> tuple[pd.Index, pd.Index]:

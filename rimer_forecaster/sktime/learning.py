@@ -65,21 +65,29 @@ class Learning:
     ) -> None:
         """Train in place on series, all or all but their ends, which validate."""
         lengths = {key: len(one.y) for key, one in series.items()}
-        validation = None
-        if self.validation_fraction is not None:
-            share = self.validation_fraction
+        windows, validation = _windows(network, memory, series), None
+        held_back = self._may_hold_back and self.recipe.holds_out(len(windows))
+        share = self.recipe.held_out if held_back else self.validation_fraction
+        if share is not None:
             left = {key: end - math.ceil(share * end) for key, end in lengths.items()}
             left = {key: end for key, end in left.items() if end >= 2}
-            if not left:
+            if not left and not held_back:
                 raise ValueError(
                     f"validation_fraction={self.validation_fraction} leaves no series with 2 time "
                     "points to train on. Lower it, or give longer series."
                 )
-            held_back = {key: series[key] for key in left}
-            validation = _windows(network, memory, held_back, first_origins=left)
-            lengths |= left
-        windows = _windows(network, memory, series, lengths=lengths)
-        self._train(network, windows, validation, generator)
+            if left:
+                ends = {key: series[key] for key in left}
+                validation = _windows(network, memory, ends, first_origins=left)
+                windows = _windows(network, memory, series, lengths=lengths | left)
+        held_back = held_back and validation is not None
+        self._train(network, windows, validation, generator, held_back=held_back)
+
+    @property
+    def _may_hold_back(self) -> bool:
+        """Whether nothing was said about epochs and validation."""
+        given = {"max_epochs", "max_steps", "max_time"} & (self.trainer_kwargs or {}).keys()
+        return self.validation_fraction is None and self.n_epochs is None and not given
 
     def update(
         self,
@@ -101,11 +109,14 @@ class Learning:
         windows: Windows,
         validation: Windows | None,
         generator: torch.Generator,
+        *,
+        held_back: bool = False,
     ) -> None:
         train(
             network,
             windows,
             validation=validation,
+            held_back=held_back,
             recipe=self.recipe,
             batch_size=self.batch_size,
             n_epochs=self.n_epochs,
@@ -134,13 +145,15 @@ def _windows(
     lengths: Mapping[Key, int] | None = None,
     first_origins: Mapping[Key, int] | None = None,
 ) -> Windows:
-    """Windows over series of which some are cut to a length."""
+    """Windows over series of which some are cut to a length, as long as need be."""
     y, X = scaled(memory, series)
+    shortest, longest = network.config.lengths
+    longest = min(longest, memory.cap or longest)
     ends = {key: len(one) for key, one in y.items()} | dict(lengths or {})
     return Windows(
         [one[: ends[key]] for key, one in y.items()],
         None if X is None else [one[: ends[key]] for key, one in X.items()],
-        input_chunk_length=network.config.input_chunk_length,
+        input_chunk_length=max(shortest, min(longest, max(map(len, y.values())))),
         output_chunk_length=network.config.output_chunk_length,
         first_origins=None if first_origins is None else [first_origins[key] for key in y],
     )

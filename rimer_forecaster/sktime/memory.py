@@ -14,22 +14,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from .pretrained import Pretrained
 from .series import (
+    BesideGrid,
     Instances,
     Key,
     as_scaled,
     check_observed,
     cutoff_of,
     freq_of,
+    grid_of,
     instances,
+    is_in_steps,
     joined,
     name_of,
+    name_of_step,
     on_grid,
     rows,
+    same_times,
+    shared_step,
 )
 
 __all__ = ["Memory", "Remembered", "Update"]
@@ -64,6 +71,12 @@ class Remembered:
     def scaled_y(self, start: int = 0) -> Tensor:
         """Return the standardised rows from one on, (n, C)."""
         return as_scaled(self.scaler, self.y.iloc[start:])
+
+    def in_units(self, x: Tensor) -> NDArray[np.float64]:
+        """Bring standardised values, (n, C, Q), back into the units of y."""
+        scale, mean = self.scaler.scale_[:, None], self.scaler.mean_[:, None]
+        units: NDArray[np.float64] = x.double().numpy() * scale + mean
+        return units
 
     def end(self, length: int) -> Remembered:
         """Return the last rows alone."""
@@ -101,29 +114,41 @@ class Memory:
     y_columns, level_names
         Of the frame that ``fit`` was given.
     freq
-        Step of dates.
+        Step of all series.
+    freq_given
+        Whether the index said so; or else pandas inferred it.
     X_columns, X_scaler
         Of the covariates and what they are standardised by; None without any.
+    cap
+        Most rows that a forecast is to be made from; None for as many as the network reads.
     """
 
     series: Mapping[Key, Remembered]
     y_columns: pd.Index
     level_names: list[Hashable]
     freq: Any
+    freq_given: bool
     X_columns: list[Hashable] | None = None
     X_scaler: StandardScaler | None = None
+    cap: int | None = None
 
     @classmethod
     def of(
-        cls, y: pd.DataFrame, X: pd.DataFrame | None, prior: Pretrained | None, *, least: int
+        cls,
+        y: pd.DataFrame,
+        X: pd.DataFrame | None,
+        prior: Pretrained | None,
+        *,
+        least: int,
+        cap: int | None = None,
     ) -> Memory:
         """Split y and X into series, and measure their scales; covariates by the prior's.
 
         Raises
         ------
         ValueError
-            If a series has fewer than `least` time points or none observed, or X does not cover it
-            or is not what the prior knows.
+            If a series has fewer than `least` time points or none observed, the series are not in
+            the same steps, or X does not cover them or is not what the prior knows.
         """
         series = instances(y)
         for key, one in series.items():
@@ -154,9 +179,11 @@ class Memory:
             },
             y.columns,
             list(y.index.names),
-            freq_of(max((one.index for one in series.values()), key=len)),
+            shared_step(series),
+            any(getattr(one.index, "freq", None) is not None for one in series.values()),
             columns,
             scaler,
+            cap,
         )
 
     def scaled_X(self, X: pd.DataFrame | None, start: int = 0) -> Tensor:
@@ -188,7 +215,9 @@ class Memory:
             )
         return instances(X)
 
-    def updates(self, y: pd.DataFrame, X: pd.DataFrame | None, *, length: int) -> dict[Key, Update]:
+    def updates(
+        self, y: pd.DataFrame, X: pd.DataFrame | None, *, length: int
+    ) -> tuple[Memory, dict[Key, Update]]:
         """Return what new rows mean for their series, of each of which some rows are looked at.
 
         Parameters
@@ -197,6 +226,12 @@ class Memory:
             The new rows. The present may also move back, and rows may overlap what is known.
         length
             How many of the last rows that are remembered.
+
+        Returns
+        -------
+        memory, updates
+            What is to be updated: this memory, or one of another step. From few month ends, say,
+            pandas cannot infer that they are those of business days.
 
         Raises
         ------
@@ -208,6 +243,36 @@ class Memory:
                 f"y has columns {list(y.columns)}, but RimerForecaster was fitted with "
                 f"{list(self.y_columns)}. Give the same ones in the same order."
             )
+        memory = self._in_steps_of(y) if self.freq is None else self
+        try:
+            return memory, memory._updates(y, X, length)
+        except BesideGrid:
+            memory = self._in_steps_of(y)
+            if memory is self:
+                raise
+            return memory, memory._updates(y, X, length)
+
+    def _in_steps_of(self, y: pd.DataFrame) -> Memory:
+        """Return a memory of the step that new rows show, if all that is known is in it too."""
+        if self.freq_given:
+            return self
+        for key, new in instances(y).items():
+            past = self.series.get(key)
+            if past is None or not isinstance(new.index, pd.DatetimeIndex):
+                continue
+            freq = freq_of(past.y.index.union(new.index))
+            if freq is not None and all(self._knows(one, freq) for one in self.series.values()):
+                return replace(self, freq=freq)
+        return self
+
+    def _knows(self, one: Remembered, freq: Any) -> bool:
+        """Whether the time points of a series, from the first on, are in another step as well."""
+        if self.freq is None:
+            return not one.forgotten and is_in_steps(one.y.index, freq)
+        first, last = one.begin, one.y.index[-1]
+        return same_times(grid_of(first, last, self.freq), grid_of(first, last, freq))
+
+    def _updates(self, y: pd.DataFrame, X: pd.DataFrame | None, length: int) -> dict[Key, Update]:
         given = self.instances_of_X(X)
         found = {}
         for key, new in instances(y).items():
@@ -217,6 +282,7 @@ class Memory:
             one = on_grid(observed, self.freq)
             if past is None:
                 check_observed(f"y{name_of(key)}", one)
+                self._check_steps(key, new.index)
             own_X = None
             if self.X_scaler is not None:
                 own_X = joined(past_X, given[key]) if key in given else past_X
@@ -231,6 +297,18 @@ class Memory:
             begin = one.index[0] if past is None else past.begin
             found[key] = Update(Remembered(one, own_X, scaler, begin), known, goes_on)
         return found
+
+    def _check_steps(self, key: Key, index: pd.Index) -> None:
+        """Raise a ValueError if the time points of a new series are in another step."""
+        if not isinstance(index, pd.DatetimeIndex) or self.freq is None:
+            return
+        freq = freq_of(index)
+        if freq is not None and not is_in_steps(index, self.freq):
+            raise ValueError(
+                f"y{name_of(key)} is in steps of {name_of_step(freq)}, but RimerForecaster was "
+                f"fitted with series in steps of {name_of_step(self.freq)}. Bring it to that "
+                "step, for example by resample."
+            )
 
     def updated(self, updates: Mapping[Key, Update], *, length: int) -> Memory:
         """Return a memory of the last rows of what was updated, and of the others as they were."""

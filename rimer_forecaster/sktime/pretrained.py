@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from ..network import RimerNetwork
+from ..network import NetworkConfig, RimerNetwork
 from ..network.config import OF_TRAINING
 from ..network.weights import load_network, read_description, save_weights
+from ..zero_shot.catalogue import zero_shot_network
 
-__all__ = ["Pretrained"]
+__all__ = ["Pretrained", "of_package"]
 
 _SHOWN_AS = {"outputs": "quantiles"}
 """Arguments of the network that the forecaster calls otherwise."""
@@ -42,7 +43,7 @@ class Pretrained:
     ...     index=pd.MultiIndex.from_product([["a", "b"], range(40)]),
     ... )
     >>> learnt = RimerForecaster(14, 7, n_epochs=1).pretrain(panel).pretrained_
-    >>> unseen = RimerForecaster(14, 7, n_epochs=0, pretrained=learnt)
+    >>> unseen = RimerForecaster(pretrained=learnt)
     >>> len(unseen.fit(panel.loc["b"], fh=range(1, 8)).predict())
     7
     """
@@ -50,6 +51,12 @@ class Pretrained:
     network: RimerNetwork
     X_columns: tuple[str, ...] | None = None
     X_scaler: StandardScaler | None = None
+
+    @property
+    def of_any_length(self) -> bool:
+        """Whether the network reads windows of any length; then others may take its weights on."""
+        shortest, longest = self.network.config.lengths
+        return shortest < longest
 
     def give_weights(self, own: RimerNetwork) -> None:
         """Copy the weights into a network of the same arguments.
@@ -60,24 +67,28 @@ class Pretrained:
             If an argument differs that is not of training alone, as dropout is. Weights that were
             not prepared for streams may be streamed: the forecaster warns.
         """
-        ignored = (*OF_TRAINING, "streaming")
-        for name, (its, ours) in self.network.config.differences(own.config, ignored=ignored):
+        self.check(own.config)
+        own.load_state_dict(self.network.state_dict())
+
+    def check(self, own: NetworkConfig, *, free: Iterable[str] = ()) -> None:
+        """Raise a ValueError that names the first argument which differs and is not free."""
+        ignored = (*OF_TRAINING, "streaming", *free)
+        for name, (its, ours) in self.network.config.differences(own, ignored=ignored):
             shown = _SHOWN_AS.get(name, name)
             raise ValueError(
                 f"the pretrained weights are of a network with {shown}={its!r}, but this "
-                f"forecaster has {shown}={ours!r}. Make it with the same arguments."
+                f"forecaster has {shown}={ours!r}. Leave it out, or make it the same."
             )
-        own.load_state_dict(self.network.state_dict())
 
     def check_X(self, columns: Iterable[Hashable] | None) -> None:
         """Raise a ValueError if these are not the covariates that the network knows."""
         given = None if columns is None else tuple(map(str, columns))
         if given != self.X_columns:
             known, new = (f"X {list(x)}" if x else "no X" for x in (self.X_columns, given))
-            raise ValueError(
-                f"the weights were pretrained with {known}, but got {new}. Give the same columns "
-                "in the same order."
-            )
+            remedy = "Give the same columns in the same order."
+            if self.of_any_length:
+                remedy = "Leave it out, or let training learn of it: n_epochs=10, for example."
+            raise ValueError(f"the weights were pretrained with {known}, but got {new}. {remedy}")
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write safetensors, and a JSON file beside them.
@@ -99,6 +110,19 @@ class Pretrained:
                 }
             },
         )
+
+    @classmethod
+    def of(cls, given: str | PathLike[str] | Pretrained) -> Pretrained:
+        """Return weights by the name of those of the package, from a file, or as they are.
+
+        Raises
+        ------
+        ValueError
+            If there are none of this name, and where `load` raises one.
+        """
+        if isinstance(given, Pretrained):
+            return given
+        return cls(zero_shot_network(given)) if of_package(given) else cls.load(given)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Pretrained:
@@ -124,3 +148,10 @@ class Pretrained:
         scaler.mean_, scaler.scale_ = np.array(saved["X_mean"]), np.array(saved["X_scale"])
         scaler.n_features_in_ = len(scaler.mean_)
         return cls(network, tuple(saved["X_columns"]), scaler)
+
+
+def of_package(given: str | PathLike[str] | Pretrained | None) -> bool:
+    """Whether weights are given by a name, and not by a file or as they are."""
+    if given is None or isinstance(given, Pretrained):
+        return False
+    return not fspath(given).endswith(".safetensors")

@@ -14,6 +14,7 @@ from sktime.datatypes import update_data
 from torch import Tensor
 
 __all__ = [
+    "BesideGrid",
     "Instances",
     "Key",
     "as_scaled",
@@ -22,11 +23,16 @@ __all__ = [
     "check_values",
     "cutoff_of",
     "freq_of",
+    "grid_of",
     "instances",
+    "is_in_steps",
     "joined",
     "name_of",
+    "name_of_step",
     "on_grid",
     "rows",
+    "same_times",
+    "shared_step",
 ]
 
 Key: TypeAlias = tuple[Hashable, ...]
@@ -99,10 +105,7 @@ def cutoff_of(index: pd.Index, freq: Any) -> pd.Index:
     last = index[-1:]
     if not isinstance(last, pd.DatetimeIndex) or last.freq is not None:
         return last
-    try:
-        return pd.DatetimeIndex(last, freq=freq)
-    except ValueError:  # month ends turned out to be those of business days, say
-        return pd.DatetimeIndex(last, freq=freq_of(index))
+    return pd.DatetimeIndex(last, freq=freq)
 
 
 # --- time points ------------------------------------------------------------------------------
@@ -156,6 +159,60 @@ def freq_of(index: pd.Index) -> Any:
     return freq
 
 
+def shared_step(series: Instances) -> Any:
+    """Return the step of dates that all series are in; None where no series shows one.
+
+    A short series may be in several: five business days look like days.
+
+    Raises
+    ------
+    ValueError
+        If no step is that of all, with two series that differ.
+    """
+    of_length = sorted(series, key=lambda key: len(series[key]), reverse=True)
+    if not isinstance(series[of_length[0]].index, pd.DatetimeIndex):
+        return freq_of(series[of_length[0]].index)
+    different: list[pd.Index] = []
+    keys = []
+    for key in of_length:
+        index = series[key].index
+        if not any(len(index) == len(other) and index.equals(other) for other in different):
+            different.append(index)
+            keys.append(key)
+    odd: tuple[Key, Key, Any] | None = None
+    for key, index in zip(keys, different, strict=True):
+        freq = freq_of(index)
+        if freq is None:
+            continue
+        others = (
+            other for other, x in zip(keys, different, strict=True) if not is_in_steps(x, freq)
+        )
+        first = next(others, None)
+        if first is None:
+            return freq
+        odd = odd or (key, first, freq)
+    if odd is None:
+        return None
+    key, other, freq = odd
+    own = freq_of(series[other].index)
+    raise ValueError(
+        f"the series of a panel must be in the same steps, but those of series {key} are "
+        f"{name_of_step(freq)}, and series {other} from {series[other].index[0]} to "
+        f"{series[other].index[-1]} is in {'others' if own is None else name_of_step(own)}. Fit a "
+        "forecaster for each step, or bring them to one, for example by resample."
+    )
+
+
+def is_in_steps(index: pd.Index, freq: Any) -> bool:
+    """Whether dates follow one another in a step, without a gap."""
+    return same_times(index, pd.date_range(index[0], periods=len(index), freq=freq))
+
+
+def name_of_step(freq: Any) -> str:
+    """Name a step in a message."""
+    return str(getattr(freq, "freqstr", freq))
+
+
 def on_grid(frame: pd.DataFrame, freq: Any) -> pd.DataFrame:
     """Add the time points between the first and the last that are absent, as missing values.
 
@@ -168,32 +225,40 @@ def on_grid(frame: pd.DataFrame, freq: Any) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError
+    BesideGrid
         If a time point lies beside the grid.
     """
     index = frame.index
-    if len(index) < 2:
+    if len(index) < 2 or (isinstance(index, pd.DatetimeIndex) and freq is None):
         return frame
-    first, last = index[0], index[-1]
-    if isinstance(index, pd.PeriodIndex):
-        grid: pd.Index = pd.period_range(first, last)
-    elif isinstance(index, pd.DatetimeIndex):
-        if freq is None:
-            return frame
-        grid = pd.date_range(first, last, freq=freq)
-    else:
-        grid = pd.RangeIndex(first, last + 1)
-    if len(grid) == len(index):
+    grid = grid_of(index[0], index[-1], freq)
+    if same_times(index, grid):
         return frame
     beside = index.difference(grid)
-    if len(beside) and isinstance(index, pd.DatetimeIndex) and freq_of(index) is not None:
-        return frame  # month ends turned out to be those of business days, say
     if len(beside):
-        raise ValueError(
+        raise BesideGrid(
             f"{beside[0]} is not on the grid of the time points that the forecaster was fitted "
-            f"with, whose step is {getattr(freq, 'freqstr', freq)}. Give time points of that grid."
+            f"with, whose step is {name_of_step(freq)}. Give time points of that grid."
         )
     return frame.reindex(grid)
+
+
+class BesideGrid(ValueError):
+    """A time point that does not belong to a series."""
+
+
+def grid_of(first: Any, last: Any, freq: Any) -> pd.Index:
+    """Return the time points from one to another, in a step if they are dates."""
+    if isinstance(first, pd.Period):
+        return pd.period_range(first, last)
+    if isinstance(first, pd.Timestamp):
+        return pd.date_range(first, last, freq=freq)
+    return pd.RangeIndex(first, last + 1)
+
+
+def same_times(index: pd.Index, other: pd.Index) -> bool:
+    """Whether time points are the same, whatever the unit that they are stored in."""
+    return len(index) == len(other) and bool((index == other).all())
 
 
 # --- values -----------------------------------------------------------------------------------

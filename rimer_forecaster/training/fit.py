@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +14,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, SequentialSampler
 
 from ..network import RimerNetwork
+from .held_out import KeepBest
 from .module import TrainingModule
 from .recipe import Recipe, check_trained
 from .windows import WindowBatch, Windows
 
-__all__ = ["train"]
+__all__ = ["interruptible", "train"]
 
 
 def train(
@@ -29,6 +30,7 @@ def train(
     windows: Windows,
     *,
     validation: Windows | None = None,
+    held_back: bool = False,
     recipe: Recipe,
     batch_size: int,
     n_epochs: int | None,
@@ -45,6 +47,8 @@ def train(
         What to train on.
     validation
         What to compute ``val_loss`` on after each epoch; the weights with the lowest one are kept.
+    held_back
+        Whether validation decides when to stop, and how wide quantiles are; see `held_out`.
     batch_size
         Windows per optimiser step.
     n_epochs
@@ -64,7 +68,7 @@ def train(
     kwargs = dict(trainer_kwargs or {})
     callbacks = copy.deepcopy(kwargs.pop("callbacks", None) or [])
     callbacks = [*callbacks] if isinstance(callbacks, (list, tuple)) else [callbacks]
-    best = _KeepBest()
+    best = KeepBest(recipe.patience if held_back else None)
     order = RandomSampler(windows, generator=generator)
     loaders = [_loader(windows, order, batch_size, generator)]
     if validation is not None:
@@ -82,12 +86,11 @@ def train(
     }
     network.draw_from(generator)
     network.train()  # Lightning leaves it as it is
-    with _without_remarks():
+    with _without_remarks(), interruptible():
         trainer = pl.Trainer(**options)
-        trainer.fit(TrainingModule(network, recipe), *loaders)
+        trainer.fit(TrainingModule(network, recipe, best if held_back else None), *loaders)
     network.draw_from(None)
-    if best.weights is not None:
-        network.load_state_dict(best.weights)
+    best.finish(network, widen=held_back)
     network.cpu().eval()
     check_trained(
         network,
@@ -103,20 +106,24 @@ def _loader(
     return DataLoader(windows, sampler=batches, batch_size=None, generator=generator)
 
 
-class _KeepBest(pl.Callback):
-    """Remembers the weights of the epoch with the lowest validation loss."""
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C in a training be a KeyboardInterrupt, after which Ctrl-C works on.
 
-    def __init__(self) -> None:
-        self.lowest = math.inf
-        self.weights: dict[str, Tensor] | None = None
-
-    # Not on_validation_end, before which Lightning puts the weights of the last step back.
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: TrainingModule) -> None:
-        loss = float(trainer.callback_metrics["val_loss"])
-        if loss < self.lowest and not trainer.sanity_checking:
-            self.lowest = loss
-            weights = pl_module.network.state_dict()
-            self.weights = {name: x.detach().clone() for name, x in weights.items()}
+    Lightning makes a SystemExit of it, and has the process ignore all later ones.
+    """
+    handler = None
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
 
 
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)

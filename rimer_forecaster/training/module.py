@@ -12,28 +12,11 @@ import torch
 from torch import Tensor
 
 from ..network import RimerNetwork
+from .held_out import KeepBest, quantile_loss
 from .recipe import Recipe
 from .windows import WindowBatch
 
-__all__ = ["TrainingModule", "quantile_loss"]
-
-
-def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Tensor:
-    """Mean quantile loss over the observed targets.
-
-    Parameters
-    ----------
-    forecast
-        (B, H, C, Q).
-    target
-        (B, H, C), NaN where not observed.
-    quantiles
-        (Q,), probabilities.
-    """
-    error = target[..., None] - forecast
-    loss = torch.maximum(quantiles * error, (quantiles - 1) * error).mean(-1)
-    observed = ~target.isnan()
-    return torch.where(observed, loss, 0.0).sum() / observed.sum().clamp_min(1)
+__all__ = ["TrainingModule"]
 
 
 class TrainingModule(pl.LightningModule):
@@ -45,13 +28,15 @@ class TrainingModule(pl.LightningModule):
         Its outputs must be quantiles; trained in place.
     recipe
         How.
+    best
+        Which is told of validation.
     """
 
     quantiles: Tensor
 
-    def __init__(self, network: RimerNetwork, recipe: Recipe) -> None:
+    def __init__(self, network: RimerNetwork, recipe: Recipe, best: KeepBest | None = None) -> None:
         super().__init__()
-        self.network, self.recipe = network, recipe
+        self.network, self.recipe, self.best = network, recipe, best
         self.register_buffer("quantiles", torch.tensor(network.config.outputs), persistent=False)
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
@@ -66,12 +51,14 @@ class TrainingModule(pl.LightningModule):
         self.log("val_loss", loss, prog_bar=True, batch_size=n, sync_dist=True)
 
     def _loss(self, batch: WindowBatch) -> Tensor:
-        L = self.network.config.input_chunk_length
-        past, target = batch.target[:, :L], batch.target[:, L:]
+        H = self.network.config.output_chunk_length
+        past, target = batch.target[:, :-H], batch.target[:, -H:]  # of at most L steps
         forecast = self.network(past, future_covariates=batch.covariates)
         if self.recipe.loss_unit != "series":  # which is 1: each series was standardised
             unit = self.recipe.unit(past, None)
             forecast, target = forecast / unit[..., None], target / unit
+        if self.best is not None and not self.training:
+            self.best.add(forecast, target)
         return quantile_loss(forecast, target, self.quantiles)
 
     def configure_callbacks(self) -> list[pl.Callback]:

@@ -41,6 +41,13 @@ class Recipe:
         weights. See `AveragedWeights`.
     training_on
         Factor of the learning rate where weights are trained on that were trained before.
+    few_windows
+        Up to which a training that was given neither a number of epochs nor a validation part holds
+        back the end of each series, see `held_out`.
+    held_out
+        Share of the steps of each series that it holds back; 0 trains on everything.
+    patience
+        Optimiser steps without a lower validation loss after which it stops, and ten epochs.
     loss_unit
         What errors are counted in, so that series and components of different size weigh alike:
         ``"series"``, the standard deviation of each over all that is trained on; or ``"window"``,
@@ -65,13 +72,21 @@ class Recipe:
     most_epochs: int = 100
     averaging: float = 0.995
     training_on: float = 0.1
+    few_windows: int = 2000
+    held_out: float = 0.2
+    patience: int = 100
     loss_unit: str = "series"
 
     def __post_init__(self) -> None:
         """Check every value."""
         check_sizes(
-            steps=self.steps, fewest_epochs=self.fewest_epochs, most_epochs=self.most_epochs
+            steps=self.steps,
+            fewest_epochs=self.fewest_epochs,
+            most_epochs=self.most_epochs,
+            few_windows=self.few_windows,
+            patience=self.patience,
         )
+        plain_number("held_out", self.held_out, lambda x: 0 <= x < 1, "in [0, 1)")
         for name in ("learning_rate", "training_on"):
             plain_number(name, getattr(self, name), _is_positive, "above 0 and finite")
         plain_number("weight_decay", self.weight_decay, _is_weight, "at least 0 and finite")
@@ -86,6 +101,10 @@ class Recipe:
         """
         wanted = math.ceil(self.steps / math.ceil(windows / batch_size))
         return min(self.most_epochs, max(self.fewest_epochs, wanted))
+
+    def holds_out(self, windows: int) -> bool:
+        """Whether a training of so many windows holds some of them back."""
+        return self.held_out > 0 and windows <= self.few_windows
 
     def for_training_on(self) -> Recipe:
         """Return the recipe for weights that were trained before."""

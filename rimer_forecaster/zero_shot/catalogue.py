@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from functools import lru_cache
 from importlib.resources import as_file, files
 from os import PathLike, fspath
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
+
+import torch
 
 from ..network import RimerNetwork, load_network
 from ..network.weights import read_description
 
 __all__ = ["describe", "names", "trainable_copy", "zero_shot_network"]
 
+Network = TypeVar("Network", bound=RimerNetwork)
+
 _LATEST = {"rimer-zero": "rimer-zero-1"}
 """What a name without a version stands for."""
 
 _FOLDER = files(__package__) / "weights"
+_LOADING = Lock()
 
 
 def names() -> list[str]:
@@ -29,7 +36,8 @@ def zero_shot_network(name: str | PathLike[str] = "rimer-zero") -> RimerNetwork:
     """Return the network of weights of the package, in single precision on the CPU.
 
     All callers of a process get the same object, which is frozen: who trains on takes
-    `trainable_copy`. A path, which ends with .safetensors, gives the network of a file.
+    `trainable_copy`. Other copies are this object too, and a pickle holds its name and no weights.
+    A path, which ends with .safetensors, gives the network of a file.
 
     Raises
     ------
@@ -48,7 +56,24 @@ def describe(name: str = "rimer-zero") -> dict[str, Any]:
 
 def trainable_copy(network: RimerNetwork) -> RimerNetwork:
     """Return a network of the same weights, which may be trained."""
-    return deepcopy(network).requires_grad_(True)
+    own = _network_like(RimerNetwork, network).to(network.dtype)
+    own.load_state_dict(network.state_dict())
+    return own.to(network.device).train(network.training)
+
+
+class _Packaged(RimerNetwork):
+    """A network that stands for its name: there is one of it per process."""
+
+    name: str
+
+    def __reduce__(self) -> tuple[Callable[[str], RimerNetwork], tuple[str]]:
+        return zero_shot_network, (self.name,)  # copies are made by this too
+
+
+def _network_like(kind: type[Network], network: RimerNetwork) -> Network:
+    """Return a network of the same arguments; nothing is drawn from the process's generator."""
+    with torch.device("cpu"):
+        return kind(**network.config.to_json(), generator=torch.Generator())
 
 
 def _resolved(name: str) -> str:
@@ -62,9 +87,17 @@ def _resolved(name: str) -> str:
     return found
 
 
-@lru_cache(maxsize=4)
 def _load(name: str) -> tuple[RimerNetwork, dict[str, Any]]:
+    with _LOADING:  # threads that begin at once get the same object too
+        return _read(name)
+
+
+@lru_cache(maxsize=4)
+def _read(name: str) -> tuple[RimerNetwork, dict[str, Any]]:
     with as_file(_FOLDER) as folder:
         path = folder / f"{name}.safetensors"
         network, known = load_network(path).float(), read_description(path)
-    return network.requires_grad_(False), known
+    own = _network_like(_Packaged, network)
+    own.load_state_dict(network.state_dict())
+    own.name = name
+    return own.eval().requires_grad_(False), known

@@ -24,12 +24,14 @@ __all__ = ["FAMILIES", "VERSION", "family", "synthetic"]
 Array: TypeAlias = NDArray[np.floating[Any]]
 Generator: TypeAlias = np.random.Generator
 
-VERSION = 1
+VERSION = 2
 """Of the prior: the same seed gives the same series under the same version of it and of NumPy."""
 
 _COMMON = np.array([7, 12, 24])
 _USUAL = np.array([4, 48, 52, 96, 168])
 _SEEN = np.array([5, 6, 30, 144, 288, 365])
+_CALENDAR = np.array([4, 7, 12, 24, 48, 52, 96, 144, 168])
+_CALENDAR_SHARES = np.array([0.05, 0.17, 0.22, 0.22, 0.10, 0.08, 0.08, 0.03, 0.05])
 _MULTIPLES = np.array([2, 3, 4, 5, 7, 12, 7, 7])
 """What a calendar's longer season is of its shorter one: 24 hours and 168, 7 days and 52 weeks."""
 
@@ -223,6 +225,36 @@ def _trend_and_seasons(rng: Generator, n: int, T: int) -> Array:
     return np.where(rng.random(n) < 0.65, added, multiplied)
 
 
+def _cycles(rng: Generator, n: int, T: int) -> Array:
+    """Profiles of a calendar: a value of its own for every step of the season, and for some days.
+
+    Nearly without noise, so that what is learnt is to look back by a season of any length.
+    """
+    free = np.round(_log_uniform(rng, 3, 400, n))
+    known = rng.choice(_CALENDAR, size=n, p=_CALENDAR_SHARES)
+    period = np.where(rng.random(n) < 0.4, free, known)
+    period = np.where(period > T / 2, rng.choice(_COMMON, size=n), period).astype(np.int32)
+    # Seasons of a longer one, such as days of a week.
+    count = np.where(rng.random(n) < 0.6, 7, rng.integers(2, 13, n)).astype(np.int32)
+    columns, t = np.arange(n, dtype=np.int32), np.arange(T, dtype=np.int32)[:, None]
+    profiles = rng.standard_normal((2, int(period.max()), n), np.float32)
+    for lag in (1, 2, 4):  # the smoother the longer the season, and rough in half of the series
+        near = np.where((rng.random(n) < 0.5) & (period >= 12 * lag), 0.5, 0.0).astype(np.float32)
+        profiles += near * (np.roll(profiles, lag, 1) - profiles)
+    peaked = rng.random(n) < 0.2
+    profiles[..., peaked] = np.exp(profiles[..., peaked])
+    place = t + rng.integers(0, 400, n, np.int32)
+    day, place = place // period % count, place % period
+    others = rng.random((12, n)) < 0.3 * (rng.random(n) < 0.4)  # such as weekends
+    weight = 1 + 0.3 * rng.standard_normal((12, n), np.float32) * (rng.random(n) < 0.4)
+    day = day * n + columns
+    place += profiles.shape[1] * others.ravel().take(day)
+    x = profiles.ravel().take(place * n + columns) * weight.ravel().take(day)
+    x *= 1 + _uniform(rng, 0, 0.3, n) * _slow(rng, T, n, 6)
+    x += _log_uniform(rng, 0.05, 2, n) * _slow(rng, T, n, 5) * (rng.random(n) < 0.5)
+    return x + _log_uniform(rng, 0.01, 0.6, n) * _noise(rng, T, n)
+
+
 def _unit_roots(rng: Generator, n: int, T: int) -> Array:
     """Autoregressions with roots near the unit circle, integrated or seasonally so."""
     modulus = 1 - _log_uniform(rng, 1e-4, 0.4, n)
@@ -409,6 +441,7 @@ def _nonlinear(rng: Generator, n: int, T: int) -> Array:
 
 FAMILIES: dict[str, Callable[[Generator, int, int], Array]] = {
     "trend and seasons": _trend_and_seasons,
+    "cycles": _cycles,
     "unit roots": _unit_roots,
     "exponential smoothing": _smoothing,
     "gaussian processes": _gaussian_processes,
@@ -422,7 +455,7 @@ FAMILIES: dict[str, Callable[[Generator, int, int], Array]] = {
 }
 """Families by name."""
 
-_SHARES = (0.26, 0.14, 0.12, 0.12, 0.08, 0.08, 0.06, 0.04, 0.04, 0.03, 0.03)
+_SHARES = (0.23, 0.12, 0.12, 0.10, 0.10, 0.07, 0.07, 0.06, 0.04, 0.03, 0.03, 0.03)
 
 
 # Alterations.
@@ -453,6 +486,10 @@ def _altered(rng: Generator, x: Array) -> Array:
     wild = some(0.05)
     hit = rng.random((T, len(wild)), np.float32) < rng.uniform(0.002, 0.02, len(wild))
     x[:, wild] += hit * rng.normal(0, 5, (T, len(wild))).astype(np.float32)
+    for column in some(0.03):  # what is discontinued, or closed for good
+        start = int(rng.integers(T // 8, T))
+        ends = (x[:start, column].min(), x[start - 1, column], 0.0)
+        x[start:, column] = ends[int(rng.integers(0, 3))]
     points = some(0.06)
     absent = rng.random((T, len(points)), np.float32) < _log_uniform(rng, 0.01, 0.5, len(points))
     x[:, points] = np.where(absent, np.nan, x[:, points])

@@ -48,3 +48,20 @@ LEVEL = 5.0
 def wave_at_level(n: int = 120, **options: Any) -> TimeSeries:
     """`wave` around 5, which is therefore its size."""
     return wave(n, level=LEVEL, **options)
+
+
+def with_gaps(series: TimeSeries, share: float = 0.1, seed: int = 0) -> TimeSeries:
+    """Some values of a series missing."""
+    values = series.values().copy()
+    values[np.random.default_rng(seed).random(values.shape) < share] = np.nan
+    return series.with_values(values)
+
+
+def hourly_walk(
+    n: int = 150, *, components: int = 2, seed: int = 0, times: pd.Index | None = None
+) -> TimeSeries:
+    """A slow wave around 5 on which a random walk rides, in float64."""
+    draw = np.random.default_rng(seed).normal(size=(n, components))
+    values = 5 + np.sin(np.arange(n) / 4)[:, None] + 0.3 * draw.cumsum(0)
+    index = pd.date_range("2020-01-01", periods=n, freq="h") if times is None else times
+    return TimeSeries.from_times_and_values(index, values)

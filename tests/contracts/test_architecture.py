@@ -168,9 +168,6 @@ def test_every_folder_and_every_file_of_the_layers_has_a_level() -> None:
     )
 
 
-# --- the rules themselves -------------------------------------------------------------------------
-
-
 def tree(root: Path, **files: str) -> list[Import]:
     for name, text in files.items():
         path = root / f"{name.replace('__', '/')}.py"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rimer_forecaster.layers import LAYERS
+from rimer_forecaster.training import Recipe
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "docs/results/data"
@@ -45,7 +46,13 @@ def _own_layers() -> Iterator[None]:
     LAYERS.update(before)
 
 
-@pytest.mark.usefixtures("_own_layers")
+@pytest.fixture
+def _short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training whose epochs a page leaves to the default takes one, which shows as much."""
+    monkeypatch.setattr(Recipe, "epochs", lambda *_: 1)
+
+
+@pytest.mark.usefixtures("_own_layers", "_short_trainings")
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_examples_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

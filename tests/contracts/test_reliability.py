@@ -1,11 +1,10 @@
 """Whatever series and settings come: forecasts, or an error that is documented.
 
-RIMER_CASES=2000 python -m pytest tests/test_reliability.py tries 2,000 cases in each library.
+With RIMER_CASES=2000 in the environment it tries 2,000 cases in each library.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
 pytest.importorskip("darts", reason="RimerModel needs the extra 'darts'")
 
+from chance import cases
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 from darts_cases import QUIET
@@ -28,7 +28,7 @@ from sktime.forecasting.base import ForecastingHorizon
 
 from rimer_forecaster import RimerForecaster, RimerModel
 
-CASES = int(os.environ.get("RIMER_CASES", "20"))
+CASES = cases(20)
 MANY = settings(
     max_examples=CASES,
     deadline=None,

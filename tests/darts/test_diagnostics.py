@@ -12,20 +12,13 @@ import torch
 pytest.importorskip("darts", reason="RimerModel needs darts")
 
 from darts import TimeSeries
-from darts_cases import QUIET
+from darts_cases import QUIET, hourly_walk
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.diagnostics import StateGrows
 from rimer_forecaster.layers import RWKV7TimeMix, leaves
 
 L, H, P = 20, 6, 5
-
-
-def walk(n: int = 150, *, components: int = 2, seed: int = 0) -> TimeSeries:
-    draw = np.random.default_rng(seed).normal(size=(n, components))
-    times = pd.date_range("2020-01-01", periods=n, freq="h")
-    values = 5 + np.sin(np.arange(n) / 4)[:, None] + 0.3 * draw.cumsum(0)
-    return TimeSeries.from_times_and_values(times, values, columns=["a", "b"][:components])
 
 
 def fitted(
@@ -38,7 +31,7 @@ def fitted(
 
 @pytest.mark.parametrize("statics", [False, True])
 def test_a_model_reports_what_its_stream_reads(statics: bool) -> None:
-    full, past, future = walk(), walk(components=1), walk(170, seed=2)
+    full, past, future = hourly_walk(), hourly_walk(components=1), hourly_walk(170, seed=2)
     if statics:
         full = full.with_static_covariates(pd.DataFrame({"level": [1.0]}))
     known = {"past_covariates": past, "future_covariates": future}
@@ -57,7 +50,7 @@ def test_a_model_reports_what_its_stream_reads(statics: bool) -> None:
 
 
 def test_a_model_warns_on_the_line_that_asked() -> None:
-    full = walk(400)
+    full = hourly_walk(400)
     model = fitted(full[:100], patch_length=P)
     with torch.no_grad():
         for mixer in model.network.modules():
@@ -70,7 +63,7 @@ def test_a_model_warns_on_the_line_that_asked() -> None:
 
 
 def test_what_a_model_cannot_report_on_is_refused() -> None:
-    full = walk()
+    full = hourly_walk()
     model = fitted(full)
     with pytest.raises(ValueError, match=r"series is a list, but .* call it for each"):
         model.diagnostics([full, full])
@@ -78,7 +71,7 @@ def test_what_a_model_cannot_report_on_is_refused() -> None:
         type(model)(input_chunk_length=L).diagnostics(full)
     values = full.values().copy()
     values[7, 1] = np.inf
-    with pytest.raises(ValueError, match=r"1 values .* component 'b' at 2020-01-01 07:00:00: inf"):
+    with pytest.raises(ValueError, match=r"1 values .* component '1' at 2020-01-01 07:00:00: inf"):
         model.diagnostics(full.with_values(values))
     with pytest.raises(ValueError, match="past_covariates were given, but the model was fitted"):
         model.diagnostics(full, past_covariates=full)

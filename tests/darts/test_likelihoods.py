@@ -16,13 +16,16 @@ from darts.utils.data.torch_datasets.utils import PLModuleOutput
 from darts.utils.likelihood_models import torch as likelihoods
 from darts.utils.likelihood_models.torch import (
     BernoulliLikelihood,
+    CauchyLikelihood,
     DirichletLikelihood,
     GaussianLikelihood,
+    GumbelLikelihood,
+    LaplaceLikelihood,
     PoissonLikelihood,
     QuantileRegression,
     TorchLikelihood,
 )
-from darts_cases import TINY
+from darts_cases import TINY, wave
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.darts.likelihoods import LikelihoodHead
@@ -62,9 +65,6 @@ def test_every_likelihood_of_darts_trains_with_gaps_and_forecasts(likelihood: ty
     stream = model.stream(series)
     assert np.isfinite(stream.predict(6).values()).all()
     assert stream.predict(6, predict_likelihood_parameters=True).columns.equals(parameters.columns)
-
-
-# --- mean and standard deviation ------------------------------------------------------------------
 
 
 def of_moments(likelihood: TorchLikelihood, mean: float, deviation: float) -> torch.Tensor:
@@ -125,9 +125,6 @@ def test_a_head_travels_to_other_processes() -> None:
     assert torch.equal(pickle.loads(pickle.dumps(head))(output), head(output))
 
 
-# --- units ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "name", ["Exponential", "Gamma", "HalfNormal", "LogNormal", "Weibull", "Gaussian"]
 )
@@ -165,9 +162,6 @@ def test_a_constant_series_is_forecast_as_its_value(name: str, dtype: type) -> N
     assert samples.mean() == pytest.approx(value, rel=0.2)
 
 
-# --- what cannot be -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -200,9 +194,6 @@ class OwnLikelihood(GaussianLikelihood):
 def test_a_likelihood_of_unknown_parameters_is_refused_when_the_model_is_made() -> None:
     with pytest.raises(ValueError, match=r"=OwnLikelihood is not one.*QuantileRegression"):
         RimerModel(24, likelihood=OwnLikelihood())
-
-
-# --- losses ---------------------------------------------------------------------------------------
 
 
 def test_a_prior_of_each_component_is_held_to_steps_of_all_components() -> None:
@@ -245,9 +236,6 @@ def test_a_stream_of_counts_is_forecast_by_its_mean_which_is_positive() -> None:
     np.testing.assert_allclose(stream.predict(6).values(), rates, rtol=1e-4)
 
 
-# --- Monte Carlo dropout --------------------------------------------------------------------------
-
-
 def test_monte_carlo_dropout_draws_and_leaves_no_trace() -> None:
     series = TimeSeries.from_values(np.sin(np.arange(200, dtype=np.float32))[:, None])
     model = RimerModel(**{**TINY, "n_epochs": 5, "dropout": 0.3}).fit(series)
@@ -259,3 +247,35 @@ def test_monte_carlo_dropout_draws_and_leaves_no_trace() -> None:
     assert not without.supports_probabilistic_prediction
     with pytest.raises(ValueError, match="num_samples > 1"):
         without.predict(6, num_samples=3, mc_dropout=True)
+
+
+def test_quantiles_are_ordered_and_in_the_units_of_the_series() -> None:
+    series = wave(level=100.0)
+    model = RimerModel(**{**TINY, "n_epochs": 20}, likelihood=QuantileRegression([0.1, 0.5, 0.9]))
+    parameters = model.fit(series).predict(6, predict_likelihood_parameters=True).values()
+    assert (np.diff(parameters, axis=1) >= 0).all()
+    assert 98 < parameters[:, 1].mean() < 102
+    samples = model.predict(6, num_samples=50)
+    assert samples.n_samples == 50
+
+
+@pytest.mark.parametrize("sigma", [0.06, 0.6, 60.0])
+@pytest.mark.parametrize(
+    ("likelihood", "of_normal_noise"),  # scale of the likelihood's best fit to normal noise
+    [
+        (GaussianLikelihood, 1.0),
+        (LaplaceLikelihood, 0.80),
+        (CauchyLikelihood, 0.61),
+        (GumbelLikelihood, 1.0),
+    ],
+)
+def test_scale_of_a_distribution_is_in_the_units_of_the_series(
+    likelihood: type, of_normal_noise: float, sigma: float
+) -> None:
+    """At level 100 and sigma 0.6 darts' own reversible norm gives 99.9 (darts #2743)."""
+    noise = np.random.default_rng(0).normal(100, sigma, size=(400, 1)).astype(np.float32)
+    settings = {**TINY, "layers": None, "n_epochs": 30, "optimizer_kwargs": {"lr": 1e-2}}
+    model = RimerModel(**settings, likelihood=likelihood()).fit(TimeSeries.from_values(noise))
+    location, scale = model.predict(6, predict_likelihood_parameters=True).values().mean(0)
+    assert abs(location - 100) < sigma
+    assert scale == pytest.approx(of_normal_noise * sigma, rel=0.3)

@@ -6,28 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 pytest.importorskip("darts", reason="RimerModel needs the extra 'darts'")
 
 import darts_cases
-from darts import TimeSeries
 from darts.metrics import mae
-from darts.utils.likelihood_models.torch import (
-    CauchyLikelihood,
-    GammaLikelihood,
-    GaussianLikelihood,
-    GumbelLikelihood,
-    LaplaceLikelihood,
-    NegativeBinomialLikelihood,
-    QuantileRegression,
-    WeibullLikelihood,
-)
 from darts_cases import LEVEL, TRAINER
 from darts_cases import wave_at_level as wave
-from rounding import assert_same_but_for_rounding
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.training import Recipe
@@ -40,9 +27,6 @@ def fitted() -> RimerModel:
     return RimerModel(**TINY).fit(wave())
 
 
-# --- ONNX -------------------------------------------------------------------------------------
-
-
 def with_weights_that_matter(model: RimerModel) -> RimerModel:
     """Layers start as zero maps, and after one epoch they still add next to nothing."""
     generator = torch.Generator().manual_seed(0)
@@ -50,139 +34,6 @@ def with_weights_that_matter(model: RimerModel) -> RimerModel:
         for parameter in model.model.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     return model
-
-
-def exported(model: RimerModel, path: Path, **options: Any) -> Any:
-    pytest.importorskip("onnxscript", reason="exporting needs the extra 'onnx'")
-    runtime = pytest.importorskip("onnxruntime", reason="inference needs the extra 'onnx'")
-    model.to_onnx(str(path), verbose=False, **options)
-    return runtime.InferenceSession(str(path))
-
-
-@pytest.mark.parametrize(
-    ("layers", "components", "n", "dtype"),
-    [
-        (None, 2, 15, np.float64),
-        ("rwkv7", 1, 15, np.float32),  # beyond the output chunk
-        ("rwkv7*2", 2, 6, np.float32),
-        ("rwkv7*2", 2, 6, np.float64),
-        ("rwkv7, attention(window=2)", 2, 15, np.float32),
-        ("rwkv7, attention(window=2)", 2, 15, np.float64),
-        ("gru, lstm", 1, 6, np.float32),
-    ],
-)
-def test_an_exported_model_forecasts_what_predict_does(
-    layers: str | None, components: int, n: int, dtype: Any, tmp_path: Path
-) -> None:
-    series, covariates = wave(components=components, dtype=dtype), {}
-    if components > 1:
-        static = pd.DataFrame({"a": [0.0, 1.0]})
-        series = series.with_static_covariates(static).astype(dtype)
-        covariates = {
-            "past_covariates": wave(150, dtype=dtype, seed=1),
-            "future_covariates": wave(150, components=2, dtype=dtype, seed=2),
-        }
-    model = with_weights_that_matter(RimerModel(**TINY, layers=layers).fit(series, **covariates))
-    session = exported(model, tmp_path / "model.onnx")
-    forecast = run_onnx(n, session, series, **covariates)
-    expected = model.predict(n, **covariates)
-    assert_same_but_for_rounding(forecast.values(), expected.values())
-    assert forecast.time_index.equals(expected.time_index)
-    assert forecast.dtype == expected.dtype
-
-
-def test_an_exported_model_takes_missing_values_and_short_series(tmp_path: Path) -> None:
-    settings = {**TINY, "input_chunk_length": (5, 24)}
-    values, past = wave(components=2).values().copy(), wave(150, seed=1)
-    values[-9:-4, 1] = values[-3] = np.nan
-    series = wave(components=2).with_values(values)
-    causes = past.values().copy()
-    causes[90:95] = np.nan
-    past = past.with_values(causes)
-    model = RimerModel(**settings).fit(series, past_covariates=past)
-    session = exported(with_weights_that_matter(model), tmp_path / "model.onnx")
-    expected = model.predict(6, series, past_covariates=past)
-    forecast = run_onnx(6, session, series, past_covariates=past)
-    assert_same_but_for_rounding(forecast.values(), expected.values())
-    window = np.full((1, 24, 2), np.nan, np.float32)
-    window[0, -8:] = values[-8:]
-    known = np.full((1, 24, 1), np.nan, np.float32)
-    known[0, -8:] = causes[len(values) - 8 : len(values)]
-    (output,) = session.run(None, {"past_target": window, "past_covariates": known})
-    short = model.predict(6, series[-8:], past_covariates=past)
-    assert_same_but_for_rounding(output[0, :, :, 0], short.values())
-
-
-def run_onnx(n: int, session: Any, series: Any, **covariates: Any) -> Any:
-    from darts.utils.onnx import run_onnx_prediction
-
-    return run_onnx_prediction(n, session, series, verbose=False, **covariates)
-
-
-def moved_by_rounding(model: RimerModel, series: TimeSeries) -> np.ndarray:
-    """How far one rounding of the network's output, in float32, moves a parameter at most.
-
-    One of a negative binomial distribution moves by a hundred times as much as a mean.
-    """
-    window = torch.from_numpy(series.values()[None, -24:])
-    output = model.network(window.to(model.network.dtype))
-    assert model.likelihood is not None
-    parameters = [
-        model.likelihood.predict_likelihood_parameters(model.model.head(x))
-        for x in (output, output * (1 + float(np.finfo(np.float32).eps)))
-    ]
-    moved = (parameters[1] - parameters[0]).abs().detach()
-    return moved.numpy().reshape(6, -1).max(0)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(
-    "likelihood",
-    [
-        QuantileRegression([0.1, 0.5, 0.9]),
-        GaussianLikelihood(),
-        LaplaceLikelihood(),
-        CauchyLikelihood(),
-        GumbelLikelihood(),
-        GammaLikelihood(),
-        NegativeBinomialLikelihood(),
-        WeibullLikelihood(),
-    ],
-    ids=lambda likelihood: type(likelihood).__name__,
-)
-def test_an_exported_likelihood_gives_its_parameters(
-    likelihood: Any, dtype: Any, tmp_path: Path
-) -> None:
-    """As darts 0.48.1 exports them, scales have not been through their softplus."""
-    series = wave(components=2, dtype=dtype).map(lambda x: x.round())
-    model = RimerModel(**TINY, layers=None, likelihood=likelihood).fit(series)
-    session = exported(with_weights_that_matter(model), tmp_path / "model.onnx")
-    forecast = run_onnx(6, session, series)
-    expected = model.predict(6, predict_likelihood_parameters=True)
-    allowed = 30 * moved_by_rounding(model, series) + 1e-6 * np.abs(expected.values())
-    assert (np.abs(forecast.values() - expected.values()) <= allowed).all()
-    assert list(forecast.components) == list(expected.components)
-
-
-def test_a_model_exported_for_any_batch_size_forecasts_many_windows_at_once(tmp_path: Path) -> None:
-    series = [wave(seed=seed) for seed in range(5)]
-    model = with_weights_that_matter(RimerModel(**TINY).fit(series))
-    session = exported(model, tmp_path / "model.onnx", dynamic_shapes=(({0: "batch"},),))
-    windows = np.stack([one.values()[-24:] for one in series])
-    (outputs,) = session.run(None, {"past_target": windows})
-    expected = [one.values() for one in model.predict(6, series)]
-    assert_same_but_for_rounding(outputs[..., 0], expected)
-    single = run_onnx(6, session, series)
-    assert_same_but_for_rounding([one.values() for one in single], expected)
-
-
-def test_an_equilibrium_layer_says_that_it_cannot_be_exported(tmp_path: Path) -> None:
-    model = RimerModel(**TINY, layers="equilibrium(rwkv7)").fit(wave(40))
-    with pytest.raises(Exception, match="equilibrium layer takes as many passes as its input"):
-        exported(model, tmp_path / "model.onnx")
-
-
-# --- SHAP -------------------------------------------------------------------------------------
 
 
 def test_shap_values_add_up_to_the_forecast() -> None:
@@ -211,9 +62,6 @@ def test_shap_values_add_up_to_the_forecast() -> None:
         assert np.abs(values.values()).max() > 1e-3
 
 
-# --- optuna -----------------------------------------------------------------------------------
-
-
 def test_optuna_prunes_a_trial_that_falls_behind() -> None:
     optuna = pytest.importorskip("optuna", reason="the search needs optuna")
     from darts.utils.callbacks import PyTorchLightningPruningCallback
@@ -236,9 +84,6 @@ def test_optuna_prunes_a_trial_that_falls_behind() -> None:
     assert len(study.trials[0].intermediate_values) == 4
     assert len(study.trials[1].intermediate_values) < 4
     assert study.best_params["lr"] > 1e-6
-
-
-# --- MLflow -----------------------------------------------------------------------------------
 
 
 def test_mlflow_logs_a_fit_and_gives_the_model_back(
@@ -266,9 +111,6 @@ def test_mlflow_logs_a_fit_and_gives_the_model_back(
     loaded = darts_mlflow.load_model(entry.model_uri)
     assert isinstance(loaded, RimerModel)
     np.testing.assert_array_equal(loaded.predict(6, series=wave()).values(), forecast.values())
-
-
-# --- Lightning's tuner ------------------------------------------------------------------------
 
 
 def rates_of_every_step(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:

@@ -57,9 +57,6 @@ def switch_off(net: RimerNetwork, *, removal: bool = True) -> RimerNetwork:
     return net
 
 
-# --- state norms --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("layers", "paths"),
     [
@@ -137,9 +134,6 @@ def test_components_have_names_in_the_data_and_the_largest_in_the_table() -> Non
     assert row["largest norm"] == both.to_numpy().max()
 
 
-# --- half-lives ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("layers", ["rwkv7*2", "equilibrium(rwkv7)"])
 @pytest.mark.parametrize("bias", [-6.0, 0.5, 4.0])
 def test_half_lives_of_a_constant_decay_are_the_closed_form_in_steps(
@@ -203,9 +197,6 @@ def test_what_does_not_decay_has_an_infinite_half_life() -> None:
     assert np.isposinf(report.half_lives[["10 %", "median", "90 %"]].to_numpy()).all()
 
 
-# --- solvers ------------------------------------------------------------------------------------
-
-
 def test_solvers_tell_of_the_last_read_of_each_equilibrium_layer() -> None:
     net = network("equilibrium(rwkv7), rwkv7, equilibrium(rwkv7*2)")
     report = diagnose(net, history(43))
@@ -234,9 +225,6 @@ def test_a_report_from_before_is_not_taken_for_one_of_this_history() -> None:
     assert diagnose(net, history(P - 1)).solvers.empty
 
 
-# --- padding and short histories ----------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("n", "share"), [(1, 0.95), (5, 0.75), (13, 0.35), (20, 0), (33, 0)])
 @pytest.mark.parametrize("layers", [None, "rwkv7"])
 def test_the_share_padded_is_what_the_history_lacks_of_a_look_back(
@@ -255,9 +243,6 @@ def test_without_a_wkv_state_the_tables_are_empty_and_the_report_works(
     assert report.table.empty
     assert "growth exponent" in report.table
     assert len(report.plot().axes) == 2
-
-
-# --- growth -------------------------------------------------------------------------------------
 
 
 def grows(net: RimerNetwork, x: Tensor) -> list[warnings.WarningMessage]:
@@ -331,9 +316,6 @@ def test_a_silent_beginning_is_no_growth() -> None:
     assert report.table["growth exponent"].max() < 0.75
     with pytest.warns(StateGrows):
         diagnose(switch_off(fresh()), x)
-
-
-# --- the report ---------------------------------------------------------------------------------
 
 
 def test_the_table_has_a_row_for_each_layer_and_head() -> None:

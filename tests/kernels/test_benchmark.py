@@ -54,10 +54,11 @@ def test_an_unknown_case_is_named() -> None:
 
 def test_the_checks_of_a_card_pass_under_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="the GPU kernels need triton")
-    monkeypatch.setattr(benchmark, "LENGTHS", (3, 17))
-    checks = list(itertools.islice(benchmark.gpu_checks("cpu"), 20))  # N = 16, float32
-    assert [wrong for _, wrong in checks] == [None] * 20
-    assert checks[0][0] == "N=16 torch.float32 T=3 normal, no state"
+    monkeypatch.setattr(benchmark, "LENGTHS", (17,))
+    checks = list(itertools.islice(benchmark.gpu_checks("cpu"), 12))  # N = 16, float32
+    assert [wrong for _, wrong in checks] == [None] * 12
+    assert checks[0][0] == "N=16 torch.float32 T=17 normal, no state"
+    assert checks[-1][0] == "N=16 torch.float32 T=17 reflecting, state"
     monkeypatch.setattr(benchmark, "failure", lambda *rest, **device: "output off by 1")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
     with pytest.raises(SystemExit, match=r"the check failed: N=16 .*off by 1"):

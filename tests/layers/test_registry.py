@@ -97,8 +97,6 @@ def test_an_ablation_takes_its_parameters_away(layers: str, absent: str) -> None
     assert not named(layers)
 
 
-# --- registration -----------------------------------------------------------------------------
-
 PAGE = Path(__file__).parents[2] / "docs/develop/add-a-layer.md"
 
 
@@ -151,9 +149,6 @@ def test_a_name_that_is_taken_or_no_word_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="must be a word that is not the name of another layer"):
         register(name)(lambda site: None)
     assert LAYERS["rwkv7"].options == ("time_mix", "channel_mix", "icl_rate_max")
-
-
-# --- the published sizes ----------------------------------------------------------------------
 
 
 def ledger(layers: str) -> dict[str, int]:

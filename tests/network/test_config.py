@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rimer_forecaster import RimerNetwork
-from rimer_forecaster.network import NetworkConfig
+from rimer_forecaster.network import NetworkConfig, default_patch_length
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,14 @@ from rimer_forecaster.network import NetworkConfig
         ("input_chunk_length", 0, "input_chunk_length=0 must be a whole number of at least 1"),
         ("output_chunk_length", 2.0, r"output_chunk_length=2\.0 must be a whole number"),
         ("width", True, "width=True must be a whole number of at least 1"),
-        ("width", 20, "width=20 is not a multiple of head_size=16"),
+        ("width", 20, "width=20 is not a multiple of head_size=16.*Change one"),
         ("head_size", "16", "head_size='16' must be a whole number"),
         ("patch_length", 97, "patch_length=97 is longer than input_chunk_length=96"),
         ("past_covariates", -1, "past_covariates=-1 must be a whole number of at least 0"),
         ("dropout", 1.0, r"dropout=1\.0 must be a probability in \[0, 1\)"),
         ("dropout", "0.1", r"dropout='0\.1' must be a probability"),
         ("dropout", float("nan"), "dropout=nan must be a probability"),
-        ("layers_rate", 0, "layers_rate=0 must be above 0 and finite"),
+        ("layers_rate", 0, "layers_rate=0 must be above 0 and finite.*layers=None"),
         ("layers_rate", float("nan"), "layers_rate=nan must be above 0 and finite"),
         ("least_scale", -1.0, r"least_scale=-1\.0 must be at least 0, and finite"),
         ("streaming", "no", "streaming='no' must be True or False"),
@@ -36,6 +36,8 @@ from rimer_forecaster.network import NetworkConfig
         ("outputs", (0.5, 0.1), r"outputs=\[0\.5, 0\.1\] must be"),
         ("outputs", ("location", 0.5), r"outputs=\['location', 0\.5\] must be"),
         ("outputs", (0.0, 0.5), r"outputs=\[0\.0, 0\.5\] must be"),
+        ("outputs", (0.5, 1.0), "must be .* ascending probabilities between 0 and 1"),
+        ("outputs", ("mean",), r"outputs=\['mean'\] must be"),
     ],
 )
 def test_a_value_out_of_range_is_named(argument: str, value: Any, message: str) -> None:
@@ -83,3 +85,11 @@ def test_training_prepares_for_streams_where_it_is_told_or_there_is_nothing_to_p
     assert not NetworkConfig(96, 24).prepared_for_streams
     assert NetworkConfig(96, 24, streaming=True).prepared_for_streams
     assert NetworkConfig(96, 24, layers=None).prepared_for_streams
+
+
+@pytest.mark.parametrize(
+    ("look_back", "patch"),
+    [(1, 1), (3, 1), (12, 3), (48, 12), (96, 16), (128, 16), (129, 24), (512, 24)],
+)
+def test_default_patch_length(look_back: int, patch: int) -> None:
+    assert default_patch_length(look_back) == patch

@@ -50,9 +50,6 @@ def scores(strategy: str, y: pd.DataFrame, **arguments: Any) -> np.ndarray:
     return results[SCORE].to_numpy()
 
 
-# --- evaluate ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("strategy", ["refit", "update", "no-update_params"])
 def test_every_strategy_scores_what_its_calls_by_hand_do(strategy: str) -> None:
     y = wave()
@@ -131,8 +128,6 @@ def test_sliding_windows_with_causes() -> None:
     assert np.isfinite(results[SCORE]).all()
 
 
-# --- searches ---------------------------------------------------------------------------------
-
 GRID = {
     "layers": [None, "rwkv7", "(rwkv7, attention(window=4))", "equilibrium(rwkv7; max_iter=3)"],
     "learning_rate": [1e-3, 1e-2],
@@ -190,8 +185,6 @@ def test_optuna_search() -> None:
         3,
     )
 
-
-# --- compositions -----------------------------------------------------------------------------
 
 COMPOSITIONS: dict[str, Callable[[RimerForecaster], BaseForecaster]] = {
     "behind a scaler": lambda f: TransformedTargetForecaster(

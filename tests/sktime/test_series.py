@@ -26,8 +26,6 @@ def without_freq(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(list(index))
 
 
-# --- indices ----------------------------------------------------------------------------------
-
 INDICES = {
     "range": pd.RangeIndex(5, 125),
     "integers": pd.Index(np.arange(7, 127)),
@@ -145,9 +143,6 @@ def test_a_time_point_beside_the_grid_is_named() -> None:
     new = pd.DataFrame({"y0": [0.0]}, index=[pd.Timestamp("2020-03-02 05:00")])
     with pytest.raises(ValueError, match=r"2020-03-02 05:00:00 is not on the grid .* step is D"):
         forecaster.update(new, update_params=False)
-
-
-# --- the past ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

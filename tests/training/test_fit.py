@@ -16,7 +16,7 @@ pytest.importorskip("pytorch_lightning", reason="training needs the extra 'sktim
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.training import Recipe
 from rimer_forecaster.training.fit import train
-from rimer_forecaster.training.module import quantile_loss
+from rimer_forecaster.training.held_out import quantile_loss
 from rimer_forecaster.training.windows import Windows
 
 

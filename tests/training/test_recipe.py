@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
 pytest.importorskip("pytorch_lightning", reason="the recipe is one for Lightning")
-
-import pytorch_lightning as pl
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.network.scale import unit_of
 from rimer_forecaster.training import Recipe
-
-Weights = dict[str, torch.Tensor]
+from rimer_forecaster.training.recipe import parameter_groups
 
 
 @pytest.mark.parametrize(
@@ -102,182 +97,74 @@ def test_further_arguments_reach_the_optimiser() -> None:
     assert {group["initial_lr"] for group in groups} == {2.0, 4.0, 20.0}
 
 
-# --- averaged weights ---------------------------------------------------------------------------
+ALL_COVARIATES = {"past_covariates": 2, "future_covariates": 1, "static_covariates": 2}
 
 
-class Recorder(pl.Callback):
-    """Hands on the weights after every step, and those that are validated with their loss."""
-
-    def __init__(self, steps: list[Weights], validated: list[tuple[int, Weights, float]]) -> None:
-        # Methods of a built-in are not copied when a trainer copies its callbacks.
-        self.step, self.validate, self.count = steps.append, validated.append, 0
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
-        self.count += 1
-        self.step(copied(pl_module.network))
-
-    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        if not trainer.sanity_checking:
-            loss = float(trainer.callback_metrics["val_loss"])
-            self.validate((self.count, copied(pl_module.network), loss))
+def test_linear_parts_and_decay_biases_learn_faster_and_only_matrices_decay() -> None:
+    net = RimerNetwork(16, 8, layers="rwkv7*2", **ALL_COVARIATES)
+    groups = parameter_groups(net, lr=1.0, weight_decay=0.5)
+    settings = {
+        id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]
+    }
+    assert len(settings) == sum(len(group["params"]) for group in groups)
+    faster = {"skip.weight": 10.0, "skip.offset": 10.0, "skip.lag_filter.weight": 3.0}
+    for name, parameter in net.named_parameters():
+        rate = 2.0 if name.endswith("decay.up.bias") else faster.get(name, 1.0)
+        decay = 0.0 if parameter.ndim < 2 else 0.5
+        assert settings[id(parameter)] == (rate, decay), name
 
 
-def copied(network: torch.nn.Module) -> Weights:
-    return {name: x.detach().clone() for name, x in network.named_parameters()}
+def test_a_learned_start_learns_as_fast_as_the_skip() -> None:
+    net = RimerNetwork(16, 8, initial_state="learned")
+    assert net.reader is not None
+    assert net.reader.initial_state is not None
+    groups = parameter_groups(net, lr=1.0, weight_decay=0.0)
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert rates[id(net.reader.initial_state.learned)] == rates[id(net.skip.weight)] == 10
 
 
-def averaged(steps: list[Weights], most: float = 0.995) -> Weights:
-    """The averages by hand: each step's weights, and less of those before."""
-    average = steps[0]
-    for n, weights in enumerate(steps[1:], 1):
-        kept = min(most, (1 + n) / (10 + n))
-        average = {name: kept * x + (1 - kept) * weights[name] for name, x in average.items()}
-    return average
+def test_the_rate_of_the_layers_leaves_the_linear_skips_alone() -> None:
+    rates = []
+    for layers_rate in (1.0, 0.1):
+        net = RimerNetwork(16, 8, layers="rwkv7*2", layers_rate=layers_rate, **ALL_COVARIATES)
+        groups = parameter_groups(net, lr=1.0, weight_decay=0.5)
+        of = {id(p): group["lr"] for group in groups for p in group["params"]}
+        rates.append({name: of[id(p)] for name, p in net.named_parameters()})
+    for name, rate in rates[1].items():
+        factor = 0.1 if name.startswith("reader.") else 1.0
+        assert rate == pytest.approx(factor * rates[0][name]), name
 
 
-def values(n: int) -> np.ndarray:
-    return np.sin(np.arange(n) / 3) + 0.3 * np.random.default_rng(0).normal(size=n)
-
-
-def in_darts(recorder: pl.Callback, *, validate: bool, **options: Any) -> RimerNetwork:
-    darts = pytest.importorskip("darts", reason="needs the extra 'darts'")
-    from rimer_forecaster import RimerModel
-
-    series = darts.TimeSeries.from_values(values(160))  # float64
-    trainer = {"accelerator": "cpu", "callbacks": [recorder], "enable_progress_bar": False}
-    options |= {"batch_size": 8, "n_epochs": 4, "random_state": 0, "pl_trainer_kwargs": trainer}
-    model = RimerModel(16, 4, **options)
-    model.fit(series[:120], val_series=series[100:] if validate else None)
-    return model.network
-
-
-def in_sktime(
-    recorder: pl.Callback, *, validate: bool, accumulate_grad_batches: int = 1, **options: Any
-) -> RimerNetwork:
-    pytest.importorskip("sktime", reason="needs the extra 'sktime'")
-    from rimer_forecaster import RimerForecaster
-
-    forecaster = RimerForecaster(
-        16,
-        4,
-        batch_size=8,
-        n_epochs=4,
-        random_state=0,
-        validation_fraction=0.3 if validate else None,
-        trainer_kwargs={
-            "accelerator": "cpu",
-            "callbacks": [recorder],
-            "accumulate_grad_batches": accumulate_grad_batches,
-        },
-        **options,
-    )
-    return forecaster.fit(pd.Series(values(160)), fh=[1, 2, 3, 4]).network_
-
-
-@pytest.mark.parametrize("train", [in_darts, in_sktime])
-def test_training_leaves_averaged_weights(train: Callable[..., RimerNetwork]) -> None:
-    steps: list[Weights] = []
-    left = copied(train(Recorder(steps, []), validate=False))
-    assert len(steps) > 40
-    torch.testing.assert_close(left, averaged(steps))
-    assert not torch.equal(left["skip.weight"], steps[-1]["skip.weight"])
-
-
-@pytest.mark.parametrize("train", [in_darts, in_sktime])
-def test_averages_forget_at_the_rate_of_the_recipe(train: Callable[..., RimerNetwork]) -> None:
-    steps: list[Weights] = []
-    left = copied(train(Recorder(steps, []), validate=False, recipe=Recipe(averaging=0.5)))
-    torch.testing.assert_close(left, averaged(steps, most=0.5))
-    left = copied(train(Recorder(steps, []), validate=False, recipe=Recipe(averaging=0.0)))
-    torch.testing.assert_close(left, steps[-1], rtol=0, atol=0)
-
-
-def test_batches_between_two_steps_are_not_averaged() -> None:
-    steps: list[Weights] = []
-    left = copied(in_sktime(Recorder(steps, []), validate=False, accumulate_grad_batches=3))
-    after_steps = steps[2::3]  # 18 batches an epoch
-    assert not torch.equal(steps[2]["skip.offset"], steps[1]["skip.offset"])
-    assert torch.equal(steps[3]["skip.offset"], steps[2]["skip.offset"])
-    torch.testing.assert_close(left, averaged(after_steps))
-
-
-def test_an_optimiser_of_the_user_leaves_its_last_weights() -> None:
-    steps: list[Weights] = []
-    options = {"optimizer_cls": torch.optim.Adam, "optimizer_kwargs": {"lr": 1e-2}}
-    left = in_darts(Recorder(steps, []), validate=False, **options)
-    torch.testing.assert_close(copied(left), steps[-1], rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("train", [in_darts, in_sktime])
-def test_averaged_weights_are_validated(train: Callable[..., RimerNetwork]) -> None:
-    steps: list[Weights] = []
-    validated: list[tuple[int, Weights, float]] = []
-    left = copied(train(Recorder(steps, validated), validate=True))
-    assert len(validated) == 4
-    for count, weights, _ in validated:
-        torch.testing.assert_close(weights, averaged(steps[:count]))
-    if train is in_sktime:  # which keeps the best weights of its own accord
-        best = min(validated, key=lambda one: one[2])
-        torch.testing.assert_close(left, best[1])
-
-
-# --- the rate of the layers -------------------------------------------------------------------
-
-
-class RatesRecorder(pl.Callback):
-    """Hands on the learning rates of the skip and of the head at the start of training."""
-
-    def __init__(self, rates: dict[str, float]) -> None:
-        self.put = rates.update  # a method of a built-in is not copied with the callback
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        network = pl_module.network
-        parts = {"skip": network.skip.weight, "head": network.reader.head.weight}
-        for group in trainer.optimizers[0].param_groups:
-            for name, part in parts.items():
-                if any(one is part for one in group["params"]):
-                    self.put({name: group["initial_lr"]})
-
-
-@pytest.mark.parametrize("train", [in_darts, in_sktime])
-def test_layers_learn_at_their_own_rate_in_both_doors(train: Callable[..., RimerNetwork]) -> None:
-    rates: dict[str, float] = {}
-    train(RatesRecorder(rates), validate=False, layers_rate=0.25)
-    assert rates == pytest.approx({"skip": 1e-2, "head": 0.25e-3})
-
-
-# --- from the libraries to the optimiser ----------------------------------------------------------
-
-
-class LastGroups(pl.Callback):
-    """Hands on learning rate and weight decay of each group at the end of training."""
-
-    def __init__(self, groups: list[tuple[float, float]]) -> None:
-        self.put = groups.extend  # a method of a built-in is not copied with the callback
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        groups = trainer.optimizers[0].param_groups
-        self.put((group["lr"], group["weight_decay"]) for group in groups)
-
-
-@pytest.mark.parametrize("train", [in_darts, in_sktime])
-def test_the_schedule_ends_with_the_training(train: Callable[..., RimerNetwork]) -> None:
-    groups: list[tuple[float, float]] = []
-    train(LastGroups(groups), validate=False)
-    assert len(groups) > 2
-    assert [rate for rate, _ in groups] == pytest.approx([0.0] * len(groups), abs=1e-12)
+def test_frozen_parameters_are_not_trained() -> None:
+    net = RimerNetwork(16, 8)
+    net.requires_grad_(False)
+    net.skip.requires_grad_(True)
+    groups = parameter_groups(net, lr=1.0, weight_decay=0.0)
+    assert [group["params"] for group in groups] == [[net.skip.weight], [net.skip.offset]]
 
 
 @pytest.mark.parametrize(
-    ("train", "options"),
-    [
-        (in_darts, {"optimizer_kwargs": {"weight_decay": 0.3}}),
-        (in_sktime, {"weight_decay": 0.3}),
-    ],
+    ("kind", "lag"), [("past_covariates", 15), ("future_covariates", 0), ("future_covariates", 3)]
 )
-def test_weight_decay_reaches_the_matrices(
-    train: Callable[..., RimerNetwork], options: dict[str, Any]
-) -> None:
-    groups: list[tuple[float, float]] = []
-    train(LastGroups(groups), validate=False, **options)
-    assert {decay for _, decay in groups} == {0.0, 0.3}
+def test_a_target_that_is_a_lagged_covariate_is_learnt(kind: str, lag: int) -> None:
+    """An error of at most 0.3 of that without the covariate, which cannot be below 1."""
+    generator = torch.Generator().manual_seed(0)
+    cause = torch.randn(3000, generator=generator)
+    target = cause.roll(lag)
+    net = RimerNetwork(32, 8, generator=generator, **{kind: 1})
+    optimizer = torch.optim.AdamW(parameter_groups(net, lr=3e-3, weight_decay=0.01))
+    window = torch.arange(40)
+
+    def error(first: int, last: int, count: int) -> Tensor:
+        rows = torch.randint(first, last - 40, (count, 1), generator=generator) + window
+        known = cause[rows][..., None]
+        known = known[:, :32] if kind == "past_covariates" else known
+        return net(target[rows][:, :32, None], **{kind: known})[..., 0, 0] - target[rows][:, 32:]
+
+    for _ in range(300):
+        loss = error(100, 2000, 64).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        assert error(2000, 3000, 500).square().mean() < 0.3

@@ -44,6 +44,19 @@ def _autocorrelation(x, lag):
     return (x[:, lag:] * x[:, :-lag]).mean(1) / x.var(1)
 
 
+def test_some_series_end_for_good():
+    rows = synthetic(0, 1, 2000, 256)
+    still = (np.diff(rows[:, -40:]) == 0).all(1)
+    assert 0.01 < still.mean() < 0.06
+
+
+def test_cycles_repeat_profiles_that_are_rough():
+    x = family("cycles", 0, 200, 1200)
+    best = np.max([_autocorrelation(x, lag) for lag in range(3, 400)], 0)
+    assert np.median(best) > 0.8
+    assert np.median(np.abs(_autocorrelation(x, 1))) < 0.6  # a smooth shape has 0.9 and more
+
+
 def test_families_are_what_their_names_say():
     length = 600
     assert np.median(_autocorrelation(family("unit roots", 0, 200, length), 1)) > 0.8

@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 import torch
-from torch import Tensor
+from triton_cases import check_scan, inputs
 
-from rimer_forecaster.kernels import verification, wkv7_step
-from rimer_forecaster.kernels.verification import failure, relative_errors, state_like
+from rimer_forecaster.kernels import wkv7_step
+from rimer_forecaster.kernels.verification import relative_errors
 
 pytest.importorskip("triton", reason="the GPU kernels need triton")
 
 from rimer_forecaster.kernels.triton.recurrent import recurrent_scan, triton_step
 
 
-def inputs(
-    T: int, mode: str = "normal", *, B: int = 1, H: int = 1, N: int = 16
-) -> tuple[Tensor, ...]:
-    return verification.inputs(T, mode, B=B, H=H, K=N, V=N, seed=T)
-
-
-def check(tensors: tuple[Tensor, ...], *, initial: bool = True, final: bool = True) -> None:
-    state = state_like(tensors) if initial else None
-    scan = functools.partial(recurrent_scan, lengths=None)
-    assert failure(scan, tensors, state, torch.float32, output_final_state=final) is None
-
-
 @pytest.mark.parametrize("with_state", [False, True], ids=["no state", "state"])
 @pytest.mark.parametrize("T", [1, 16, 17, 35])
 def test_steps_equal_the_definition_at_every_length(T: int, with_state: bool) -> None:
-    check(inputs(T), initial=with_state, final=with_state)
+    check_scan(recurrent_scan, inputs(T), initial=with_state, final=with_state)
 
 
 def test_heads_whose_rows_several_programs_hold() -> None:
-    check(inputs(5, B=2, H=2, N=128))
+    check_scan(recurrent_scan, inputs(5, B=2, H=2, N=128))
 
 
 def test_decay_far_below_the_bound_is_held() -> None:
     r, w, k, v, a, b = inputs(20)
-    check((r, w.clone().fill_(-30.0), k, v, a, b))
+    check_scan(recurrent_scan, (r, w.clone().fill_(-30.0), k, v, a, b))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from triton_cases import check_scan, inputs
 
-from rimer_forecaster.kernels import verification
 from rimer_forecaster.kernels.loop import loop_scan
-from rimer_forecaster.kernels.verification import (
-    MODES,
-    failure,
-    relative_errors,
-    run,
-    state_like,
-)
+from rimer_forecaster.kernels.verification import MODES, relative_errors, run, state_like
 
 pytest.importorskip("triton", reason="the GPU kernels need triton")
 
 from rimer_forecaster.kernels.triton import scan_launch
 from rimer_forecaster.kernels.triton.scan_launch import triton_scan
-
-
-def inputs(
-    T: int, mode: str = "normal", *, B: int = 1, H: int = 1, N: int = 16
-) -> tuple[Tensor, ...]:
-    return verification.inputs(T, mode, B=B, H=H, K=N, V=N, seed=T)
-
-
-def check(tensors: tuple[Tensor, ...], *, initial: bool = True, final: bool = True) -> None:
-    state = state_like(tensors) if initial else None
-    scan = functools.partial(triton_scan, lengths=None)
-    assert failure(scan, tensors, state, torch.float32, output_final_state=final) is None
 
 
 def cut_into(segment_length: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,12 +29,12 @@ def test_segments_beside_each_other_equal_the_definition(
 ) -> None:
     cut_into(64, monkeypatch)
     tensors = inputs(150, "repeated keys", H=2)
-    check(tensors, initial=with_state, final=with_state)
+    check_scan(triton_scan, tensors, initial=with_state, final=with_state)
 
 
 def test_a_segment_of_several_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     cut_into(128, monkeypatch)
-    check(inputs(200))
+    check_scan(triton_scan, inputs(200))
 
 
 def to_tf32(x: np.ndarray) -> np.ndarray:
@@ -107,7 +87,7 @@ def test_products_of_a_card_are_exact_enough_for_float32(
 ) -> None:
     if segment_length is not None:
         cut_into(segment_length, monkeypatch)
-    check(inputs(100, mode))
+    check_scan(triton_scan, inputs(100, mode))
     assert set(matrix_units) == {"TF32x3", "BF16x3"}
 
 
@@ -136,4 +116,4 @@ def test_products_of_a_card_are_exact_enough_for_bfloat16(
 
 def test_a_card_without_room_for_chunks_takes_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_launch, "architecture", lambda device: "gfx1100")
-    check(inputs(5))
+    check_scan(triton_scan, inputs(5))

@@ -207,9 +207,6 @@ def test_mixed_precision_runs_and_stays_close() -> None:
     assert (mixed.float() - y).norm() < 0.02 * y.norm()
 
 
-# --- a source that writes the state --------------------------------------------------------------
-
-
 def written_by_a_source() -> RWKV7TimeMix:
     """`layer` with the same weights, whose state another sequence writes."""
     other = RWKV7TimeMix(D, head_size=N, from_source=True).double()
