@@ -12,7 +12,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..network import RimerNetwork
-from .resampling import coarser, step_of, to_fine
 
 __all__ = ["forecast"]
 
@@ -22,14 +21,7 @@ _LENGTHS = tuple(k * 2**i for i in range(11) for k in (2, 3))  # 2, 3, 4, 6, 8, 
 """Patches of a window: a few lengths, so that series of similar length are read together."""
 
 
-def forecast(
-    network: RimerNetwork,
-    series: Sequence[ArrayLike],
-    horizon: int,
-    *,
-    flip: bool = False,
-    resample: bool = False,
-) -> Array:
+def forecast(network: RimerNetwork, series: Sequence[ArrayLike], horizon: int) -> Array:
     """Forecast the steps after each series.
 
     Parameters
@@ -40,12 +32,6 @@ def forecast(
         Of any lengths, NaN where missing; of longer ones than L the last L values are read.
     horizon
         H.
-    flip
-        Whether to average with the forecasts of the negated series, negated: twice the time.
-    resample
-        Whether to read a series whose period is long in steps of several values, so that more
-        periods fit into L; its forecasts are lines between those of the longer steps, and the
-        distribution of what lines leave over is added to them.
 
     Returns
     -------
@@ -57,66 +43,31 @@ def forecast(
     ------
     ValueError
         If a series has no value, or an infinite one; it names the series by its place. If the
-        horizon is no number of steps, or ``flip`` finds quantiles that are not symmetric.
+        horizon is no number of steps.
     """
     if horizon < 1:
         raise ValueError(f"horizon={horizon} must be at least 1.")
-    outputs = np.array([float(x) for x in network.config.outputs])
-    if flip and np.abs(outputs + outputs[::-1] - 1).max() > 1e-9:
-        raise ValueError(f"flip=True is for quantiles that are symmetric, not {outputs.tolist()}.")
-    values = [np.asarray(x, np.float64) for x in series]
-    if not resample:
-        return _forecast(network, values, horizon, flip=flip)
-    found = np.empty((len(values), horizon, len(outputs)))
-    groups: dict[int, list[int]] = {}
-    for place, x in enumerate(values):
-        groups.setdefault(step_of(x, horizon), []).append(place)
-    for step, places in groups.items():
-        own = [values[place] for place in places]
-        if step == 1:
-            found[places] = _forecast(network, own, horizon, flip=flip, places=places)
-            continue
-        blocks = [coarser(x, step) for x in own]
-        few = -(-horizon // step) + 1
-        ahead = _forecast(network, blocks, few, flip=flip, places=places)
-        for place, x, y, quantiles in zip(places, own, blocks, ahead, strict=True):
-            found[place] = to_fine(x, y, quantiles, outputs, step, horizon)
-    return found
-
-
-def _forecast(
-    network: RimerNetwork,
-    series: Sequence[Array],
-    horizon: int,
-    *,
-    flip: bool,
-    places: Sequence[int] | None = None,
-) -> Array:
-    """Forecast series in batches of similar length; places are for messages."""
     config = network.config
     P, L = config.patch_length, config.input_chunk_length
     found = np.empty((len(series), horizon, len(config.outputs)))
     groups: dict[int, list[int]] = {}
     windows, units = [], []
-    for row, values in enumerate(series):
-        place = row if places is None else places[row]
-        window, unit = _standardised(values, L, place)
+    for place, values in enumerate(series):
+        window, unit = _standardised(np.asarray(values, np.float64), L, place)
         windows.append(window)
         units.append(unit)
         patches = -(-len(window) // P)
-        groups.setdefault(next(x for x in _LENGTHS if x >= patches), []).append(row)
-    for patches, rows in groups.items():
+        groups.setdefault(next(x for x in _LENGTHS if x >= patches), []).append(place)
+    for patches, places in groups.items():
         length = min(patches * P, L)
-        x = np.full((len(rows), length, 1), np.nan)
-        for padded, row in zip(x, rows, strict=True):
-            padded[length - len(windows[row]) :, 0] = windows[row]
+        x = np.full((len(places), length, 1), np.nan)
+        for row, place in zip(x, places, strict=True):
+            row[length - len(windows[place]) :, 0] = windows[place]
         target = torch.as_tensor(x, dtype=network.dtype, device=network.device)
         outputs = network.forecast_windows(target, horizon)[:, :, 0]
-        if flip:
-            outputs = (outputs - network.forecast_windows(-target, horizon)[:, :, 0].flip(-1)) / 2
-        found[rows] = outputs.double().cpu().numpy()
-    for row, (level, spread, largest) in enumerate(units):
-        found[row] = (level + spread * found[row]) * largest
+        found[places] = outputs.double().cpu().numpy()
+    for place, (level, spread, largest) in enumerate(units):
+        found[place] = (level + spread * found[place]) * largest
     return found
 
 

@@ -18,17 +18,11 @@ _MOST = 20.0
 """A relative error counts at most as this, and at least as its inverse."""
 
 
-def relative_errors(
-    network: RimerNetwork, held: Sequence[Held], *, flip: bool = False, resample: bool = False
-) -> dict[str, Array]:
-    """Return the absolute errors of medians over those of seasonal naive, by kind of frequency.
-
-    ``flip`` and ``resample`` are of `forecast`.
-    """
+def relative_errors(network: RimerNetwork, held: Sequence[Held]) -> dict[str, Array]:
+    """Return the absolute errors of medians over those of seasonal naive, by kind of frequency."""
     found = defaultdict(list)
     horizon = max(len(row.future) for row in held)
-    pasts = [row.past for row in held]
-    forecasts = forecast(network, pasts, horizon, flip=flip, resample=resample)
+    forecasts = forecast(network, [row.past for row in held], horizon)
     for row, outputs in zip(held, forecasts, strict=True):
         H = len(row.future)
         naive = seasonal_naive(row.past.astype(float), row.season, H)
@@ -39,10 +33,7 @@ def relative_errors(
     return {kind: np.array(errors) for kind, errors in sorted(found.items())}
 
 
-def validation_score(
-    network: RimerNetwork, held: Sequence[Held], *, flip: bool = False, resample: bool = False
-) -> float:
+def validation_score(network: RimerNetwork, held: Sequence[Held]) -> float:
     """Return the geometric mean of relative errors per frequency, then over frequencies."""
-    errors = relative_errors(network, held, flip=flip, resample=resample)
-    means = [np.log(x).mean() for x in errors.values()]
+    means = [np.log(errors).mean() for errors in relative_errors(network, held).values()]
     return float(np.exp(np.mean(means)))

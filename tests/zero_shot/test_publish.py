@@ -75,14 +75,6 @@ def test_the_scores_are_those_of_the_weights_that_are_published(published, data)
     assert known["validation"]["weekly"] == pytest.approx(errors["weekly"].item(), abs=1e-4)
 
 
-def test_what_validation_is_asked_for_is_forecast(published, data):
-    network, held = zero_shot_network(published[0]), read_held(data)
-
-    plain, flipped = (validation_score(network, held, flip=x) for x in (False, True))
-
-    assert plain != flipped
-
-
 def test_the_command_line_publishes(trained, data, tmp_path, capsys):
     out = tmp_path / "own.safetensors"
     main([str(trained), "--data", str(data), "--out", str(out)])
