@@ -26,7 +26,6 @@ from .catalogue import zero_shot_network
 from .forecast import forecast
 from .scores import Array, Origins, Scores, naive_quantiles, origins_of, score
 from .tables import TableError, is_readable, name_without_ending, read_series, usual_season
-from .tables.numbers import is_number
 
 __all__ = ["contenders", "evaluate", "main"]
 
@@ -72,14 +71,8 @@ def statsforecast_quantiles(
     for x in quantiles:
         side, level = "lo" if x < 0.5 else "hi", round(100 * abs(1 - 2 * x), 6)
         columns.append(name if x == 0.5 else f"{name}-{side}-{level:g}")
-    values = made.rename(columns=_plain_level)[columns].to_numpy(float)
+    values = made.rename(columns=lambda x: x.removesuffix(".0"))[columns].to_numpy(float)
     return values.reshape(len(past), horizon, len(columns))
-
-
-def _plain_level(column: str) -> str:
-    """AutoETS-lo-95.0 as AutoETS-lo-95."""
-    head, _, level = column.rpartition("-")
-    return f"{head}-{float(level):g}" if is_number(level) else column
 
 
 def contenders(network: RimerNetwork) -> dict[str, Contender]:

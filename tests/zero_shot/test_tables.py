@@ -41,85 +41,58 @@ def only(found):
     return series
 
 
-def german(x):
-    return f"{x:,.2f}".translate(str.maketrans(",.", ".,"))
-
-
 # One series of days, written in many ways.
 
 ISO = DAYS.strftime("%Y-%m-%d")
+GERMAN = DAYS.strftime("%d.%m.%Y")
+COMMAS = [str(x).replace(".", ",") for x in VALUES]
 WAYS = {
     "plain": table(ISO),
     "marked UTF-8": b"\xef\xbb\xbf" + table(ISO).encode(),
     "UTF-16": table(ISO).encode("utf-16"),
-    "UTF-16 without a mark": table(ISO).encode("utf-16-le"),
     "Windows-1252": table(ISO, head="date,Größe").encode("cp1252"),
     "Windows lines": table(ISO, end="\r\n"),
-    "Macintosh lines": table(ISO, end="\r"),
     "semicolons": table(ISO, head="date;v", separator=";"),
     "tabs": table(ISO, head="date\tv", separator="\t"),
     "bars": table(ISO, head="date|v", separator="|"),
-    "spaces": table(ISO, head="date  v", separator="   "),
-    "a line for Excel": "sep=;\r\n" + table(ISO, head="date;v", separator=";", end="\r\n"),
     "blanks around": table(ISO, [f" {x} " for x in VALUES], head="date , v"),
     "quotes": table([f'"{x}"' for x in ISO], [f'"{x}"' for x in VALUES], head='"date","v"'),
-    "German": table(
-        DAYS.strftime("%d.%m.%Y"), map(german, VALUES), head="Datum;Wert", separator=";"
+    "German": table(GERMAN, COMMAS, head="Datum;Wert", separator=";"),
+    "two German dates": table(
+        GERMAN, [f"{x};{y}" for x, y in zip(GERMAN, COMMAS, strict=True)],
+        head="Buchung;Valuta;Betrag", separator=";",
     ),
-    "French": table(
-        DAYS.strftime("%d/%m/%Y"),
-        [f"{x:,.2f}".replace(",", "\u202f").replace(".", ",") for x in VALUES],
-        head="jour;valeur",
-        separator=";",
-    ),
-    "Swiss": table(ISO, [f"{x:,.2f}".replace(",", "'") for x in VALUES]),
-    "American": table(DAYS.strftime("%m/%d/%Y"), [f'"{x:,.2f}"' for x in VALUES]),
-    "dollars": table(DAYS.strftime("%m/%d/%y"), [f'"${x:,.2f}"' for x in VALUES]),
-    "percents": table(ISO, [f"{x}%" for x in VALUES]),
+    "British": table(DAYS.strftime("%d/%m/%Y")),
+    "American": table(DAYS.strftime("%m/%d/%Y")),
+    "American, in short": table(DAYS.strftime("%m/%d/%y")),
+    "half days": table(DAYS.strftime("%m/%d/%Y %I:%M %p")),
     "powers of ten": table(ISO, [f"{x:.6e}" for x in VALUES]),
-    "year first, in short": table(DAYS.strftime("%y-%m-%d")),
     "points": table(DAYS.strftime("%Y.%m.%d")),
     "names of months": table(DAYS.strftime("%d-%b-%Y")),
     "American names": table([f'"{x}"' for x in DAYS.strftime("%B %d, %Y")]),
-    "names of weekdays": table([f'"{x}"' for x in DAYS.strftime("%a, %d %b %Y")]),
     "whole numbers": table(DAYS.strftime("%Y%m%d")),
-    "numbers of Excel": table((DAYS - pd.Timestamp("1899-12-30")).days),
     "seconds since 1970": table(DAYS.as_unit("s").asi8, head="timestamp,v"),
     "milliseconds since 1970": table(DAYS.as_unit("ms").asi8, head="timestamp,v"),
     "midnights": table(DAYS.strftime("%Y-%m-%d %H:%M:%S")),
     "Greenwich": table(DAYS.strftime("%Y-%m-%dT%H:%M:%SZ")),
-    "half days": table(DAYS.strftime("%m/%d/%Y %I:%M %p")),
     "latest first": table(ISO[::-1], VALUES[::-1]),
+    "unsorted": table(np.roll(ISO, 7), np.roll(VALUES, 7)),
     "an index of pandas": pd.DataFrame({"v": VALUES}, DAYS).to_csv(),
     "a series of pandas": pd.Series(VALUES, DAYS).to_csv(),
     "numbered by pandas": pd.DataFrame({"date": ISO, "v": VALUES}).to_csv(),
-    "numbered by R": '"date","v"\n'
-    + "".join(f'"{i + 1}","{x}",{y}\n' for i, (x, y) in enumerate(zip(ISO, VALUES, strict=True))),
-    "parts of dates": "year,month,day,v\n"
-    + "".join(
-        f"{x.year},{x.month},{x.day},{y}\n" for x, y in zip(DAYS, VALUES, strict=True)
-    ),
     "text and truth beside": table(
         ISO, [f"{y},{'ab'[i % 2]},True" for i, y in enumerate(VALUES)], head="date,v,kind,open"
     ),
-    "a weekday beside": table(
-        ISO, [f"{y},{x.dayofweek}" for x, y in zip(DAYS, VALUES, strict=True)],
-        head="date,v,weekday",
+    "a weekday and a number beside": table(
+        ISO, [f"{y},{x.dayofweek},{x.day}" for x, y in zip(DAYS, VALUES, strict=True)],
+        head="date,v,weekday,id",
     ),
-    "empty cells at the end": table(ISO, [f"{y},," for y in VALUES], head="date,v,,"),
+    "another date beside, of some rows": table(
+        ISO, [f"{'' if i % 3 else '2024-05-01'},{y}" for i, y in enumerate(VALUES)],
+        head="date,closed,v",
+    ),
     "separators at the end": table(ISO, [f"{y}," for y in VALUES]),
     "empty rows": table(ISO) + ",\n,\n\n",
-    "a title": "Sales of 2024\n\n" + table(ISO),
-    "a title with separators": "Sales;\n;\n" + table(ISO, head="date;v", separator=";"),
-    "remarks": "# made\n# by hand\n" + table(ISO),
-    "a row per series": "name," + ",".join(ISO) + "\nv," + ",".join(map(str, VALUES)) + "\n",
-    "a row per series, with places": "Name,Lat,Long,"
-    + ",".join(f"{x.month}/{x.day}/{x:%y}" for x in DAYS)
-    + "\nv,1.5,2.5,"
-    + ",".join(map(str, VALUES)),
-    "gzip": gzip.compress(table(ISO).encode()),
-    "xz": lzma.compress(table(ISO).encode()),
-    "bzip2": bz2.compress(table(ISO).encode()),
 }  # fmt: skip
 
 
@@ -136,6 +109,18 @@ def test_a_series_is_the_same_however_it_is_written(way, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("ending", "compress"),
+    [("gz", gzip.compress), ("GZ", gzip.compress), ("xz", lzma.compress), ("bz2", bz2.compress)],
+)
+def test_what_a_name_calls_compressed_is_decompressed(ending, compress, tmp_path):
+    content = compress(table(ISO).encode())
+
+    np.testing.assert_allclose(only(read(tmp_path, content, f"a.csv.{ending}")), VALUES)
+    with pytest.raises(TableError, match=rf"a\.csv\.{ending} cannot be read"):
+        read(tmp_path, content[:-20], f"a.csv.{ending}")
+
+
 def test_a_zip_of_one_file_is_read_and_one_of_two_is_refused(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -144,7 +129,7 @@ def test_a_zip_of_one_file_is_read_and_one_of_two_is_refused(tmp_path):
 
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr("b.csv", table(ISO))
-    with pytest.raises(TableError, match=r"holds 2 files, not one: 'a\.csv', 'b\.csv'"):
+    with pytest.raises(TableError, match=r"Only one file per ZIP"):
         read(tmp_path, buffer.getvalue(), "a.csv.zip")
 
 
@@ -164,29 +149,25 @@ HOURS = pd.date_range("2024-03-01 05:00", periods=40, freq="h")
         (pd.date_range("2024-01-01", periods=40, freq="B"), "B", "2024-02-26"),
         (pd.date_range("2024-01-01", periods=40, freq="MS"), "MS", "2027-05-01"),
         (pd.date_range("2024-01-31", periods=40, freq="ME"), "ME", "2027-05-31"),
-        (pd.date_range("2024-01-31", periods=40, freq="BME"), "BME", "2027-05-31"),
-        (pd.date_range("2024-01-01", periods=40, freq="BMS"), "BMS", "2027-05-03"),
         ([f"{2024 + i // 12}-{i % 12 + 1}-15" for i in range(40)], "MS", "2027-05-15"),
         ([f"{2024 + i // 12}-{i % 12 + 1}-{3 + i % 3}" for i in range(40)], "MS", "2027-05-01"),
         ([f"{2024 + i // 12}-{i % 12 + 1:02}" for i in range(40)], "MS", "2027-05-01"),
         ([f"{2024 + i // 12}M{i % 12 + 1}" for i in range(40)], "MS", "2027-05-01"),
         ([f"{2024 + i // 12}{i % 12 + 1:02}" for i in range(40)], "MS", "2027-05-01"),
         ([f"{i % 12 + 1}/{2024 + i // 12}" for i in range(40)], "MS", "2027-05-01"),
-        (pd.date_range("2024-01-01", periods=40, freq="MS").strftime("%b-%y"), "MS", "2027-05-01"),
-        ([f"{1949 + i / 12:.4f}" for i in range(40)], "MS", "1952-05-01"),
+        (pd.date_range("2024-01-01", periods=40, freq="MS").strftime("%b %Y"), "MS", "2027-05-01"),
         ([f"01/{i % 12 + 1:02}/{2024 + i // 12}" for i in range(40)], "MS", "2027-05-01"),
+        ([f"{i % 12 + 1:02}/01/{2024 + i // 12}" for i in range(40)], "MS", "2027-05-01"),
         (pd.date_range("2024-01-01", periods=40, freq="QS"), "QS-JAN", "2034-01-01"),
         (pd.date_range("2024-03-31", periods=40, freq="QE"), "QE-MAR", "2034-03-31"),
         ([f"{2024 + i // 4}-Q{i % 4 + 1}" for i in range(40)], "QS-JAN", "2034-01-01"),
         ([f"Q{i % 4 + 1} {2024 + i // 4}" for i in range(40)], "QS-JAN", "2034-01-01"),
         ([f"2024-W{i + 1:02}" for i in range(40)], "W-MON", "2024-10-07"),
         (pd.date_range("2024-01-01", periods=40, freq="6MS"), "6MS", "2044-01-01"),
-        (range(1700, 1740), "YS-JAN", "1740-01-01"),
+        (range(1780, 1820), "YS-JAN", "1820-01-01"),
         (pd.date_range("1980-06-30", periods=40, freq="YE-JUN"), "YE-JUN", "2020-06-30"),
-        ([f"{1980 + i}/{(81 + i) % 100:02}" for i in range(40)], "YS-JAN", "2020-01-01"),
-        (range(1800, 2200, 10), "120MS", "2200-01-01"),
     ],
-)  # fmt: skip
+)
 def test_steps_are_found_and_go_on(times, freq, after, tmp_path):
     found = read(tmp_path, table(times))
 
@@ -199,7 +180,7 @@ def test_steps_are_found_and_go_on(times, freq, after, tmp_path):
 @pytest.mark.parametrize(
     ("freq", "season"),
     [("h", 24), ("15min", 96), ("min", 1440), ("7h", 1), ("s", 3600), ("10s", 360), ("10ms", 1),
-     ("D", 7), ("28D", 1), ("B", 5), ("W-SUN", 52), ("2W", 26), ("MS", 12), ("ME", 12), ("BME", 12),
+     ("D", 7), ("28D", 1), ("B", 5), ("W-SUN", 52), ("2W", 26), ("MS", 12), ("ME", 12),
      ("6MS", 2), ("120MS", 1), ("QS-JAN", 4), ("QE-DEC", 4), ("YS-JAN", 1), ("YE-DEC", 1),
      (None, 1)],
 )  # fmt: skip
@@ -224,16 +205,6 @@ def test_words_for_nothing_are_missing_values(word, tmp_path):
     assert np.flatnonzero(series.isna()).tolist() == [7]
 
 
-def test_a_value_that_usually_stands_for_none_is_told_of(tmp_path):
-    said = "-9999 taken as a value in 2 rows of 'v': is it one?"
-
-    wild = read(tmp_path, table(ISO, [-9999, *VALUES[:38], -9999]))
-    low = read(tmp_path, table(ISO, np.linspace(-9999, 0, 40)))
-
-    assert said in wild.notes
-    assert not any("-9999" in x for x in low.notes)
-
-
 def test_holidays_are_gaps_between_business_days(tmp_path):
     days = pd.date_range("2024-01-01", periods=41, freq="B").delete(10)
 
@@ -243,30 +214,14 @@ def test_holidays_are_gaps_between_business_days(tmp_path):
     assert np.flatnonzero(only(found).isna()).tolist() == [10]
 
 
-def test_times_that_are_a_little_off_are_rounded_and_it_is_told(tmp_path):
-    late = np.random.default_rng(0).integers(0, 20, 40)
-    times = pd.date_range("2024-01-01", periods=40, freq="5min")
-
-    found = read(tmp_path, table(times + pd.to_timedelta(late, "s")))
-    moved = pd.date_range("2024-01-01", periods=40, freq="7D").insert(
-        10, pd.Timestamp("2024-03-12")
-    )
-    week = read(tmp_path, table(moved.delete(11)))
-
-    assert (only(found).index == times).all()
-    assert "times rounded to 5min" in found.notes
-    assert (only(week).index == pd.date_range("2024-01-01", periods=40, freq="7D")).all()
-
-
-def test_clocks_that_were_moved_leave_no_gap_and_no_double_hour(tmp_path):
+def test_hours_of_a_zone_are_told_to_be_those_of_utc(tmp_path):
     autumn = pd.date_range("2024-10-26 12:00", periods=40, freq="h", tz="Europe/Berlin")
-    days = pd.date_range("2024-03-10", periods=40, tz="Europe/Berlin")
 
-    found, of_days = read(tmp_path, table(autumn)), read(tmp_path, table(days))
+    found = read(tmp_path, table(autumn))
 
     assert only(found).notna().all()
-    assert any("in UTC" in x for x in found.notes)
-    assert (only(of_days).index == days.tz_localize(None)).all()
+    assert (only(found).index == autumn.tz_convert(None)).all()
+    assert "times from 'date' in UTC" in found.notes
 
 
 def test_the_last_of_a_few_double_rows_counts_and_it_is_told(tmp_path):
@@ -277,6 +232,14 @@ def test_the_last_of_a_few_double_rows_counts_and_it_is_told(tmp_path):
     series = only(found)
     assert series["2024-10-27 02:00"] == 627
     assert "1 rows left out, whose time a later row has too" in found.notes
+
+
+def test_the_order_of_day_and_month_is_told_where_it_is_not_plain(tmp_path):
+    plain = read(tmp_path, table(DAYS.strftime("%d/%m/%Y")))
+    months = read(tmp_path, table([f"01/{i % 12 + 1:02}/{2024 + i // 12}" for i in range(40)]))
+
+    assert "times from 'date'" in plain.notes
+    assert "times from 'date' as %d/%m/%Y" in months.notes
 
 
 @pytest.mark.parametrize(
@@ -298,23 +261,28 @@ def test_without_times_rows_are_steps_and_a_blank_one_is_missing(tmp_path):
     assert "no column of times was found, so that rows are steps" in found.notes
 
 
-def test_even_seconds_are_steps_and_no_series(tmp_path):
-    found = read(tmp_path, table([f"{i / 10:.1f}" for i in range(40)], head="time,v"))
-
-    np.testing.assert_allclose(only(found), VALUES)
-    assert list(found.series) == ["v"]
-
-
 # Which series.
 
 
-def test_columns_are_series_even_if_their_names_count(tmp_path):
+def test_columns_are_series_whatever_their_names(tmp_path):
     wide = pd.DataFrame({f"s{i}": VALUES + i for i in range(12)}, pd.Index(ISO, name="date"))
+    numbered = wide.set_axis([str(7 * i) for i in range(12)], axis=1)
 
-    for text in (wide.to_csv(), wide.to_csv(index=False)):
-        found = read(tmp_path, text)
-        assert list(found.series) == [f"s{i}" for i in range(12)]
-        np.testing.assert_allclose(found.series["s7"], VALUES + 7)
+    for frame, name in ((wide, "s7"), (numbered, "49")):
+        found = read(tmp_path, frame.to_csv())
+        assert list(found.series) == list(frame)
+        np.testing.assert_allclose(found.series[name], VALUES + 7)
+    assert list(read(tmp_path, wide.to_csv(index=False), target=["s3"]).series) == ["s3"]
+
+
+def test_series_of_a_wide_table_may_begin_and_end_anywhere(tmp_path):
+    wide = pd.DataFrame({"a": VALUES, "b": VALUES}, DAYS)
+    wide.iloc[:10, 1] = wide.iloc[35:, 0] = np.nan
+
+    found = read(tmp_path, wide.to_csv())
+
+    np.testing.assert_array_equal(found.series["a"], wide["a"])
+    np.testing.assert_array_equal(found.series["b"], wide["b"])
 
 
 LONG = pd.DataFrame(
@@ -324,7 +292,7 @@ LONG = pd.DataFrame(
 
 
 def test_a_column_of_text_tells_series_apart_by_its_words(tmp_path):
-    for frame in (LONG, LONG.sample(frac=1, random_state=0)):
+    for frame in (LONG, LONG.sample(frac=1, random_state=0), LONG.iloc[5:]):
         found = read(tmp_path, frame.to_csv(index=False))
 
         assert set(found.series) == {"b", "a", "007", "7", "NA"}
@@ -333,7 +301,7 @@ def test_a_column_of_text_tells_series_apart_by_its_words(tmp_path):
 
 def test_as_few_columns_as_tell_series_apart_are_taken(tmp_path):
     towns = LONG["shop"].map({"b": "X", "a": "X", "007": "Y", "7": "Y", "NA": "Y"})
-    frame = pd.concat([LONG.assign(town=towns, kind=x, row=range(200)) for x in ("new", "old")])
+    frame = pd.concat([LONG.assign(town=towns, kind=x) for x in ("new", "old")])
 
     found = read(tmp_path, frame.assign(id=range(400)).to_csv(index=False))
     of_both = read(tmp_path, LONG.assign(town=towns, price=2.5).to_csv(index=False))
@@ -342,12 +310,14 @@ def test_as_few_columns_as_tell_series_apart_are_taken(tmp_path):
     assert set(of_both.series) == {f"{x}/{y}" for x in LONG["shop"] for y in ("sales", "price")}
 
 
-def test_whole_numbers_that_come_at_every_time_tell_series_apart(tmp_path):
-    frame = LONG.assign(shop=np.repeat([3, 1, 2, 5, 4], 40)).rename(columns={"shop": "region"})
+def test_a_number_tells_series_apart_if_it_is_called_so(tmp_path):
+    text = LONG.assign(shop=np.repeat([3, 1, 2, 5, 4], 40)).to_csv(index=False)
 
-    found = read(tmp_path, frame.to_csv(index=False))
-
-    assert list(found.series) == ["3", "1", "2", "5", "4"]
+    for found in (
+        read(tmp_path, text.replace("shop", "store", 1)),
+        read(tmp_path, text, id="shop"),
+    ):
+        assert list(found.series) == ["3", "1", "2", "5", "4"]
 
 
 def test_a_column_called_as_one_of_series_tells_them_apart_without_a_common_time(tmp_path):
@@ -366,50 +336,6 @@ def test_columns_may_be_named(tmp_path):
 
     assert list(found.series) == ["1.5", "2.5", "3.5", "4.5", "5.0"]
     np.testing.assert_allclose(found.series["2.5"], VALUES + 1)
-
-
-def test_a_date_and_an_hour_are_one_time(tmp_path):
-    hours = pd.date_range("2024-01-01", periods=40, freq="h")
-    days = hours.strftime("%d.%m.%Y")
-    ways = {
-        "from 0": (hours.hour, "Date;Hour;v"),
-        "from 1": (hours.hour + 1, "Date;Hour;v"),
-        "clock": (hours.strftime("%H:%M:%S"), "Date;Time;v"),
-    }
-    for clock, head in ways.values():
-        rows = [f"{x};{y};{z}" for x, y, z in zip(days, clock, VALUES, strict=True)]
-        series = only(read(tmp_path, "\n".join([head, *rows])))
-        assert (series.index == hours).all()
-
-
-def test_a_row_per_year_and_a_column_per_month_is_one_series(tmp_path):
-    names = pd.date_range("2024-01-01", periods=12, freq="MS").strftime("%b")
-    values = np.arange(48.0)
-    rows = [f"{2000 + i}," + ",".join(map(str, values[12 * i : 12 * i + 12])) for i in range(4)]
-
-    found = read(tmp_path, "\n".join(["Year," + ",".join(names), *rows]))
-
-    np.testing.assert_array_equal(only(found), values)
-    assert found.freq == "MS"
-
-
-def test_rows_are_series_in_the_ways_of_competitions_and_banks(tmp_path):
-    values = ",".join(map(str, VALUES))
-    short = ",".join(map(str, VALUES[:30])) + 10 * ","
-    competition = (
-        '"V1",' + ",".join(f'"V{i + 2}"' for i in range(40)) + f"\nH1,{values}\nH2,{short}\n"
-    )
-    years = ",".join(f'"{y} [YR{y}]"' for y in range(1980, 2020))
-    bank = f"Source,x,\n\nCountry,Code,{years}\nAruba,ABW,{values}\nBenin,BEN,{short}\n"
-
-    found, of_bank = read(tmp_path, competition), read(tmp_path, bank)
-
-    assert {x: len(y) for x, y in found.series.items()} == {"H1": 40, "H2": 30}
-    np.testing.assert_allclose(of_bank.series["Aruba"], VALUES)
-    assert len(of_bank.series["Benin"]) == 40  # the end is missing
-    assert of_bank.series["Aruba"].index[0] == pd.Timestamp("1980-01-01")
-    dated = f"n,{','.join(ISO)}\n1,{values}\n2,{values}\n"
-    assert list(read(tmp_path, dated).series) == ["1", "2"]
 
 
 # Parquet and the Monash archive.
@@ -434,18 +360,6 @@ def test_parquet_is_read_with_its_index_and_types(tmp_path):
         assert (found.series["b"].index == DAYS).all()
     pd.concat({"x": wide, "y": wide}).to_parquet(tmp_path / "both.parquet")
     assert list(read_series(tmp_path / "both.parquet").series) == ["x/a", "x/b", "y/a", "y/b"]
-
-
-def test_lists_in_parquet_are_series(tmp_path):
-    pytest.importorskip("pyarrow", reason="parquet is read by pyarrow")
-    rows = {"item_id": ["a", "b"], "target": [VALUES, VALUES[:30]], "season": [7, 7]}
-    times = {"timestamp": [DAYS.to_numpy(), DAYS[:30].to_numpy()]}
-    for columns in (rows, rows | times):
-        path = tmp_path / "lists.parquet"
-        pd.DataFrame(columns).to_parquet(path)
-        found = read_series(path)
-        assert {x: len(y) for x, y in found.series.items()} == {"a": 40, "b": 30}
-        assert found.freq == ("D" if "timestamp" in columns else None)
 
 
 TSF = """# A comment.
@@ -486,63 +400,113 @@ def test_the_monash_archive_is_read(frequency, start, freq, after, tmp_path):
 
 # What is refused.
 
-NUMBERED = ",".join(f"{x}" for x in ISO)
+MONTHS = pd.date_range("2024-01-01", periods=12, freq="MS").strftime("%b")
+BETWEEN = table(HOURS.strftime("%Y-%m-%d,%H:%M"), head="date,time,v")
 REFUSED = {
     "empty": ("", "is empty"),
     "blank": ("\n \n", "is empty"),
     "a head alone": ("date,v\n", "no rows below its head: 'date', 'v'"),
-    "one row": ("date,v\n2024-01-01,5\n", "a step cannot be told from series of one line"),
-    "no head": (table(ISO, head="2024-01-01,5"), "begins with a row of values"),
-    "a head of numbers": ("1\n2\n3\n", "begins with numbers, '1'"),
-    "no numbers": ("name,town\na,b\nc,d\n", "no column holds numbers to forecast"),
+    "one row": ("date,v\n2024-01-01,5\n", "a step cannot be told from series of one row"),
+    "no head": (table(ISO, head="2024-01-01,5"), "which are values: the first line must name"),
+    "a head of numbers": ("1\n2\n3\n", "begins with '1', which are values"),
+    "no head, and a name": ("a,5\nb,6\n", "begins with 'a, 5', which are values"),
+    "no numbers": (table(ISO, ["a"] * 40), "no column holds numbers to forecast"),
     "nothing but gaps": (table(ISO, ["NA"] * 40), "no column holds numbers to forecast"),
+    "a title": ("Sales of 2024\n\n" + table(ISO), "line 3 has 2 cells, and the head 1"),
+    "a title with separators": (
+        "Sales;\n;\n" + table(ISO, head="date;v", separator=";"), "'date' in line 3 is none",
+    ),
+    "a line for Excel": ("sep=;\n" + table(ISO, head="date;v", separator=";"), "in line 2 is none"),
+    "spaces": (table(ISO, head="date  v", separator="   "), "'date v' is no|no column of times"),
+    "row names of R": (
+        table([f"{i},{x}" for i, x in enumerate(ISO)]), "line 2 has 3 cells, and the head 2",
+    ),
+    "equal columns": (table(ISO, [f"{x},1" for x in VALUES], head="date,v,v"), "two columns are"),
+    "too many cells": (table(ISO) + "2024-03-01,1,2,3\n", "line 42 has 4 cells, and the head 2"),
+    "an open quote": (table(ISO) + '2024-03-01,"5\n2024-03-02,6\n', "cannot be read as CSV"),
+    "not text": (bytes(range(256)) * 4, "is not text"),
+    "UTF-16 without a mark": (table(ISO).encode("utf-16-le"), "is not text"),
+    "gzip without its ending": (gzip.compress(table(ISO).encode()), r"ends with \.gz"),
+    "a web page": ("<!DOCTYPE html>", "is HTML, XML or JSON"),
+    "JSON": ('[{"date": "2024-01-01"}]', "is HTML, XML or JSON"),
+    # Numbers.
     "one cell that is no number": (
         table(ISO, ["12*" if i == 5 else x for i, x in enumerate(VALUES)]),
         r"the column 'v' holds '12\*' in line 7, no number",
     ),
-    "a unit below the head": (table(["", *ISO], ["EUR", *VALUES]), "line 2 has no time in 'date'"),
+    "per cents": (table(ISO, [f"{x}%" for x in VALUES]), "'1247.07%' in line 2, no number"),
+    "dollars": (table(ISO, [f"${x}" for x in VALUES]), "without a unit"),
+    "thousands": (table(ISO, [f'"{x:,.2f}"' for x in VALUES]), "without a mark between thousands"),
+    "Swiss": (table(ISO, [f"{x:,.2f}".replace(",", "'") for x in VALUES]), "no number"),
+    "French": (
+        table(ISO, [f"{x:,.2f}".replace(",", "\u202f") for x in VALUES]), "no number",
+    ),
+    "thousands or decimals": (
+        table(ISO, [f"{i + 1},{i + 100}" if i % 2 else "5" for i in range(40)],
+              head="date\tv", separator="\t"),
+        "may have three decimals, or be thousands",
+    ),
+    "German thousands or decimals": (
+        table(GERMAN, [f"{i + 1}.{i + 100}" if i % 2 else "5" for i in range(40)],
+              head="Datum;v", separator=";"),
+        "may have three decimals, or be thousands",
+    ),
+    "numbers in two ways": (
+        table(ISO, ["1,5" if i % 2 else "1.5" for i in range(40)], head="date;v", separator=";"),
+        "'1,5' in line 3, no number",
+    ),
+    "columns in two ways": (
+        table(ISO, ["1,5;1.5"] * 40, head="date;v;w", separator=";"), "decimals after points in one",
+    ),
+    "an infinite value": (table(ISO, ["inf", *VALUES[1:]]), "'v' holds 'inf' in line 2, no number"),
+    # Times.
+    "a unit below the head": (table(["", *ISO], ["EUR", *VALUES]), "but '' in line 2 is none"),
     "a sum at the end": (table(ISO) + "Total,4000\n", "holds times, but 'Total' in line 42"),
-    "a row without a time": (table(["", *ISO[1:]]), "line 2 has no time in 'date'"),
-    "a day that is none": (table(["2024-02-30", *ISO[1:]]), "'2024-02-30' in line 2 of 'date'"),
+    "a day that is none": (table(["2024-02-30", *ISO[1:]]), "'2024-02-30' in line 2 is none"),
     "dates in two ways": (table(["13.01.2024", *ISO[1:]]), r"but '13\.01\.2024' in line 2"),
     "two ways to read dates": (
         table([f"0{i}/02/2024" for i in range(1, 10)]),
-        r"such as '01/02/2024', can be read with the day first or with the month first",
+        r"such as '01/02/2024', can be read as %d/%m/%Y or %m/%d/%Y\. Write them as 2024-12-31",
     ),
-    "days without a year": (table(DAYS.strftime("%d-%b")), "'01-Jan' in line 2 of 'date'"),
-    "days without a year, like months": (table(DAYS.strftime("%b-%d")), "'Jan-01' in line 2"),
-    "hours without a day": (table([f"{i:02}:00" for i in range(24)], head="time,v"), "'00:00' in"),
-    "uneven numbers of times": (
-        table([f"{i * i / 10}" for i in range(40)], head="time,v"), "'time' does not hold times",
+    "numbers of Excel": (table((DAYS - pd.Timestamp("1899-12-30")).days), "'date' does not hold"),
+    "numbers that count, by another name": (
+        table(pd.date_range("2024-01-01", periods=40, freq="MS").strftime("%Y%m"), head="when,v"),
+        "'when', which holds '202401', may say times",
     ),
+    "names of weekdays": (table([f'"{x}"' for x in DAYS.strftime("%a, %d %b %Y")]), "'date' does"),
+    "a month or a day": (table(DAYS.strftime("%b-%y")), "'date' does not hold times"),
+    "days without a year": (table(DAYS.strftime("%d-%b")), "'date' does not hold times"),
+    "hours without a day": (table([f"{i:02}:00" for i in range(24)], head="time,v"), "'time' does"),
+    "parts of years": (table([f"{1949 + i / 12:.4f}" for i in range(40)]), "'date' does not hold"),
+    "parts of seconds": (table([i / 10 for i in range(40)], head="time,v"), "'time' does not hold"),
+    "years that end in others": (table(["2009/10", "2010/11", "2011/12"]), "write the year 2023/24"),
     "a year that is none": (
-        table([1980 + i if i != 7 else 198 for i in range(40)], head="year,v"),
-        "'year' holds years, but 198 in line 9",
+        table([1980 + i if i != 7 else 198 for i in range(40)], head="year,v"), "'year' does not",
     ),
-    "a year twice": (
-        table([1980, *range(1980, 2019)], head="year,v"), "two rows of 1980-01-01",
+    "a date and an hour": (BETWEEN, "times in several columns must be joined in one"),
+    "a year and a month": (
+        table([f"{2000 + i // 12},{i % 12 + 1}" for i in range(40)], head="year,month,v"),
+        "two rows of 2000-01-01",
     ),
-    "two rows of a time": (table([ISO[0], *ISO[:39]]), "two rows of 2024-01-01 00:00:00, and no"),
-    "series without a name": (
-        LONG.drop(columns="shop").to_csv(index=False), "no column was found that tells",
+    "a year and a quarter": (
+        table([f"{2000 + i // 4},Q{i % 4 + 1}" for i in range(40)], head="year,quarter,v"),
+        "two rows of 2000-01-01",
     ),
-    "a name on the first row alone": (
-        LONG.assign(shop=[x if i % 40 == 0 else "" for i, x in enumerate(LONG["shop"])])
-        .to_csv(index=False), "'shop' is empty in line 3",
+    "a year and a month, by other names": (
+        table([f"{2000 + i // 12},{i % 12 + 1}" for i in range(40)], head="anno,mese,v"),
+        "'anno', which holds '2000', may say times",
+    ),
+    "a row per year and a column per month": (
+        f"Year,{','.join(MONTHS)}\n2000,{','.join('1' * 12)}\n", "its columns are times, such as",
     ),
     "uneven times": (
-        table(pd.to_datetime(np.random.default_rng(0).integers(1_600_000_000, 1_700_000_000, 40),
-                             unit="s").sort_values()),
-        "its times are uneven: steps from",
+        table(DAYS[0] + pd.to_timedelta(np.cumsum(np.arange(1, 41) % 7 + 5), "D")), "are uneven",
     ),
-    "days now and then": (
-        table(DAYS[0] + pd.to_timedelta(np.cumsum(np.arange(1, 41) % 27 + 5), "D")), "uneven",
+    "times that are a little off": (
+        table(DAYS + pd.to_timedelta(np.arange(40) % 7, "s")), "its times are uneven: steps from",
     ),
-    "an end of time": (table(["9999-12-31", *ISO[1:]]), "Is one of its times wrong"),
-    "a start of time": (
-        table([pd.Timestamp(0), *pd.date_range("2024-01-01", periods=39, freq="s")]),
-        "Is one of its times wrong",
-    ),
+    "an end of time": (table(["9999-12-31", *ISO[1:]]), "Is one of its times wrong|is none"),
+    "a start of time": (table(["1970-01-01", *ISO[1:]]), "Is one of its times wrong"),
     "two steps": (
         pd.DataFrame({"unique_id": ["a"] * 20 + ["b"] * 20,
                       "ds": [*pd.date_range("2000-01-01", periods=20, freq="MS"),
@@ -550,47 +514,30 @@ REFUSED = {
                       "y": VALUES}).to_csv(index=False),
         "'b' has rows at 20 of 229 steps of MS",
     ),
-    "an infinite value": (table(ISO, ["inf", *VALUES[1:]]), "'v' is infinite at 2024-01-01"),
-    "numbers in two ways": (
-        table(ISO, [f'"{x}"'.replace(".", ",") if i % 2 else x for i, x in enumerate(VALUES)]),
-        "numbers are written in two ways",
+    # Series.
+    "two rows of a time": (table([ISO[0], *ISO[:39]]), "two rows of 2024-01-01 00:00:00"),
+    "series without a name": (
+        LONG.drop(columns="shop").to_csv(index=False), "Name the columns that do as id",
     ),
-    "thousands or decimals": (
-        table(ISO, [f"{i + 1},{i + 100}" if i % 2 else "5" for i in range(40)],
-              head="date\tv", separator="\t"),
-        "may be 2 and three decimals, or thousands",
+    "numbers that may name series": (
+        LONG.assign(shop=np.repeat(range(5), 40)).to_csv(index=False), "Name the columns that do",
     ),
-    "too many cells": (table(ISO) + "2024-03-01,1,2,3\n", "line 42 has 4 cells, and the head 2"),
-    "an open quote": (table(ISO) + '2024-03-01,"5\n2024-03-02,6\n', "cannot be read as CSV"),
-    "equal names of rows": (
-        f"name,{NUMBERED}\na,{','.join(map(str, VALUES))}\na,{','.join(map(str, VALUES))}\n",
-        "each row is a series, and 'name' does not tell them apart",
+    "series without times": (
+        LONG.drop(columns="date").to_csv(index=False), "'shop', which holds 'b', may say times, or",
     ),
-    "a row per series, one of its times broken": (
-        f"name,{NUMBERED.replace('01-05', '01-5x')}\na,{','.join(map(str, VALUES))}\n",
-        "its columns are named by times, but for '2024-01-5x'",
+    "a name that is missing": (
+        LONG.assign(shop=["" if i == 50 else x for i, x in enumerate(LONG["shop"])])
+        .to_csv(index=False), "'shop' is empty in line 52",
     ),
-    "a broken time beside another column of times": (
-        table(ISO, [f"{y},{x}" for x, y in zip(ISO, VALUES, strict=True)], head="date,v,seen")
-        .replace("2024-01-05,", "2024-01-5x,", 1),
-        "'date' holds times, but '2024-01-5x' in line 6",
+    "a row per series": (
+        f"name,{','.join(ISO)}\na,{','.join(map(str, VALUES))}\n", "its columns are times, such as",
     ),
-    "a row per series without names": (
-        f"{NUMBERED}\n{','.join(map(str, VALUES))}\n", "its columns are named by times",
-    ),
+    "a numbered row per series": ("V1,V2,V3,V4\nH1,1,2,3\nH2,1,2,\n", "'V1', which holds 'H1'"),
     "equal names of series": (
         pd.DataFrame({"x": ["a", "a/b", "a", "a/b"] * 40, "y": ["b/c", "c", "c", "b/c"] * 40,
                       "date": np.repeat(ISO, 4), "v": 1.5}).to_csv(index=False),
-        "two series of the name 'a/b/c'",
+        "'x' and 'y' give two series the same name",
     ),
-    "not text": (bytes(range(256)) * 4, "is not text"),
-    "zeros between": (table(ISO).replace("2024", "2\x0024").encode(), "is not text"),
-    "a web page": ("<!DOCTYPE html>", "is HTML or XML"),
-    "JSON": ('[{"date": "2024-01-01"}]', "is JSON"),
-    "parquet": (b"PAR1....PAR1", r"is parquet: let its name end with \.parquet"),
-    "an old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel workbook"),
-    "half of a gzip": (gzip.compress(table(ISO).encode())[:-20], "is compressed, and damaged"),
-    "half of an xz": (lzma.compress(table(ISO).encode())[:-20], "is compressed, and damaged"),
 }  # fmt: skip
 
 

@@ -5,9 +5,9 @@ values, and the step. What was taken for what is told. What cannot be read, or c
 ways, is refused with the reason and the columns that were seen.
 """
 
-from .reading import is_readable, name_without_ending, read_series
-from .series import SeriesTable, TableError
-from .steps import times_after, usual_season
+from .columns import read_series
+from .files import is_readable, name_without_ending
+from .times import SeriesTable, TableError, times_after, usual_season
 
 __all__ = [
     "SeriesTable",

@@ -1,288 +1,337 @@
-"""Columns of times: text in one of many forms, numbers that count them, or times already."""
+"""Times of rows: how they are written, their step, and series on a grid of it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .names import is_strongly_named
-from .numbers import Marks, holds_numbers, numbers_of
-from .series import TableError
-from .stamps import FORMS, READINGS, SHORT_MONTHS, Form, Moment, day_of
+__all__ = [
+    "Group",
+    "SeriesTable",
+    "TableError",
+    "dates_of",
+    "looks_like_time",
+    "on_grid",
+    "times_after",
+    "usual_season",
+]
 
-__all__ = ["ADVICE", "Times", "times_of"]
+Times = NDArray[Any]
+"""Of type ``datetime64[us]``, or whole numbers."""
 
-Array: TypeAlias = NDArray[Any]
 
-ADVICE = "Write times as 2024-12-31 or 2024-12-31 18:00."
-
-_QUICK = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M")
-"""Forms that pandas reads, which is faster."""
-
-_TRIED = 20
-"""Texts of a column that tell which forms are worth a look."""
-
-_MOSTLY = 0.9
-_EVEN, _MORE_EVEN = 1.2, 4
-"""The longest step over the shortest one, where steps are even; how much better one way to read
-dates is to be than another, if neither makes them so."""
-
-_EPOCHS = {1: (1e8, 1e10), 1000: (1e11, 1e13), 10**6: (1e14, 1e16), 10**9: (1e17, 1e19)}
-"""Parts of a second in which time since 1970 is counted, and between what they are likely."""
+class TableError(ValueError):
+    """A file that cannot be read as series, with the reason."""
 
 
 @dataclass(frozen=True)
-class Times:
-    """Times of rows.
+class SeriesTable:
+    """Series of one step.
 
     Attributes
     ----------
-    values
-        Of type ``datetime64[us]``, or whole numbers.
-    note
-        How they were read, where that is not plain, or "".
-    are_days
-        Whether no row says an hour.
+    series
+        Values by name, NaN where missing, each over an index of times, or of whole numbers, without
+        a gap; the index knows its step.
+    freq
+        Step as pandas' alias; None where the index holds whole numbers.
+    notes
+        What was taken for what.
+    horizon
+        Steps that the file itself wants forecast, or None.
     """
 
-    values: Array
-    note: str = ""
-    are_days: bool = False
-
-    @property
-    def are_numbers(self) -> bool:
-        """Whether they are whole numbers."""
-        return self.values.dtype.kind != "M"
+    series: dict[str, pd.Series]
+    freq: str | None
+    notes: tuple[str, ...] = ()
+    horizon: int | None = None
 
 
-def times_of(column: pd.Series, row: str, *, named: bool) -> Times | None:
-    """Read the times of a column.
+# Dates in text.
 
-    Parameters
-    ----------
-    column
-        Of text, numbers or times.
-    row
-        What its index counts.
-    named
-        Whether the user, or its name, says that it holds times: numbers are values otherwise.
+_DAYS_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-%y")
+_OTHERS = (
+    "%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y", "%y-%m-%d", "%y/%m/%d",
+    "%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%y",
+)  # fmt: skip
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_FORMATS = (
+    "ISO8601",
+    *(day + clock for day, clock in product((*_DAYS_FIRST, *_OTHERS), _CLOCKS)),
+    "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%YM%m", "%G-W%V-%u",
+)  # fmt: skip
+_DATE = re.compile(
+    r"\d{1,4}([-/.])(\d{1,2}|[A-Za-z]{3,9})\1\d{1,4}\b|\d{4}(-|-?[QqWwMm])\d{1,2}$|[Qq]\d[- ]\d{4}"
+)
+_EVEN = 1.2
+"""The longest step over the shortest one, up to which steps are even: months are."""
+
+
+def _parsed(texts: Sequence[str], form: str) -> pd.Series:
+    """Read texts in one form, NaT where that fails; times with a zone become those of UTC."""
+    series = pd.Series(texts, dtype=object)
+    try:
+        return pd.to_datetime(series, format=form, errors="coerce")
+    except ValueError:  # several zones
+        return pd.to_datetime(series, format=form, errors="coerce", utc=True)
+
+
+def _normalised(text: str) -> str:
+    """Write quarters and weeks as days."""
+    if quarter := re.fullmatch(r"(\d{4})[- ]?[Qq]([1-4])|[Qq]([1-4])[- ](\d{4})", text):
+        year, number = quarter[1] or quarter[4], int(quarter[2] or quarter[3])
+        return f"{year}-{3 * number - 2:02}-01"
+    return f"{text}-1" if re.fullmatch(r"\d{4}-W\d\d", text) else text
+
+
+def looks_like_time(text: str) -> bool:
+    """Whether a text has the form of a date, or of a month, quarter or week of a year."""
+    return bool(_DATE.match(text))
+
+
+def dates_of(column: pd.Series) -> tuple[pd.Series, str] | None:
+    """Read a column of text as times, all in one form.
 
     Returns
     -------
-    Times
-        None if the column holds something else.
+    times, note
+        How they were read, where that is not plain, or "". None if the column holds no times.
 
     Raises
     ------
     TableError
         If it holds times but for some rows, or times that could be read in two ways.
     """
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        _check_complete(column, column.isna(), row)
-        wall = column.dt.tz_localize(None).to_numpy("M8[us]")
-        return _of_one_zone(wall, column.dt.tz_convert(None).to_numpy("M8[us]"))
-    if pd.api.types.is_datetime64_dtype(column):
-        _check_complete(column, column.isna(), row)
-        return Times(column.to_numpy("M8[us]"))
-    if not named and holds_numbers(column):
-        return None
-    numbers, other = numbers_of(column, Marks())
-    if other.any():
-        return _of_text(column, row) if column.dtype == object else None
-    if numbers.isna().all():
-        return None
-    _check_complete(column, numbers.isna(), row)
-    return _of_numbers(column, numbers.to_numpy(), row)
-
-
-def _check_complete(column: pd.Series, missing: pd.Series, row: str) -> None:
-    if missing.any():
-        raise TableError(f"{row} {missing.idxmax()} has no time in {column.name!r}.")
-
-
-# Numbers.
-
-
-def _of_numbers(column: pd.Series, x: NDArray[np.float64], row: str) -> Times | None:
-    are_whole = x == np.round(x)
-    years = are_whole & (x >= 1500) & (x <= 2200)
-    if _MOSTLY < years.mean() < 1:
-        wrong = int(np.flatnonzero(~years)[0])
-        where = f"{row} {column.index[wrong]}"
-        raise TableError(f"{column.name!r} holds years, but {x[wrong]:g} in {where}.")
-    if not are_whole.all():
-        return _of_parts_of_years(x)
-    if not (np.abs(x) < 2**53).all():
-        return None
-    whole = x.astype(np.int64)
-    if years.all():
-        return Times(_since((whole - 1970), "Y"), "years", are_days=True)
-    months = whole % 100
-    if ((whole >= 1500_01) & (whole <= 2200_12) & (months >= 1) & (months <= 12)).all():
-        return Times(_since((whole // 100 - 1970) * 12 + months - 1, "M"), "months", are_days=True)
-    if ((whole >= 1500_01_01) & (whole <= 2200_12_31)).all():
-        days = [day_of(n // 10_000, n // 100 % 100, n % 100) for n in whole.tolist()]
-        if None not in days:
-            return Times(np.array(days, "M8[us]"), are_days=True)
-    counted = _since_a_day(whole, str(column.name)) if is_strongly_named(str(column.name)) else None
-    return counted or Times(whole)
-
-
-def _since(count: Array, unit: str) -> Array:
-    """Times by how many units passed since 1970."""
-    return count.astype(f"M8[{unit}]").astype("M8[us]")
-
-
-def _since_a_day(whole: NDArray[np.int64], name: str) -> Times | None:
-    """Seconds since 1970 or parts of them, or days as Excel counts them."""
-    for size, (low, high) in _EPOCHS.items():
-        if ((whole >= low) & (whole < high)).all():
-            micro = whole * (1_000_000 // size) if size <= 1_000_000 else whole // 1000
-            return Times(micro.astype("M8[us]"), "times since 1970")
-    if ((whole >= 20_000) & (whole <= 70_000)).all() and "date" in name.lower():
-        return Times(_since(whole - 25_569, "D"), "days as Excel counts them", are_days=True)
-    return None
-
-
-def _of_parts_of_years(x: NDArray[np.float64]) -> Times | None:
-    """Months or quarters as R writes them, 1949.083."""
-    if not ((x >= 1500) & (x <= 2200)).all():
-        return None
-    for size, kind in ((4, "quarters"), (12, "months")):
-        steps = (x - 1970) * size
-        if np.abs(steps - np.round(steps)).max() < 0.02:
-            months = np.round(steps).astype(np.int64) * (12 // size)
-            return Times(_since(months, "M"), f"{kind} as parts of years", are_days=True)
-    return None
-
-
-# Text.
-
-
-def _of_text(column: pd.Series, row: str) -> Times | None:
     place, unique = pd.factorize(column)
-    texts = [str(x) for x in unique]
-    found = _of_two_years(texts) or _read_quickly(texts)
-    if found is None:
-        form = _form_of(texts, np.bincount(place))
-        found = None if form is None else _read(column, row, texts, form)
-    if found is None:
-        return None
-    times = Times(found.values[place], found.note, found.are_days)
-    if found.note == _SHORT and not _runs_by_months(times.values):
-        return None
-    return times
-
-
-def _of_two_years(texts: Sequence[str]) -> Times | None:
-    """Years that end within another one, 2023/24."""
-    matches = [re.fullmatch(r"(\d{4})[-/](\d{2})", x) for x in texts]
-    if len(texts) < 2 or not all(x and (int(x[1]) + 1) % 100 == int(x[2]) for x in matches):
-        return None
-    return Times(_since(np.array([int(x[1]) for x in matches if x]) - 1970, "Y"), "years", True)
-
-
-def _read_quickly(texts: list[str]) -> Times | None:
-    if "" in texts or not all(map(str.isascii, texts)):
-        return None
-    for form in _QUICK:
-        try:
-            walls = pd.to_datetime(texts, format=form).to_numpy("M8[us]")
-        except (ValueError, TypeError):
-            continue
-        return None if np.isnat(walls).any() else Times(walls, are_days="%H" not in form)
-    return None
-
-
-def _form_of(texts: Sequence[str], counts: Array) -> Form | None:
-    """Return the form of most rows; None if it is that of less than half of them."""
-    best, most = None, 0.5 * counts.sum()
-    for form in FORMS:
-        match = form.pattern.fullmatch
-        if any(map(match, texts[:: max(1, len(texts) // _TRIED)])):
-            own = counts[[match(x) is not None for x in texts]].sum()
-            if own > most or (own == most and best is None):
-                best, most = form, own
-    return best
-
-
-_SHORT = "months in short"
-
-
-def _read(column: pd.Series, row: str, texts: Sequence[str], form: Form) -> Times | None:
-    others = {x for x in texts if not form.pattern.fullmatch(x)}
-    if others:
-        bad = column[column.isin(others)]
-        if others == {""}:
-            raise TableError(f"{row} {bad.index[0]} has no time in {column.name!r}.")
-        bad = bad[bad != ""]
-        raise TableError(
-            f"{column.name!r} holds times, but {bad.iloc[0]!r} in {row} {bad.index[0]}."
-        )
-    possible: dict[str, list[Moment]] = {}
-    fewest: set[str] | None = None
-    for reading in form.readings:
-        moments = form.moments(texts, reading)
-        wrong = {x for x, y in zip(texts, moments, strict=True) if y is None}
-        if not wrong:
-            possible[reading] = [x for x in moments if x is not None]
-        fewest = wrong if fewest is None or len(wrong) < len(fewest) else fewest
-    if not possible:
-        if fewest is None or 2 * len(fewest) > len(texts):
+    texts = [_normalised(x) for x in unique]
+    sample = texts[:: max(1, len(texts) // 20)]
+    forms = [x for x in _FORMATS if 2 * _parsed(sample, x).notna().sum() > len(sample)]
+    found = {form: _parsed(texts, form) for form in forms}
+    whole = {form: x for form, x in found.items() if x.notna().all()}
+    if not whole:
+        if not found:
             return None
-        bad = column[column.isin(fewest)]
-        raise TableError(f"{bad.iloc[0]!r} in {row} {bad.index[0]} of {column.name!r} is no day.")
-    reading = _chosen(column, possible)
-    chosen, note = possible[reading], ""
-    if any(x != chosen for x in possible.values()):
-        note = f"read {READINGS[reading]}"
-    walls, east = np.array([x for x, _ in chosen], "M8[us]"), [x for _, x in chosen]
-    days = not any(":" in x for x in texts)
-    if form is SHORT_MONTHS:
-        note = _SHORT
-    if all(x is None for x in east):
-        return Times(walls, note, days)
-    minutes = np.array([x or 0 for x in east]).astype("m8[m]")
-    zoned = _of_one_zone(walls, walls - minutes)
-    return Times(zoned.values, zoned.note or note, days)
+        nearest = min(found.values(), key=lambda x: x.isna().sum())
+        bad = int(nearest.isna().to_numpy()[place].argmax())
+        shown, line = repr(column.iloc[bad]), column.index[bad]
+        raise TableError(f"{column.name!r} holds times, but {shown} in line {line} is none.")
+    form, note = next(iter(whole)), ""
+    if any(not x.equals(whole[form]) for x in whole.values()):
+        even = [form for form, x in whole.items() if _is_even(x)]
+        if len(even) != 1:
+            raise TableError(
+                f"the dates of {column.name!r}, such as {column.iloc[0]!r}, can be read as "
+                f"{' or '.join(whole)}. Write them as 2024-12-31."
+            )
+        form, note = even[0], f" as {even[0]}"
+    times = whole[form].iloc[place].set_axis(column.index)
+    return times, note
 
 
-def _runs_by_months(times: Array) -> bool:
-    """Whether most rows are less than a year apart: days without a year would be years apart."""
-    steps = np.abs(np.diff(times.astype("M8[M]").astype(np.int64)))
-    return len(steps) > 0 and bool(((steps > 0) & (steps < 12)).mean() >= 0.5)
+def _is_even(times: pd.Series) -> bool:
+    steps = times.drop_duplicates().sort_values().diff().dropna()
+    return len(steps) > 1 and steps.max() <= _EVEN * steps.min()
 
 
-def _chosen(column: pd.Series, possible: dict[str, list[Moment]]) -> str:
-    """Choose among ways to read dates the one that makes them even."""
-    first, *others = possible
-    if all(possible[x] == possible[first] for x in others):
-        return first
-    spread = {}
-    for way, moments in possible.items():
-        steps = np.diff(np.unique(np.array([x for x, _ in moments], "M8[us]"))).astype(np.int64)
-        spread[way] = steps.max() / steps.min() if len(steps) > 1 else 1.0
-    best, second, *_ = sorted(possible, key=lambda x: spread[x])
-    if spread[best] <= _EVEN < spread[second] or _MORE_EVEN * spread[best] < spread[second]:
-        return best
-    shown = " or ".join(READINGS[x] for x in possible)
-    raise TableError(
-        f"the dates of {column.name!r}, such as {column.iloc[0]!r}, can be read {shown}. {ADVICE}"
-    )
+# Steps.
+
+_UNITS = {"h": 3_600_000_000, "min": 60_000_000, "s": 1_000_000, "ms": 1000, "us": 1}
+_DAY = 24 * _UNITS["h"]
+_LEAST_FILLED = 1 / 3
+"""Of a grid, of which a series has a value, unless most of its values are one step apart."""
+
+_FARTHEST = 20
+"""Times the number of its rows that a series may reach over, if it reaches over a thousand steps:
+beyond it one of its times is wrong, such as 9999-12-31."""
+
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_A_DAY = {"min": 1440, "h": 24}
+_A_YEAR = {"W": 52, "M": 12, "Q": 4, "Y": 1}
 
 
-def _of_one_zone(wall: Array, utc: Array) -> Times:
-    """Take times as their clocks showed them, unless these were moved in between."""
-    if len(np.unique(wall - utc)) < 2:
-        return Times(wall)
-    uneven = [len(np.unique(np.diff(np.unique(x)))) for x in (wall, utc)]
-    lost = len(np.unique(wall)) < len(np.unique(utc))
-    if lost or uneven[1] < uneven[0]:
-        return Times(utc, "in UTC, because clocks were moved")
-    return Times(wall)
+def usual_season(freq: str | None) -> int:
+    """Return the usual period of a step, in steps, by pandas' alias; 1 where there is none."""
+    found = re.match(r"(\d*)([A-Za-z]*)", freq or "")
+    if found is None or not found[0]:
+        return 1
+    size, letters = int(found[1] or 1), found[2]
+    if letters in ("D", "B"):
+        return {"D": 7, "B": 5}[letters] if size == 1 else 1
+    steps = _A_DAY.get(letters) or (3600 if letters == "s" else _A_YEAR.get(letters[0], 1))
+    return max(1, steps // size) if steps % size == 0 else 1
+
+
+def times_after(index: pd.Index, horizon: int) -> pd.Index:
+    """Return the times of the steps after an index of `SeriesTable`."""
+    if isinstance(index, pd.RangeIndex):
+        first = index[-1] + index.step
+        return pd.RangeIndex(first, first + index.step * horizon, index.step)
+    assert isinstance(index, pd.DatetimeIndex)
+    return pd.date_range(index[-1], periods=horizon + 1, freq=index.freq, unit=index.unit)[1:]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Series of the same times.
+
+    Attributes
+    ----------
+    times
+        In any order, each once.
+    values
+        By the name of the series.
+    """
+
+    times: Times
+    values: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step that all series have: pandas' alias, what `pandas.date_range` takes, and its size.
+
+    The size counts business days if the alias is B, else months if there are any, else
+    microseconds, or whole numbers without an alias.
+    """
+
+    alias: str
+    offset: str | pd.offsets.BaseOffset
+    size: int
+    note: str = ""
+    are_months: bool = False
+
+    def places(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of steps from the first of sorted times to each."""
+        if self.alias == "B":
+            days = times.astype("M8[us]").astype("M8[D]")
+            return np.busday_count(days[0], days).astype(np.int64)
+        count = _months(times) if self.are_months else times
+        return (count - count[0]) // self.size
+
+    def grid(self, first: np.int64, length: int) -> pd.Index:
+        """Return an index of steps."""
+        if not self.alias:
+            return pd.RangeIndex(int(first), int(first) + length * self.size, self.size)
+        start = pd.Timestamp(first.astype("M8[us]"))
+        if self.note:
+            start = start.replace(day=1)
+        return pd.date_range(start, periods=length, freq=self.offset, unit="us")
+
+
+def on_grid(groups: Sequence[Group], notes: list[str]) -> SeriesTable:
+    """Sort series, and give all of them an index without gaps.
+
+    Raises
+    ------
+    TableError
+        If their times have no common step.
+    """
+    are_times = groups[0].times.dtype.kind == "M"
+    whole = [g.times.astype("M8[us]" if are_times else np.int64).astype(np.int64) for g in groups]
+    orders = [np.argsort(x) for x in whole]
+    parts = [x[order] for x, order in zip(whole, orders, strict=True)]
+    if not any(len(x) > 1 for x in parts):
+        raise TableError("a step cannot be told from series of one row.")
+    step = _step_of(parts) if are_times else _Step("", "", _common(parts, "{}".format))
+    series, missing = {}, 0
+    for group, times, order in zip(groups, parts, orders, strict=True):
+        places = step.places(times)
+        _check_filled(next(iter(group.values)), places, times, step)
+        index = step.grid(times[0], int(places[-1]) + 1)
+        for name, values in group.values.items():
+            filled = np.full(len(index), np.nan)
+            filled[places] = values[order]
+            missing += int(np.isnan(filled).sum())
+            series[name] = pd.Series(filled, index, name=name)
+    notes = [*notes, f"step {step.alias or step.size}{step.note}"]
+    notes += [f"{missing} missing values"] * (missing > 0)
+    return SeriesTable(series, step.alias or None, tuple(notes))
+
+
+def _months(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    return times.astype("M8[us]").astype("M8[M]").astype(np.int64)
+
+
+def _common(parts: Sequence[NDArray[np.int64]], shown: Any) -> int:
+    """Return the most common step of sorted times, of which all others must be multiples."""
+    steps = np.concatenate([np.diff(x) for x in parts])
+    values, counts = np.unique(steps, return_counts=True)
+    size = int(values[counts.argmax()])
+    if (steps % size).any():
+        raise TableError(
+            f"its times are uneven: steps from {shown(values[0])} to {shown(values[-1])}, most "
+            f"often {shown(size)}. Bring them to one step first, for example with resample of "
+            "pandas."
+        )
+    return size
+
+
+def _check_filled(name: str, places: NDArray[np.int64], times: NDArray[Any], step: _Step) -> None:
+    """Raise a TableError if a series has a value too seldom to be one of this step."""
+    size, steps = int(places[-1]) + 1, np.diff(places)
+    far = size > max(1000, _FARTHEST * len(places))
+    if far or (len(steps) and len(places) < _LEAST_FILLED * size and (steps == 1).mean() < 0.5):
+        ends = (pd.Timestamp(x.astype("M8[us]")) if step.alias else x for x in times[[0, -1]])
+        raise TableError(
+            f"the series {name!r} has rows at {len(places)} of {size} steps of "
+            f"{step.alias or step.size}, from {' to '.join(map(str, ends))}. Is one of its times "
+            "wrong, are they uneven, or has it another step than others?"
+        )
+
+
+def _span(step: Any) -> str:
+    return str(pd.Timedelta(int(step), unit="us")).removesuffix(" 00:00:00").removeprefix("0 days ")
+
+
+def _step_of(parts: Sequence[NDArray[np.int64]]) -> _Step:
+    """Find the step of times, each part ascending."""
+    months = _step_of_months(parts)
+    if months is not None:
+        return months
+    size = _common(parts, _span)
+    times = np.concatenate(parts)
+    weekdays = np.unique((times // _DAY + 3) % 7)  # 1970 began on a Thursday
+    if size == _DAY and len(times) > 5 and weekdays.max() < 5 and not (times % _DAY).any():
+        return _Step("B", "B", 1)
+    if size == 7 * _DAY:
+        day = pd.Timestamp(times[0].astype("M8[us]")).strftime("%a").upper()
+        return _Step(f"W-{day}" if len(weekdays) == 1 else "W", "7D", size)
+    unit, letters = _DAY, "D"
+    if size % _DAY:
+        letters, unit = next((x, y) for x, y in _UNITS.items() if size % y == 0)
+    alias = letters if size == unit else f"{size // unit}{letters}"
+    return _Step(alias, alias, size)
+
+
+def _step_of_months(parts: Sequence[NDArray[np.int64]]) -> _Step | None:
+    """Find a step of whole months; None if there is none."""
+    days = np.concatenate(parts).astype("M8[us]").astype("M8[D]")
+    steps = np.concatenate([np.diff(_months(x)) for x in parts])
+    if steps.min() < 1 or (np.concatenate(parts) % _DAY).any():
+        return None
+    size = int(np.bincount(steps).argmax())
+    if size == 13:
+        raise TableError("its times are 13 months apart: write the year 2023/24 as 2023.")
+    first = days.astype("M8[M]").astype("M8[D]")
+    last = (days.astype("M8[M]") + 1).astype("M8[D]") - 1
+    offset: pd.offsets.BaseOffset = pd.DateOffset(months=size)
+    note, end = "", "S"
+    if (days == last).all():
+        offset, end = pd.offsets.MonthEnd(size), "E"
+    elif len(np.unique(days - first)) > 1 or (days - first).astype(int).max() > 27:
+        if (steps == size).mean() < 0.9:
+            return None
+        note = ", days within months left out"
+    if (steps % size).any():
+        return None
+    letters = {1: f"M{end}", 3: f"Q{end}", 12: f"Y{end}"}.get(size)
+    month = _MONTHS[int(_months(parts[0])[0]) % 12]
+    alias = f"{size}M{end}" if letters is None else letters if size == 1 else f"{letters}-{month}"
+    return _Step(alias, offset, size, note, are_months=True)
