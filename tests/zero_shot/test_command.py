@@ -100,7 +100,7 @@ def test_values_far_from_zero_keep_their_digits(file):
 def test_short_constant_and_empty_series_are_forecast_or_told(file, capsys):
     frame = pd.DataFrame({"still": 5.0, "last": np.nan, "none": np.nan, "zero": 0.0}, DAYS)
     frame.loc[DAYS[-1], "last"] = 7.5
-    frame.to_csv("odd.csv")
+    frame.reset_index().melt("date", var_name="shop").to_csv("odd.csv", index=False)
 
     main(["odd.csv", "--horizon", "4"])
 

@@ -10,6 +10,7 @@ from zero_shot_cases import TINY, made_corpus
 
 from rimer_forecaster.zero_shot import forecast, zero_shot_network
 from rimer_forecaster.zero_shot.corpus import read_held
+from rimer_forecaster.zero_shot.prior import VERSION
 from rimer_forecaster.zero_shot.publish import main, publish
 from rimer_forecaster.zero_shot.train import QUANTILES, build, train
 from rimer_forecaster.zero_shot.validation import relative_errors, validation_score
@@ -47,7 +48,7 @@ def test_all_that_is_known_is_in_the_json(published, data):
     assert known["plan"] == json.loads(json.dumps(vars(TINY)))
     assert known["steps"] == TINY.steps
     assert known["hours"] >= 0
-    assert known["prior"] == 1
+    assert known["prior"] == VERSION
     sizes = [3000, 2500, 800, 200, 90, 40, 30]
     assert known["series"] == {x: {"made": [7, sum(sizes)]} for x in ("train", "validation")}
     kinds = {"hourly", "faster", "daily", "weekly", "monthly", "quarterly", "yearly"}

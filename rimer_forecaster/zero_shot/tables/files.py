@@ -57,13 +57,9 @@ def name_without_ending(path: Path) -> str:
 
 def _text_of(path: Path) -> str:
     """Return the text of a file, which may be compressed, as its name says."""
-    compression = "infer" if path.suffix == path.suffix.lower() else path.suffix[1:].lower()
-    compression = {"gz": "gzip"}.get(compression, compression)
     try:
-        with get_handle(path, "rb", compression=compression, is_text=False) as handles:
+        with get_handle(path, "rb", compression="infer", is_text=False) as handles:
             data = bytes(handles.handle.read())
-    except FileNotFoundError:
-        raise
     except (
         OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile
     ) as error:  # fmt: skip
@@ -238,7 +234,7 @@ def read_tsf(path: Path) -> SeriesTable:
                 index = _tsf_index(known.get("start_timestamp"), len(values), step)
                 series[name] = pd.Series(values, index, name=name)
     except ValueError as error:
-        reason = str(error).partition(". You")[0]
+        reason = str(error).splitlines()[0].partition(". You")[0]
         raise TableError(f"{path.name}: {reason}, in {line[:60]!r}.") from error
     if not series:
         raise TableError(f"{path.name}: there is no series below a line '@data'.")

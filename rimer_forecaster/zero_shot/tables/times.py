@@ -56,17 +56,13 @@ class SeriesTable:
 
 # Dates in text.
 
-_DAYS_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-%y")
-_OTHERS = (
+_DAYS = (
+    "%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-%y",
     "%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y", "%y-%m-%d", "%y/%m/%d",
     "%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%y",
 )  # fmt: skip
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-_FORMATS = (
-    "ISO8601",
-    *(day + clock for day, clock in product((*_DAYS_FIRST, *_OTHERS), _CLOCKS)),
-    "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%YM%m", "%G-W%V-%u",
-)  # fmt: skip
+_CLOCKS = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
+_OTHERS = ("ISO8601", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%YM%m", "%G-W%V-%u")
 _DATE = re.compile(
     r"\d{1,4}([-/.])(\d{1,2}|[A-Za-z]{3,9})\1\d{1,4}\b|\d{4}(-|-?[QqWwMm])\d{1,2}$|[Qq]\d[- ]\d{4}"
 )
@@ -112,7 +108,12 @@ def dates_of(column: pd.Series) -> tuple[pd.Series, str] | None:
     place, unique = pd.factorize(column)
     texts = [_normalised(x) for x in unique]
     sample = texts[:: max(1, len(texts) // 20)]
-    forms = [x for x in _FORMATS if 2 * _parsed(sample, x).notna().sum() > len(sample)]
+    if 2 * sum(bool(re.search(r"\d", x)) for x in sample) <= len(sample):
+        return None
+    days = (
+        [f"{day} {clock}" for day, clock in product(_DAYS, _CLOCKS)] if ":" in sample[-1] else _DAYS
+    )
+    forms = [x for x in (*_OTHERS, *days) if 2 * _parsed(sample, x).notna().sum() > len(sample)]
     found = {form: _parsed(texts, form) for form in forms}
     whole = {form: x for form, x in found.items() if x.notna().all()}
     if not whole:
