@@ -93,7 +93,11 @@ class RimerNetwork(StreamedNetwork):
         _check_count(self.parameters(), config)
         # Once: to walk through all modules at every step of training would cost 1 % of it.
         self._mixers = [module for module in self.modules() if isinstance(module, Mixer)]
-        self.to_empty(device=torch.get_default_device())
+        device = torch.get_default_device()
+        # As `to_empty` does, whose copies of meta tensors import sympy: most of a second.
+        self._apply(  # type: ignore[no-untyped-call]
+            lambda x: torch.empty(x.shape, dtype=x.dtype, device=device)
+        )
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

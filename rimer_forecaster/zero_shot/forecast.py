@@ -1,6 +1,6 @@
 """Forecasts of many series of any length, from weights that were trained on others.
 
-Letters: n series, H steps, Q quantiles.
+Letters: n series, H steps, Q quantiles, L the longest window, P patch length.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from .seasons import without_seasons
 
 __all__ = ["forecast", "forecast_windows"]
 
+Array = NDArray[np.float64]
+
 _LENGTHS = tuple(k * 2**i for i in range(11) for k in (2, 3))  # 2, 3, 4, 6, 8, 12 ...
 """Patches of a window: a few lengths, so that series of similar length are read together."""
 
 
 def forecast(
     network: RimerNetwork, series: Sequence[ArrayLike], horizon: int, *, seasonal: bool = True
-) -> NDArray[np.float64]:
+) -> Array:
     """Forecast the steps after each series.
 
     Parameters
@@ -48,31 +50,22 @@ def forecast(
     Raises
     ------
     ValueError
-        If a series has no value, or an infinite one; it names the series by its place.
+        If a series has no value, or an infinite one; it names the series by its place. If the
+        horizon is no number of steps.
     """
+    if horizon < 1:
+        raise ValueError(f"horizon={horizon} must be at least 1.")
     config = network.config
     P, L = config.patch_length, config.input_chunk_length
     found = np.empty((len(series), horizon, len(config.outputs)))
     groups: dict[int, list[int]] = {}
     windows, units, coming = [], [], np.zeros((len(series), horizon))
     for place, values in enumerate(series):
-        window = np.asarray(values, np.float64)[-L:]
-        observed = window[~np.isnan(window)]
-        if not observed.size:
-            where = "" if len(window) < L else f" in its last {L} steps"
-            raise ValueError(f"series {place} has no value{where} to forecast from.")
-        if np.isinf(observed).any():
-            raise ValueError(f"series {place} holds an infinite value.")
-        # In double precision here: single precision has no digit left of a small movement of large
-        # values, and no number for its square.
-        largest = np.abs(observed).max() or 1.0
-        level = (observed / largest).mean()
-        spread = np.abs(observed / largest - level).max() or 1.0
-        window = (window / largest - level) / spread
+        window, unit = _standardised(np.asarray(values, np.float64), L, place)
         if seasonal:
             window, coming[place] = without_seasons(window, horizon)
         windows.append(window)
-        units.append((level, spread, largest))
+        units.append(unit)
         patches = -(-len(window) // P)
         groups.setdefault(next(x for x in _LENGTHS if x >= patches), []).append(place)
     for patches, places in groups.items():
@@ -97,3 +90,24 @@ def forecast_windows(network: RimerNetwork, windows: Tensor, horizon: int) -> Te
             rest[b, :, c], coming[b, :, c] = without_seasons(rows[b, :, c], horizon)
     read, seasons = (torch.as_tensor(x).to(windows) for x in (rest, coming))
     return network.forecast_windows(read, horizon) + seasons[..., None]
+
+
+def _standardised(values: Array, longest: int, place: int) -> tuple[Array, tuple[float, ...]]:
+    """Return the last values of a series in a unit of their own, and level, spread and size.
+
+    In double precision: single precision has no digit left of a small movement of large values, and
+    no number for its square.
+    """
+    if values.ndim != 1:
+        raise ValueError(f"series {place} has shape {values.shape}: it must have one dimension.")
+    window = values[-longest:]
+    observed = window[~np.isnan(window)]
+    if not observed.size:
+        where = "" if len(values) < longest else f" in its last {longest} steps"
+        raise ValueError(f"series {place} has no value{where} to forecast from.")
+    if np.isinf(observed).any():
+        raise ValueError(f"series {place} holds an infinite value.")
+    largest = float(np.abs(observed).max()) or 1.0
+    level = float((observed / largest).mean())
+    spread = float(np.abs(observed / largest - level).max())
+    return (window / largest - level) / (spread or 1.0), (level, spread, largest)

@@ -159,10 +159,36 @@ def test_every_dependency_of_a_user_has_a_floor() -> None:
     assert [name for group in users for name in group if ">=" not in name] == []
 
 
-def test_an_installed_wheel_gives_no_package_called_kernels(wheel: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target"]
-    subprocess.run([*command, str(site), str(wheel)], check=True)
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, installed outside the checkout; what it depends on is that of the tests."""
+    site = tmp_path_factory.mktemp("installed") / "site"
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet"]
+    subprocess.run([*command, "--target", str(site), str(wheel)], check=True)
+    return site
+
+
+def test_an_installed_wheel_forecasts_a_table(site: Path, tmp_path: Path) -> None:
+    rows = [f"2024-01-{day:02},{day % 7}" for day in range(1, 32)]
+    (tmp_path / "sales.csv").write_text("\n".join(["date,sold", *rows]), encoding="utf-8")
+    (script,) = (site / "bin", site / "Scripts")[sys.platform == "win32"].glob("rimer-forecast*")
+    code = f"""
+import runpy, sys
+sys.path.insert(0, {str(site)!r})
+import rimer_forecaster
+assert rimer_forecaster.__file__.startswith({str(site)!r})
+sys.argv = ["rimer-forecast", "sales.csv", "--horizon", "7"]
+runpy.run_module("rimer_forecaster", run_name="__main__")
+"""
+    run = python(code, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    forecasts = (tmp_path / "sales.forecast.csv").read_text(encoding="utf-8").splitlines()
+    assert len(forecasts) == 8
+    assert forecasts[1].startswith("sold,2024-02-01,")
+    assert "rimer_forecaster.__main__" in script.read_bytes().decode("latin-1")
+
+
+def test_an_installed_wheel_gives_no_package_called_kernels(site: Path, tmp_path: Path) -> None:
     code = f"""
 import importlib.util, sys
 sys.path.insert(0, {str(site)!r})

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from zero_shot_cases import TINY, made_corpus
 
 from rimer_forecaster.network.dense import dense_forecast
 from rimer_forecaster.zero_shot.batches import Batch, Batches
@@ -20,26 +21,10 @@ from rimer_forecaster.zero_shot.train import QUANTILES, Plan, Training, build, l
 
 pytest.importorskip("pyarrow", reason="a corpus is a parquet file, which needs pyarrow")
 
-TINY = Plan(
-    steps=30, layers="rwkv7*1", width=8, head_size=4, patch_length=8, horizon=8, skip_length=8,
-    values=512,
-)  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    rows = []
-    for i, (freq, season, n) in enumerate(
-        [("h", 24, 3000), ("15min", 96, 2500), ("D", 7, 800), ("W", 52, 200), ("MS", 12, 90),
-         ("QS", 4, 40), ("YS", 1, 30)] * 2
-    ):  # fmt: skip
-        values = 50 + 10 * np.sin(2 * np.pi * np.arange(n) / max(season, 2)) + rng.normal(size=n)
-        rows.append((f"s{i}", "made", freq, season, "train" if i < 7 else "validation", values))
-    folder = tmp_path_factory.mktemp("corpus")
-    columns = ["name", "source", "freq", "season", "split", "values"]
-    pd.DataFrame(rows, columns=columns).to_parquet(folder / "corpus.parquet")
-    return folder
+    return made_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 def _batches(data, first, last, values=4096, **kwargs):
