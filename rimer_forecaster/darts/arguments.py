@@ -51,7 +51,7 @@ def plain_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     if "random_state" in given:
         plain["random_state"] = plain_seed(given["random_state"])
     for name in given.keys() & set(_CLASSES):
-        if not isinstance(given[name], type) and (name, given[name]) != ("lr_scheduler_cls", None):
+        if not callable(given[name]) and (name, given[name]) != ("lr_scheduler_cls", None):
             raise ValueError(f"{name}={given[name]!r} must be a class of torch.optim.")
     if "loss_fn" in given and (isinstance(x := given["loss_fn"], type) or not callable(x)):
         raise ValueError(f"loss_fn={x!r} must be an object, such as torch.nn.L1Loss().")

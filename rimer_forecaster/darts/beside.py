@@ -32,7 +32,7 @@ def check_weights(sample_weight: Series | str | None) -> None:
 
 def warn_of_units(name: str, covariates: Series | None) -> None:
     """Warn of the covariate that is farthest above unit size, and say how to scale it."""
-    given = series2seq(covariates)
+    given = list({id(one): one for one in series2seq(covariates) or ()}.values())  # often shared
     if not given:
         return
     values = np.concatenate([one.all_values(copy=False).mean(2) for one in given]).astype(float)
