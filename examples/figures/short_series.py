@@ -173,7 +173,9 @@ def table_row(
     mean = float(np.mean(errors))
     return {
         "error": float(np.exp(mean)) if relative else mean,
-        **{f"{share} % covers": float(np.concatenate(x).mean()) for share, x in inside.items()},
+        **{
+            f"{share} % covers": float(np.nanmean(np.concatenate(x))) for share, x in inside.items()
+        },
     }
 
 

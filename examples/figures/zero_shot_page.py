@@ -60,10 +60,16 @@ def sheet(known: Mapping[str, Any]) -> str:
         "machine": known["machine"],
     }
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {fact} |" for name, fact in rows.items())]
-    lines += ["", "| validation rows | error over that of seasonal naive |", "| --- | ---: |"]
+    lines += [
+        "",
+        "| validation rows, error over that of seasonal naive | forecast | network alone |",
+    ]
+    lines += ["| --- | ---: | ---: |"]
+    alone = known["validation of the network alone"]
     for name, value in known["validation"].items():
         shown = {"score": "all, geometric mean over frequencies"}.get(name, name)
-        lines.append(f"| {shown} | {value:.3f} |")
+        beside = f"{alone[name]:.3f}" if name in alone else ""
+        lines.append(f"| {shown} | {value:.3f} | {beside} |")
     lines += ["", "| source | trained on, series | values | validation, series |"]
     lines += ["| --- | ---: | ---: | ---: |"]
     held = known["series"]["validation"]

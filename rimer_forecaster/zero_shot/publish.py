@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..network import load_network
+from ..network import RimerNetwork, load_network
 from ..network.weights import read_description, save_weights
-from .corpus import FILE, read_held
+from .corpus import FILE, Held, read_held
 from .validation import relative_errors, validation_score
 
 __all__ = ["main", "publish"]
@@ -53,14 +53,8 @@ def publish(weights: Path, data: Path, out: Path) -> dict[str, Any]:
         "steps": training["steps"],
         "hours": training["hours"],
         "machine": f"{platform.machine()}, torch {torch.__version__}, trained on the CPU",
-        "validation": {
-            "score": round(validation_score(network, held), 4),
-            "score in single precision": round(before, 4),
-            **{
-                kind: round(float(np.exp(np.log(errors).mean())), 4)
-                for kind, errors in relative_errors(network, held).items()
-            },
-        },
+        "validation": {**_validation(network, held), "score in single precision": round(before, 4)},
+        "validation of the network alone": _validation(network, held, seasonal=False),
         "series": {
             split: {
                 source: [int(rows["values"].size), int(rows["values"].sum())]
@@ -71,6 +65,17 @@ def publish(weights: Path, data: Path, out: Path) -> dict[str, Any]:
     }
     save_weights(network.half(), out, known)
     return read_description(out)
+
+
+def _validation(
+    network: RimerNetwork, held: Sequence[Held], *, seasonal: bool = True
+) -> dict[str, float]:
+    """Return the validation score, and the means of which it is one."""
+    kinds = relative_errors(network, held, seasonal=seasonal)
+    return {
+        "score": round(validation_score(network, held, seasonal=seasonal), 4),
+        **{kind: round(float(np.exp(np.log(x).mean())), 4) for kind, x in kinds.items()},
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -18,11 +18,16 @@ _MOST = 20.0
 """A relative error counts at most as this, and at least as its inverse."""
 
 
-def relative_errors(network: RimerNetwork, held: Sequence[Held]) -> dict[str, Array]:
-    """Return the absolute errors of medians over those of seasonal naive, by kind of frequency."""
+def relative_errors(
+    network: RimerNetwork, held: Sequence[Held], *, seasonal: bool = True
+) -> dict[str, Array]:
+    """Return the absolute errors of medians over those of seasonal naive, by kind of frequency.
+
+    The medians are those of `forecast`, or of the network alone.
+    """
     found = defaultdict(list)
     horizon = max(len(row.future) for row in held)
-    forecasts = forecast(network, [row.past for row in held], horizon)
+    forecasts = forecast(network, [row.past for row in held], horizon, seasonal=seasonal)
     for row, outputs in zip(held, forecasts, strict=True):
         H = len(row.future)
         naive = seasonal_naive(row.past.astype(float), row.season, H)
@@ -33,7 +38,9 @@ def relative_errors(network: RimerNetwork, held: Sequence[Held]) -> dict[str, Ar
     return {kind: np.array(errors) for kind, errors in sorted(found.items())}
 
 
-def validation_score(network: RimerNetwork, held: Sequence[Held]) -> float:
+def validation_score(
+    network: RimerNetwork, held: Sequence[Held], *, seasonal: bool = True
+) -> float:
     """Return the geometric mean of relative errors per frequency, then over frequencies."""
-    means = [np.log(errors).mean() for errors in relative_errors(network, held).values()]
-    return float(np.exp(np.mean(means)))
+    errors = relative_errors(network, held, seasonal=seasonal).values()
+    return float(np.exp(np.mean([np.log(one).mean() for one in errors])))
