@@ -66,7 +66,7 @@ def check_names(name: str, data: Any) -> None:
     if not isinstance(index, pd.MultiIndex):
         return
     for level in range(index.nlevels - 1):
-        nameless = index.get_level_values(level).isna()
+        nameless = np.asarray(index.get_level_values(level).isna())
         if nameless.any():
             raise ValueError(
                 f"{name} has {nameless.sum()} rows without the name of a series, in level "
