@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 __all__ = [
@@ -95,20 +95,17 @@ def check_input(
         raise ValueError(f"{name} has {x.shape[1]} steps, but the network reads {allowed}.")
 
 
-def check_not_infinite(name: str, x: Tensor | None) -> None:
-    """Raise a ValueError that names the first value of streams, (B, n, C), with no finite square.
-
-    Scales are made of squares.
-    """
+def check_not_infinite(name: str, x: Tensor | None, limit: float = math.inf) -> None:
+    """Raise a ValueError that names the first value of streams, (B, n, C), at the limit."""
     if x is None:
         return
-    limit = torch.finfo(x.dtype).max ** 0.5
     unusable = x.abs() >= limit  # False for NaN
     if bool(unusable.any()):
         stream, step, component = unusable.nonzero()[0].tolist()
+        below = "finite" if math.isinf(limit) else f"below {limit:.0e}, as they are squared"
         raise ValueError(
             f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
-            f"{component}: values must be finite and below {limit:.0e}, or NaN where missing."
+            f"{component}: values must be {below}, or NaN where missing."
         )
 
 

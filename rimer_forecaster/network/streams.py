@@ -166,7 +166,7 @@ class StreamedNetwork(nn.Module):
         if observed is None:
             observed = torch.ones_like(past_target, dtype=torch.bool)
         target = past_target.where(observed, 0.0).to(self.dtype)
-        check_not_infinite("past_target", target)
+        check_not_infinite("past_target", target, torch.finfo(self.dtype).max ** 0.5)
         check_not_infinite("past_covariates", past_covariates)
         check_not_infinite("future_covariates", future_covariates)
         new = {"target": target, "observed": observed}
