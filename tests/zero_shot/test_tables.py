@@ -516,6 +516,10 @@ REFUSED = {
     ),
     # Series.
     "two rows of a time": (table([ISO[0], *ISO[:39]]), "two rows of 2024-01-01 00:00:00"),
+    "two rows of a time of one series": (
+        pd.concat([LONG, LONG.iloc[:9]]).rename(columns={"shop": "unique_id"}).to_csv(index=False),
+        "'unique_id' does not tell their series apart",
+    ),
     "series without a name": (
         LONG.drop(columns="shop").to_csv(index=False), "Name the columns that do as id",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import reduce
 from itertools import combinations
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .files import is_number, is_readable, kind_of, read_parquet, read_text, read_tsf
-from .times import Group, SeriesTable, TableError, dates_of, looks_like_time, on_grid
+from .times import SeriesTable, TableError, dates_of, looks_like_time, on_grid
 
 __all__ = ["read_series"]
 
@@ -82,12 +83,6 @@ def read_series(
 def _of_columns(
     frame: pd.DataFrame, separator: str, time: str | None, target: list[str], ids: list[str]
 ) -> SeriesTable:
-    dated = [x for x in frame.columns if looks_like_time(x) or re.match("jan|feb|mar|apr", x, re.I)]
-    if len(dated) > 3:
-        raise TableError(
-            f"its columns are times, such as {dated[0]!r}. Write one row per time, for example "
-            "with melt of pandas."
-        )
     free = [x for x in frame.columns if x not in target and x not in ids]
     filled = frame[~frame.isin(["", None, np.nan]).all(axis=1)]
     found = _time_of(filled, [time] if time else free, said=bool(time))
@@ -108,23 +103,24 @@ def _of_columns(
         keys = _keys_of(frame, ids)
     repeated = pd.DataFrame({"key": keys, "time": times}).duplicated(keep="last")
     if repeated.mean() >= _FEW:
-        line = repeated.idxmax()
-        told = " and ".join(map(repr, ids)) if ids else "no column that was found"
+        place = int(repeated.to_numpy().argmax())
+        told = f"{' and '.join(map(repr, ids))} does not tell" if ids else "no column found tells"
         raise TableError(
-            f"there are two rows of {times[line]}, the first in line {line}, and {told} tells "
-            "their series apart. Name the columns that do as id; times in several columns must be "
-            "joined in one."
+            f"there are two rows of {times.iloc[place]}, one in line {frame.index[place]}, and "
+            f"{told} their series apart. Name the columns that do as id; times in several "
+            "columns must be joined in one."
         )
     if repeated.any():
         frame, times, keys = frame[~repeated], times[~repeated], keys[~repeated]
         notes.append(f"{repeated.sum()} rows left out, whose time a later row has too")
     numbers, more = _values_of(frame, separator, target, [x for x in free if x not in ids])
     groups = []
-    for key, lines in keys.groupby(keys, sort=False).groups.items():
-        part = numbers.loc[lines]
-        names = [x if not ids else f"{key}/{x}" if len(part.columns) > 1 else key for x in part]
-        columns = dict(zip(names, part.to_numpy().T, strict=True))
-        groups.append(Group(times.loc[lines].to_numpy(), columns))
+    for key, part in numbers.groupby(keys, sort=False):
+        names = [str(key)] if ids else [str(x) for x in part]
+        if ids and len(part.columns) > 1:
+            names = [f"{key}/{x}" for x in part]
+        columns = dict(zip(names, part.to_numpy(float).T, strict=True))
+        groups.append((times[part.index].to_numpy(), columns))
     return on_grid(groups, notes + more)
 
 
@@ -199,7 +195,7 @@ def _times_of_numbers(column: pd.Series) -> tuple[pd.Series, str] | None:
                 return times, ""
     for unit, size in (("s", 1), ("ms", 1000)):
         if whole.between(3e8 * size, 5e9 * size).all():
-            return pd.to_datetime(whole, unit=unit), f" in {unit} since 1970"
+            return pd.to_datetime(whole * (1000 // size), unit="ms"), f" in {unit} since 1970"
     is_date = re.search("date|year|month", str(column.name).lower())
     return None if is_date else (whole, "")
 
@@ -212,8 +208,8 @@ def _check_steps(frame: pd.DataFrame, names: Sequence[str]) -> None:
     for name in names:
         numbers = pd.to_numeric(frame[name], errors="coerce")
         rises = numbers.is_monotonic_increasing or numbers.is_monotonic_decreasing
-        counts = name == names[0] != names[-1] and rises and numbers.nunique() > 1
-        if counts or name.lower() in _ID_NAMES or _holds_words(frame[name]):
+        counts = rises and numbers.nunique() > 1 and name == names[0]
+        if (counts and len(names) > 1) or name.lower() in _ID_NAMES or _holds_words(frame[name]):
             raise TableError(
                 f"no column of times was found, and {name!r}, which holds {frame[name].iloc[0]!r}, "
                 "may say times, or name series. Write one row per time, and times as 2024-12-31, "
@@ -252,7 +248,7 @@ def _keys_of(frame: pd.DataFrame, ids: list[str]) -> pd.Series:
         empty = frame[name].isin(["", None, np.nan])
         if empty.any():
             raise TableError(f"{name!r} is empty in line {empty.idxmax()}.")
-    keys = frame[ids].astype(str).agg("/".join, axis=1)
+    keys = reduce(lambda x, y: x + "/" + y, (frame[x].astype(str) for x in ids))
     if keys.nunique() < frame.groupby(ids).ngroups:
         raise TableError(f"{' and '.join(map(repr, ids))} give two series the same name.")
     return keys
@@ -283,13 +279,11 @@ def _has(text: pd.Series, mark: str) -> bool:
 
 
 def _is_like_numbers(column: pd.Series) -> bool:
-    """Whether most of a column looks like numbers, which do not count the rows of the file."""
-    if re.fullmatch(r"column 1|Unnamed: \d+|index.*", str(column.name)):
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(float)
-        if numbers[0] in (0, 1) and (np.diff(numbers) == 1).all():
-            return False
-    if column.dtype != object or str(column.name).lower() in _ID_NAMES:
-        return column.dtype != object and pd.api.types.is_numeric_dtype(column)
+    """Whether most of a column looks like numbers, which do not only tell rows apart."""
+    if column.name in (_BLANK, "index") or str(column.name).lower() in _ID_NAMES:
+        return False
+    if column.dtype != object:
+        return pd.api.types.is_numeric_dtype(column)
     known = [x for x in column if x.lower() not in _MISSING]
     return 2 * sum(map(_is_like_number, known)) > len(known)
 
@@ -320,11 +314,13 @@ def _numbers_of(column: pd.Series, separator: str) -> pd.Series:
                 "decimals, or be thousands. Write 1234.5, and commas between columns."
             )
     other = numbers.isna() & ~column.isna() & ~column.astype(str).str.lower().isin(_MISSING)
+    numbers = numbers.astype(float)
     other |= np.isinf(numbers)
     if other.any():
-        line = other.idxmax()
+        place = int(other.to_numpy().argmax())
         raise TableError(
-            f"the column {column.name!r} holds {column[line]!r} in line {line}, no number. Write "
-            "1234.5, without a unit and without a mark between thousands."
+            f"the column {column.name!r} holds {str(column.iloc[place])!r} in line "
+            f"{column.index[place]}, no number. Write 1234.5, without a unit and without a mark "
+            "between thousands."
         )
-    return numbers.astype(float)
+    return numbers

@@ -91,19 +91,20 @@ def read_text(path: Path) -> tuple[pd.DataFrame, str]:
     TableError
         If that cannot be done.
     """
-    text = _text_of(path).lstrip()
-    if text[:1] in ("<", "{", "["):
-        raise TableError(f"{path.name} is HTML, XML or JSON: write it as CSV.")
-    if not text:
+    text = _text_of(path)
+    if not text.strip():
         raise TableError(f"{path.name} is empty.")
-    head = text.splitlines()[0]
+    if text.lstrip()[0] in "<{[":
+        raise TableError(f"{path.name} is HTML, XML or JSON: write it as CSV.")
+    head = next(x for x in text.splitlines() if x.strip())
     separator = max(_SEPARATORS, key=head.count)
     file = io.StringIO(text, newline="")
     reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
     rows: dict[int, list[str]] = {}
     try:
         for row in reader:
-            rows[reader.line_num] = [x.strip() for x in row]
+            if rows or any(row):
+                rows[reader.line_num] = [x.strip() for x in row]
     except csv.Error as error:
         raise TableError(f"{path.name} cannot be read as CSV: {error}.") from error
     while not any(rows[max(rows)]):
@@ -120,8 +121,9 @@ def read_text(path: Path) -> tuple[pd.DataFrame, str]:
             )
     cells = [(row + [""] * len(names))[: len(names)] for row in rows.values()]
     frame = pd.DataFrame(cells, pd.Index(list(rows)), dtype=object)
-    frame = frame[[i for i, x in enumerate(names) if x or (frame[i] != "").any()]]
-    frame.columns = [" ".join(names[i].split()) or f"column {i + 1}" for i in frame.columns]
+    kept = [i for i, x in enumerate(names) if x or (frame[i] != "").any()]
+    frame = frame[kept]
+    frame.columns = [" ".join(names[i].split()) or f"column {i + 1}" for i in kept]
     _check_names(path, list(frame.columns))
     return frame, separator
 
@@ -132,21 +134,23 @@ def is_number(text: str) -> bool:
 
 
 def _check_names(path: Path, names: list[str]) -> None:
-    """Raise a TableError if names of columns are equal, or values: those of a file without head."""
+    """Raise a TableError if names of columns are equal, or times, or values of a first row."""
     twice = next((x for i, x in enumerate(names) if x in names[:i]), None)
     if twice is not None:
         raise TableError(f"{path.name}: two columns are called {twice!r}.")
     numbers = [x for x in names if is_number(x)]
     count = all(map(str.isdigit, numbers)) and (np.diff([int(x) for x in numbers]) > 0).all()
-    if (
-        is_number(names[0])
-        or looks_like_time(names[0])
-        or not count
-        or (len(numbers) == 1 and numbers != ["0"])
-    ):
+    alone = len(numbers) == 1 and numbers != ["0"]  # which pandas calls a series without a name
+    if is_number(names[0]) or looks_like_time(names[0]) or alone or not count:
         raise TableError(
             f"{path.name} begins with {', '.join(names)[:60]!r}, which are values: the first line "
             "must name the columns."
+        )
+    times = [x for x in names if looks_like_time(x) or re.match("jan|feb|mar|apr", x, re.I)]
+    if len(times) > 3:
+        raise TableError(
+            f"{path.name}: its columns are times, such as {times[0]!r}. Write one row per time, "
+            "for example with melt of pandas."
         )
 
 
@@ -231,6 +235,8 @@ def read_tsf(path: Path) -> SeriesTable:
                 values = np.array(
                     [np.nan if x.strip() == "?" else float(x) for x in body.split(",")]
                 )
+                if np.isinf(values).any():
+                    raise TableError("an infinite value")
                 index = _tsf_index(known.get("start_timestamp"), len(values), step)
                 series[name] = pd.Series(values, index, name=name)
     except ValueError as error:

@@ -6,14 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 __all__ = [
-    "Group",
     "SeriesTable",
     "TableError",
     "dates_of",
@@ -23,8 +22,8 @@ __all__ = [
     "usual_season",
 ]
 
-Times = NDArray[Any]
-"""Of type ``datetime64[us]``, or whole numbers."""
+Group: TypeAlias = tuple[NDArray[Any], dict[str, NDArray[np.float64]]]
+"""Times, which are datetimes or whole numbers, each once; and values of series by name."""
 
 
 class TableError(ValueError):
@@ -179,22 +178,6 @@ def times_after(index: pd.Index, horizon: int) -> pd.Index:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Series of the same times.
-
-    Attributes
-    ----------
-    times
-        In any order, each once.
-    values
-        By the name of the series.
-    """
-
-    times: Times
-    values: dict[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
 class _Step:
     """A step that all series have: pandas' alias, what `pandas.date_range` takes, and its size.
 
@@ -234,19 +217,19 @@ def on_grid(groups: Sequence[Group], notes: list[str]) -> SeriesTable:
     TableError
         If their times have no common step.
     """
-    are_times = groups[0].times.dtype.kind == "M"
-    whole = [g.times.astype("M8[us]" if are_times else np.int64).astype(np.int64) for g in groups]
+    are_times = groups[0][0].dtype.kind == "M"
+    whole = [x.astype("M8[us]" if are_times else np.int64).astype(np.int64) for x, _ in groups]
     orders = [np.argsort(x) for x in whole]
     parts = [x[order] for x, order in zip(whole, orders, strict=True)]
     if not any(len(x) > 1 for x in parts):
         raise TableError("a step cannot be told from series of one row.")
     step = _step_of(parts) if are_times else _Step("", "", _common(parts, "{}".format))
     series, missing = {}, 0
-    for group, times, order in zip(groups, parts, orders, strict=True):
+    for (_, columns), times, order in zip(groups, parts, orders, strict=True):
         places = step.places(times)
-        _check_filled(next(iter(group.values)), places, times, step)
+        _check_filled(next(iter(columns)), places, times, step)
         index = step.grid(times[0], int(places[-1]) + 1)
-        for name, values in group.values.items():
+        for name, values in columns.items():
             filled = np.full(len(index), np.nan)
             filled[places] = values[order]
             missing += int(np.isnan(filled).sum())
