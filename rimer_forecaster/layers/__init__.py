@@ -3,8 +3,10 @@
 from . import combinators, mixers  # every file there registers its layers
 from .block import Block, Stack
 from .combinators.equilibrium import Equilibrium, NotConverged
+from .combinators.perspectives import Perspectives
 from .mixers.attention import Attention
 from .mixers.channel_mix import ChannelMix, FeedForward, LinearChannelMix
+from .mixers.mediums import Mediums
 from .mixers.recurrent import Recurrent
 from .mixers.rwkv7 import RWKV7TimeMix
 from .parts.dropout import Dropout, RandomModule
@@ -22,9 +24,11 @@ __all__ = [
     "FeedForward",
     "LayerPosition",
     "LinearChannelMix",
+    "Mediums",
     "Mixer",
     "NotConverged",
     "Pass",
+    "Perspectives",
     "RWKV7TimeMix",
     "RandomModule",
     "Recurrent",

@@ -20,12 +20,19 @@ Build = TypeVar("Build", bound=Callable[..., Mixer])
 
 @dataclass(frozen=True)
 class Site:
-    """What a layer is told about its place: the arguments of `build_layers`, and the position."""
+    """What a layer is told about its place: the arguments of `build_layers`, and the position.
+
+    Attributes
+    ----------
+    perspectives
+        How many token shifts a layer that has one is to have, for `Pass.perspective` to choose.
+    """
 
     width: int
     head_size: int
     dropout: float
     position: LayerPosition
+    perspectives: int = 1
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,15 @@ def check_layers(layers: str, *, width: int, head_size: int) -> None:
         build_layers(layers, width=width, head_size=head_size)
 
 
-def build_calls(calls: Sequence[LayerCall], *, width: int, head_size: int, dropout: float) -> Stack:
-    """Build the stack that a layer string was read as; see `build_layers`."""
+def build_calls(
+    calls: Sequence[LayerCall],
+    *,
+    width: int,
+    head_size: int,
+    dropout: float,
+    perspectives: int = 1,
+) -> Stack:
+    """Build the stack that a layer string was read as; see `build_layers` and `Site`."""
     built: list[Mixer] = []
     given: frozenset[str] = frozenset()
     for index, call in enumerate(calls):
@@ -147,7 +161,8 @@ def build_calls(calls: Sequence[LayerCall], *, width: int, head_size: int, dropo
                     f"{call.name} has no option {name!r}; it has "
                     f"{', '.join(kind.options) or 'none'}."
                 )
-        site = Site(width, head_size, dropout, LayerPosition(index, len(calls), given))
+        position = LayerPosition(index, len(calls), given)
+        site = Site(width, head_size, dropout, position, perspectives)
         arguments: tuple[Any, ...] = (site, call.inner) if kind.made_of_layers else (site,)
         built.append(kind.build(*arguments, **call.options))
         given |= built[-1].gives

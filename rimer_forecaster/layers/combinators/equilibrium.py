@@ -108,7 +108,7 @@ class Equilibrium(Mixer, RandomModule):
                 )
         self.tolerance, self.max_iter, self.penalty_weight = tolerance, int(max_iter), penalty
         self.layers = layers
-        self.memory = layers.memory
+        self.memory, self.shifts = layers.memory, layers.shifts
         self.norm = nn.LayerNorm(width)
         self.damping = nn.Parameter(torch.empty(width))
         self.dropout = Dropout(dropout)
@@ -208,5 +208,11 @@ def _is_number(value: object) -> bool:
 @register("equilibrium", made_of_layers=True, options=("tolerance", "max_iter", "penalty"))
 def _equilibrium(site: Site, inner: Sequence[LayerCall], **options: Any) -> Equilibrium:
     # Dropout inside would make another map of every iteration: it is held for all of them outside.
-    layers = build_calls(inner, width=site.width, head_size=site.head_size, dropout=0.0)
+    layers = build_calls(
+        inner,
+        width=site.width,
+        head_size=site.head_size,
+        dropout=0.0,
+        perspectives=site.perspectives,
+    )
     return Equilibrium(layers, width=site.width, dropout=site.dropout, **options)
