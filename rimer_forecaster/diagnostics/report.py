@@ -97,19 +97,21 @@ class Diagnostics:
         Norms and exponent are the largest over the components. The growth exponent is the power of
         the number of tokens with which the norm rises, from the first eighth of the history on: 0
         once a state is full, about 0.5 for a random walk, 1 for plain accumulation. It is infinite
-        for a norm that is not, and NaN below 64 tokens, which are too few to tell.
+        for a norm that is not, and NaN below 64 tokens, which are too few to tell. All three are
+        NaN where a memory is a mean of what was read, which cannot grow, as that of rwkv4.
         """
         exponents = _growth_exponents(self.state_norms)
         rows = []
         for half_life in self.half_lives.to_dict("records"):
             norms = norms_at(self.state_norms, half_life)
-            own = exponents.xs((half_life["layer"], half_life["head"]), level=("layer", "head"))
+            place = half_life["layer"], half_life["head"]
+            own = exponents[[column[1:] == place for column in exponents.index]]
             rows.append(
                 {
                     "layer": half_life["layer"],
                     "head": half_life["head"],
-                    "last norm": norms[-1].max(),
-                    "largest norm": norms.max(),
+                    "last norm": norms[-1].max() if norms.size else math.nan,
+                    "largest norm": norms.max() if norms.size else math.nan,
                     "growth exponent": own.max(),
                     **{f"half-life {name}, steps": half_life[name] for name in QUANTILES},
                 }
@@ -202,7 +204,7 @@ def diagnose(
     P = n if reader is None else reader.patch_length
     modules = {} if reader is None else dict(reader.layers.named_modules())
     memory = () if reader is None else reader.layers.memory
-    mixers = _places(modules, _remembers)
+    mixers = _places(modules, _forgets)
     equilibria = _places(modules, lambda module: isinstance(module, Equilibrium))
     mediums = _places(modules, lambda module: isinstance(module, Mediums))
     medium_readers = {
@@ -284,9 +286,9 @@ def _evaluation(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _remembers(module: nn.Module) -> bool:
-    """Whether a module is a layer with a memory of its own, and not only of layers inside."""
-    return isinstance(module, Mixer) and any("/" not in path for path in module.memory)
+def _forgets(module: nn.Module) -> bool:
+    """Whether a module is a layer that says how its own memory decays."""
+    return isinstance(module, Mixer) and type(module).log_decay is not Mixer.log_decay
 
 
 def _places(modules: Mapping[str, nn.Module], wanted: Callable[[Any], bool]) -> dict[str, _Place]:

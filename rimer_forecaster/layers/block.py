@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .parts.dropout import Dropout
 from .protocol import ALONE, Mixer, Pass, State
 
-__all__ = ["Block", "Stack"]
+__all__ = ["Block", "Stack", "of_parts"]
 
 
 class Block(Mixer):
@@ -47,7 +47,7 @@ class Block(Mixer):
         self.channel_mixer = channel_mixer
         self.dropout = Dropout(dropout)
         halves = [(name, mixer) for name, _, mixer in self._halves()]
-        self.memory, self.shifts, self.gives = _of_parts(halves)
+        self.memory, self.shifts, self.gives = of_parts(halves)
 
     def _halves(self) -> Iterator[tuple[str, nn.LayerNorm, Mixer]]:
         for name, norm, mixer in (
@@ -98,7 +98,7 @@ class Stack(Mixer):
     def __init__(self, layers: Iterable[Mixer]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.memory, self.shifts, self.gives = _of_parts(list(self._layers()))
+        self.memory, self.shifts, self.gives = of_parts(list(self._layers()))
 
     def _layers(self) -> Iterator[tuple[str, Mixer]]:
         for i, layer in enumerate(self.layers):
@@ -126,7 +126,7 @@ class Stack(Mixer):
             layer.reset_parameters(generator)
 
 
-def _of_parts(
+def of_parts(
     parts: Sequence[tuple[str, Mixer]],
 ) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
     """Return `memory`, `shifts` and `gives` of a layer made of others, by keys of their states."""

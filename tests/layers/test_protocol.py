@@ -24,9 +24,13 @@ from rimer_forecaster.layers import (
     Mixer,
     Pass,
     Recurrent,
+    RWKV4ChannelMix,
+    RWKV4TimeMix,
     RWKV7TimeMix,
+    SparseAttention,
     Stack,
     State,
+    Taylor,
     build_layers,
     from_leaves,
     leaves,
@@ -57,6 +61,15 @@ STRINGS = [
     "perspectives(rwkv7*2; lags=1+3)",
     "perspectives(rwkv7(retrospect=3, sse=on), attention(window=4); lags=5+1+1)",
     "perspectives(equilibrium(rwkv7; tolerance=1e-13, max_iter=500); lags=2+1)",
+    "rwkv4*2",
+    "taylor(feature=4)*2",
+    "taylor(feature=3, kernel=elu), attention(window=5, positions=off)",
+    "attention(topk=2, chunk=3, kept=4)*2",  # the bank overflows within the tests' 20 tokens
+    "rwkv7, attention(topk=1, chunk=4, kept=8, positions=off)",
+    "parallel(attention(window=4), rwkv7)*2",
+    "parallel(gru, rwkv4, taylor(feature=2); fuse=add)",
+    "parallel(attention(topk=1, chunk=2, kept=3), rwkv7; fuse=concat)",
+    "perspectives(rwkv4, parallel(taylor(feature=2), rwkv7); lags=1+3)",
 ]
 
 MAKERS: dict[str, Callable[[], Mixer]] = {
@@ -69,6 +82,10 @@ MAKERS: dict[str, Callable[[], Mixer]] = {
     "linear channel mix": lambda: LinearChannelMix(D),
     "feed forward": lambda: FeedForward(D),
     "mediums": lambda: Mediums(D, segment=3, capacity=4),
+    "rwkv4 time mix": lambda: RWKV4TimeMix(D),
+    "rwkv4 channel mix": lambda: RWKV4ChannelMix(D),
+    "taylor mixer": lambda: Taylor(D, head_size=N, feature=5),
+    "sparse attention": lambda: SparseAttention(D, head_size=N, topk=2, chunk=4, kept=3),
     **{string: layers(string) for string in STRINGS},
 }
 
@@ -192,7 +209,7 @@ def test_float32_agrees_with_float64(mixer: Mixer) -> None:
             module.tolerance = 1e-6
     z, state = mixer.float()(x.float(), mixer.init_state(2))
     assert (z - y).norm() / y.norm() < 1e-4
-    counts = {"count"}  # of tokens, whole numbers
+    counts = {"count", "number"}  # of tokens and chunks, whole numbers
     dtypes = {leaf.dtype for name, leaf in flat(state).items() if name.split("/")[-1] not in counts}
     assert dtypes <= {torch.float32}
 

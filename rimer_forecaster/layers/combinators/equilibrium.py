@@ -22,7 +22,7 @@ from ..layer_string import LayerCall
 from ..parts.dropout import Dropout, RandomModule
 from ..parts.fixed_point import SolverReport, solve_fixed_point
 from ..protocol import ALONE, Mixer, Pass, State
-from ..registry import Site, build_calls, register
+from ..registry import Site, Variant, build_calls, register
 
 __all__ = ["Equilibrium", "NotConverged"]
 
@@ -205,7 +205,12 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float))
 
 
-@register("equilibrium", made_of_layers=True, options=("tolerance", "max_iter", "penalty"))
+@register(
+    "equilibrium",
+    Variant("equilibrium(rwkv7)", "Bai et al. 2019, 1909.01377", "T * passes"),
+    made_of_layers=True,
+    options=("tolerance", "max_iter", "penalty"),
+)
 def _equilibrium(site: Site, inner: Sequence[LayerCall], **options: Any) -> Equilibrium:
     # Dropout inside would make another map of every iteration: it is held for all of them outside.
     layers = build_calls(

@@ -1,7 +1,8 @@
 """Perspectives: the same layers several times, with token shifts of their own.
 
-Source: Dumitru and others (2025), "Multiple temporal perspectives", whose perspectives are copies
-of the token shift's vectors; that each looks back by a lag of its own, such as a season, is ours.
+Source: Dumitru, Peteleaza and Surdeanu (2024), "Enhancing Transformer RNNs with Multiple Temporal
+Perspectives", arXiv:2402.02625, whose perspectives are copies of the token shift's vectors; that
+each looks back by a lag of its own, such as a season, is ours.
 
 Letters: B sequences, T tokens, D width, n perspectives.
 """
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from ..block import Stack
 from ..layer_string import LayerCall
 from ..protocol import ALONE, Mixer, Pass, State
-from ..registry import Site, build_calls, register
+from ..registry import Site, Variant, build_calls, register
 
 __all__ = ["Perspectives"]
 
@@ -102,7 +103,11 @@ class Perspectives(Mixer):
         nn.init.zeros_(self.mixture)
 
 
-@register("perspectives", made_of_layers=True)
+@register(
+    "perspectives",
+    Variant("perspectives(rwkv7; lags=1+7)", "Dumitru et al. 2024, 2402.02625", "T * lags"),
+    made_of_layers=True,
+)
 def _perspectives(
     site: Site, inner: Sequence[LayerCall], *, lags: int | tuple[int, ...] = (1, 7)
 ) -> Perspectives:

@@ -23,7 +23,7 @@ from ..parts.low_rank import LowRank, rank_of
 from ..parts.precision import widest_dtype
 from ..parts.token_shift import ShiftedMixer, token_shift
 from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
-from ..registry import Site, register
+from ..registry import Site, Variant, register
 from .channel_mix import ChannelMix, LinearChannelMix
 from .mediums import Mediums
 
@@ -251,7 +251,13 @@ class RWKV7TimeMix(Mixer, ShiftedMixer):
         nn.init.zeros_(self.output.weight)
 
 
-@register("rwkv7")
+@register(
+    "rwkv7",
+    Variant("rwkv7", "Peng et al. 2025, 2503.14456", "T"),
+    Variant("rwkv7(icl_rate_max=2)", "Grazzi et al. 2024, 2411.12537", "T"),
+    Variant("rwkv7(sse=on)", "Xiao 2025, 2504.08247", "T"),
+    Variant("rwkv7(retrospect=8)", "Wang 2023, 2306.05176", "T * mediums"),
+)
 def _rwkv7(
     site: Site,
     *,
