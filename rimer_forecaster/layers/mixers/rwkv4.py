@@ -80,6 +80,7 @@ class RWKV4TimeMix(Mixer, ShiftedMixer):
             bonus=self.bonus,
             initial_state=None if state is None else state["wkv"],
             mask=mask,
+            output_final_state=state is not None,
         )
         y = self.output(torch.sigmoid(self.receptance(x_r)) * y.to(x.dtype))
         return y, None if state is None else {"shift": last, "wkv": wkv}

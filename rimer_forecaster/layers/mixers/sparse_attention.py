@@ -134,6 +134,7 @@ class SparseAttention(Mixer):
         """Attend chunk after chunk, from the chunks that a state holds on."""
         (B, _, T, _), C = q.shape, self.chunk
         count, bank = state["count"], state["bank"]
+        q, k, v = (x.to(state["key"].dtype) for x in (q, k, v))
         first = count % C  # (B,), tokens of the unfinished chunk; rows are counted from it on
         end = first + real.sum(1)
         n = (T + 2 * C - 2) // C  # chunks with new tokens, whatever the unfinished one holds
