@@ -4,11 +4,12 @@
     item    := (call | "(" layers ")") ("*" count)?
     call    := name ("(" (layers (";" options)? | options) ")")?
     options := name "=" value ("," name "=" value)*
+    value   := (number | name) ("+" (number | name))*
 
 Repeats and groups unfold into a plain sequence. Layers inside the parentheses of a name are for a
 combinator, which makes one layer of them: ``"equilibrium(rwkv7; max_iter=80)"``. A value is a
-number or a word. A string, and not objects, because grid searches vary it and saved models store
-it.
+number or a word, or several of them joined by plus signs: ``"perspectives(rwkv7; lags=1+7)"``. A
+string, and not objects, because grid searches vary it and saved models store it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-__all__ = ["LayerCall", "read_layers"]
+__all__ = ["LayerCall", "Value", "read_layers"]
+
+Value: TypeAlias = int | float | str
+"""A number or a word."""
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>\d+(\.\d*)?([eE][-+]?\d+)?)|(?P<sign>[(),*;=])"
+    r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>\d+(\.\d*)?([eE][-+]?\d+)?)|(?P<sign>[(),*;=+])"
     r"|(?P<bad>\S))"
 )
 
@@ -36,12 +41,12 @@ class LayerCall:
     inner
         Layers that a combinator is made of; empty for others.
     options
-        Numbers and words by name.
+        Numbers and words by name; several of them as a tuple.
     """
 
     name: str
     inner: tuple[LayerCall, ...] = ()
-    options: dict[str, int | float | str] = field(default_factory=dict)
+    options: dict[str, Value | tuple[Value, ...]] = field(default_factory=dict)
 
 
 def read_layers(layers: str, known: Mapping[str, bool]) -> list[LayerCall]:
@@ -140,7 +145,7 @@ class _Reader:
             raise self.error(f"unknown layer {self.next.text!r}")
         name = self.take().text
         inner: list[LayerCall] = []
-        options: dict[str, int | float | str] = {}
+        options: dict[str, Value | tuple[Value, ...]] = {}
         if self.next.text == "(":
             self.take()
             if self.known[name]:
@@ -155,8 +160,8 @@ class _Reader:
             raise self.error(f"{name} is made of other layers, as in '{name}(rwkv7)': expected '('")
         return LayerCall(name, tuple(inner), options)
 
-    def options(self) -> dict[str, int | float | str]:
-        options: dict[str, int | float | str] = {}
+    def options(self) -> dict[str, Value | tuple[Value, ...]]:
+        options: dict[str, Value | tuple[Value, ...]] = {}
         while True:
             if self.next.kind != "name" or self.after_next() != "=":
                 raise self.error("expected an option, such as 'name=value'")
@@ -164,13 +169,20 @@ class _Reader:
                 raise self.error(f"option {self.next.text!r} is given twice")
             name = self.take().text
             self.take()
-            if self.next.kind not in ("number", "name"):
-                raise self.error("expected a number or a word")
-            value = self.take()
-            options[name] = value.text if value.kind == "name" else _number(value.text)
+            values = [self.value()]
+            while self.next.text == "+":
+                self.take()
+                values.append(self.value())
+            options[name] = values[0] if len(values) == 1 else tuple(values)
             if self.next.text != ",":
                 return options
             self.take()
+
+    def value(self) -> Value:
+        if self.next.kind not in ("number", "name"):
+            raise self.error("expected a number or a word")
+        value = self.take()
+        return value.text if value.kind == "name" else _number(value.text)
 
 
 def _number(text: str) -> int | float:

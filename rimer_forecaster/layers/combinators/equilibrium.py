@@ -22,7 +22,7 @@ from ..layer_string import LayerCall
 from ..parts.dropout import Dropout, RandomModule
 from ..parts.fixed_point import SolverReport, solve_fixed_point
 from ..protocol import ALONE, Mixer, Pass, State
-from ..registry import Site, build_calls, register
+from ..registry import Site, Variant, build_calls, register
 
 __all__ = ["Equilibrium", "NotConverged"]
 
@@ -108,7 +108,7 @@ class Equilibrium(Mixer, RandomModule):
                 )
         self.tolerance, self.max_iter, self.penalty_weight = tolerance, int(max_iter), penalty
         self.layers = layers
-        self.memory = layers.memory
+        self.memory, self.shifts = layers.memory, layers.shifts
         self.norm = nn.LayerNorm(width)
         self.damping = nn.Parameter(torch.empty(width))
         self.dropout = Dropout(dropout)
@@ -205,8 +205,19 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float))
 
 
-@register("equilibrium", made_of_layers=True, options=("tolerance", "max_iter", "penalty"))
+@register(
+    "equilibrium",
+    Variant("equilibrium(rwkv7)", "Bai et al. 2019, 1909.01377", "T * passes"),
+    made_of_layers=True,
+    options=("tolerance", "max_iter", "penalty"),
+)
 def _equilibrium(site: Site, inner: Sequence[LayerCall], **options: Any) -> Equilibrium:
     # Dropout inside would make another map of every iteration: it is held for all of them outside.
-    layers = build_calls(inner, width=site.width, head_size=site.head_size, dropout=0.0)
+    layers = build_calls(
+        inner,
+        width=site.width,
+        head_size=site.head_size,
+        dropout=0.0,
+        perspectives=site.perspectives,
+    )
     return Equilibrium(layers, width=site.width, dropout=site.dropout, **options)

@@ -9,6 +9,8 @@ Letters: B sequences, T tokens, D width, H heads, N head size (H * N = D).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +21,11 @@ from ..block import Block
 from ..parts.initialisation import uniform_linear
 from ..parts.low_rank import LowRank, rank_of
 from ..parts.precision import widest_dtype
-from ..parts.token_shift import token_shift
+from ..parts.token_shift import ShiftedMixer, token_shift
 from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
-from ..registry import Site, register
+from ..registry import Site, Variant, register
 from .channel_mix import ChannelMix, LinearChannelMix
+from .mediums import Mediums
 
 __all__ = ["RWKV7TimeMix"]
 
@@ -30,7 +33,7 @@ _FIRST_VALUE = "first_value"
 """What the first RWKV-7 layer of a stack leaves for the later ones."""
 
 
-class RWKV7TimeMix(Mixer):
+class RWKV7TimeMix(Mixer, ShiftedMixer):
     """RWKV-7 token mixer.
 
     Parameters
@@ -49,6 +52,15 @@ class RWKV7TimeMix(Mixer):
         Whether `Pass.source` writes the state, which the tokens then read: decay, key, value,
         learning rate and removal key are made from the source, receptance and gate from the tokens.
         Source: the cross attention of CrossWKV, Xiao, Li and Lin (2025), arXiv:2504.14260.
+    second_read
+        Whether the state is read a second time, by what was read from it: it then works as a weight
+        on the token's own features, and what it holds is multiplied with them. One factor per
+        channel, zero at the start, and no matrix. Source: the state as weights of Meta-State, Xiao
+        (2025), arXiv:2504.08247, whose query and start are inferred.
+    perspectives
+        How many sets of lerps there are; `Pass.perspective` chooses.
+    reads_medium
+        Whether `Pass.medium` is mixed into the tokens too.
 
     State
     -----
@@ -59,7 +71,7 @@ class RWKV7TimeMix(Mixer):
     ------
     ValueError
         If `icl_rate_max` is out of range; in ``forward``, if there is no source where one is to
-        write.
+        write, or no medium where one is to be read.
     """
 
     memory = ("wkv",)
@@ -73,6 +85,9 @@ class RWKV7TimeMix(Mixer):
         position: LayerPosition | None = None,
         icl_rate_max: float = 1.0,
         from_source: bool = False,
+        second_read: bool = False,
+        perspectives: int = 1,
+        reads_medium: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(icl_rate_max, (int, float)) or not 0 < icl_rate_max <= 2:
@@ -83,7 +98,9 @@ class RWKV7TimeMix(Mixer):
         self.icl_rate_max, self.from_source = icl_rate_max, from_source
         self.width, self.head_size = width, head_size
         self.position = LayerPosition() if position is None else position
-        self.mix = nn.Parameter(torch.empty(6, width))  # lerps of r, w, k, v, a, g
+        self.shifts = ("shift", "source_shift") if from_source else ("shift",)
+        # of r, w, k, v, a, g
+        self._make_lerps(6, width, perspectives=perspectives, reads_medium=reads_medium)
         self.receptance = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
@@ -99,6 +116,7 @@ class RWKV7TimeMix(Mixer):
         self.bonus = nn.Parameter(torch.empty(width // head_size, head_size))  # r_k
         self.learning_rates = {"decay.up.bias": 2.0}
         self.norm = nn.GroupNorm(width // head_size, width, eps=64e-5)
+        self.second_read = nn.Parameter(torch.empty(width)) if second_read else None
 
     def init_state(self, batch_size: int) -> State:
         """Return zeros; see `Mixer`."""
@@ -121,12 +139,12 @@ class RWKV7TimeMix(Mixer):
         mask, shared = companions.mask, companions.shared
         previous, last = token_shift(x, None if state is None else state["shift"], mask)
         new_state: State = {"shift": last}
-        x_r, x_w, x_k, x_v, x_a, x_g = self._lerps(x, previous).unbind(0)  # (B, T, D) each
+        x_r, x_w, x_k, x_v, x_a, x_g = self.lerps(x, previous, companions).unbind(0)
         if self.from_source:
             source = self._source(companions)
             before = None if state is None else state["source_shift"]
             previous, new_state["source_shift"] = token_shift(source, before, mask)
-            _, x_w, x_k, x_v, x_a, _ = self._lerps(source, previous).unbind(0)
+            _, x_w, x_k, x_v, x_a, _ = self.lerps(source, previous, companions).unbind(0)
 
         v = self.value(x_v)
         first_value = value_residual = None
@@ -151,19 +169,31 @@ class RWKV7TimeMix(Mixer):
         )
         if self.icl_rate_max != 1:
             b = self.icl_rate_max * b
+        start = None if state is None else state["wkv"]
         o, final_state = wkv7(
             *(r, w, k, v, a, b),
-            initial_state=None if state is None else state["wkv"],
+            initial_state=start,
             output_final_state=state is not None,
             lowest_log_decay=LOG_DECAY_BOUND,
         )
-        y = epilogue(
-            *(o, r, k, v, self.gate(x_g).view(heads)),
+        normalised = partial(
+            epilogue,
+            *(o, r, k, v),
             bonus=self.bonus,
             weight=self.norm.weight.view(heads[2:]),
             bias=self.norm.bias.view(heads[2:]),
             eps=self.norm.eps,
         )
+        gate = self.gate(x_g).view(heads)
+        y = normalised(gate)
+        if self.second_read is not None:
+            features = normalised(torch.ones_like(v)).to(v.dtype)
+            o, _ = wkv7(
+                *(features, w, k, v, a, b),
+                initial_state=start,
+                lowest_log_decay=LOG_DECAY_BOUND,
+            )
+            y = y + o * self.second_read.view(heads[2:]) * gate
         y = self.output(y.view(B, T, D))
         return y, None if final_state is None else {**new_state, "wkv": final_state}
 
@@ -173,13 +203,9 @@ class RWKV7TimeMix(Mixer):
         if self.from_source:
             name, writes = "source_shift", self._source(companions)
         previous, _ = token_shift(writes, None if state is None else state[name], companions.mask)
-        decay = self.decay(torch.addcmul(writes, previous - writes, self.mix[1]))
+        decay = self.decay(self.lerps(writes, previous, companions)[1])
         decay = decay.to(widest_dtype(decay.device))  # else half-lives are infinite that are not
         return (LOG_DECAY_BOUND * torch.sigmoid(decay)).unflatten(-1, (-1, self.head_size))
-
-    def _lerps(self, x: Tensor, previous: Tensor) -> Tensor:
-        """Tokens on their way to their predecessors, one for each projection; (6, B, T, D)."""
-        return torch.addcmul(x, previous - x, self.mix[:, None, None])
 
     @staticmethod
     def _source(companions: Pass) -> Tensor:
@@ -202,8 +228,11 @@ class RWKV7TimeMix(Mixer):
         zigzag = 2 * (channel % N) / max(1, N - 1) - 1  # -1 to 1 over a head
         zigzag = zigzag * zigzag.abs()
 
-        for lerp, exponent in zip(self.mix, (0.2, 0.9, 0.7, 0.7, 0.9, 0.2), strict=True):
-            lerp.copy_(1.0 - (channel / D) ** (exponent * from_1_to_0))
+        exponents = (0.2, 0.9, 0.7, 0.7, 0.9, 0.2)
+        lerps = [1.0 - (channel / D) ** (exponent * from_1_to_0) for exponent in exponents]
+        self._reset_lerps(torch.stack(lerps), generator)
+        if self.second_read is not None:
+            nn.init.zeros_(self.second_read)
         for low_rank_map in (self.decay, self.learning_rate, self.value_residual, self.gate):
             if low_rank_map is not None:
                 low_rank_map.reset_parameters(generator)
@@ -222,14 +251,34 @@ class RWKV7TimeMix(Mixer):
         nn.init.zeros_(self.output.weight)
 
 
-@register("rwkv7")
+@register(
+    "rwkv7",
+    Variant("rwkv7", "Peng et al. 2025, 2503.14456", "T"),
+    Variant("rwkv7(icl_rate_max=2)", "Grazzi et al. 2024, 2411.12537", "T"),
+    Variant("rwkv7(sse=on)", "Xiao 2025, 2504.08247", "T"),
+    Variant("rwkv7(retrospect=8)", "Wang 2023, 2306.05176", "T * mediums"),
+)
 def _rwkv7(
-    site: Site, *, time_mix: str = "on", channel_mix: str = "relu2", icl_rate_max: float = 1.0
+    site: Site,
+    *,
+    time_mix: str = "on",
+    channel_mix: str = "relu2",
+    icl_rate_max: float = 1.0,
+    sse: str = "off",
+    retrospect: int | str = "off",
+    mediums: int = 32,
 ) -> Block:
-    if time_mix not in ("on", "off"):
-        raise ValueError(f"time_mix={time_mix} of rwkv7 must be on or off.")
+    for name, value in (("time_mix", time_mix), ("sse", sse)):
+        if value not in ("on", "off"):
+            raise ValueError(f"{name}={value} of rwkv7 must be on or off.")
+    looks_back = retrospect != "off"
+    shift: dict[str, Any] = {
+        "position": site.position,
+        "perspectives": site.perspectives,
+        "reads_medium": looks_back,
+    }
     mixers: dict[str, Callable[[], Mixer | None]] = {
-        "relu2": lambda: ChannelMix(site.width, position=site.position),
+        "relu2": lambda: ChannelMix(site.width, **shift),
         "linear": lambda: LinearChannelMix(site.width),
         "off": lambda: None,
     }
@@ -240,12 +289,22 @@ def _rwkv7(
             "time_mix=off and channel_mix=off leave nothing of rwkv7; use layers=None for the "
             "linear skip alone."
         )
+    if time_mix == "off" and (sse == "on" or (looks_back and channel_mix == "linear")):
+        raise ValueError(
+            "time_mix=off leaves rwkv7 no state for sse=on to read, and with channel_mix=linear no "
+            "token shift for retrospect to add to; leave these out."
+        )
     mixer = RWKV7TimeMix(
-        site.width, head_size=site.head_size, position=site.position, icl_rate_max=icl_rate_max
+        site.width,
+        head_size=site.head_size,
+        icl_rate_max=icl_rate_max,
+        second_read=sse == "on",
+        **shift,
     )
     return Block(
         mixer if time_mix == "on" else None,
         mixers[channel_mix](),
         width=site.width,
         dropout=site.dropout,
+        mediums=Mediums(site.width, segment=retrospect, capacity=mediums) if looks_back else None,
     )
