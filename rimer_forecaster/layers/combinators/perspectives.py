@@ -1,7 +1,8 @@
 """Perspectives: the same layers several times, with token shifts of their own.
 
-Source: Dumitru and others (2025), "Multiple temporal perspectives", whose perspectives are copies
-of the token shift's vectors; that each looks back by a lag of its own, such as a season, is ours.
+Source: Dumitru, Peteleaza and Surdeanu (2024), "Enhancing Transformer RNNs with Multiple Temporal
+Perspectives", arXiv:2402.02625. Its perspectives are copies of the token shift's vectors; that each
+looks back by a lag of its own, such as a season, is ours.
 
 Letters: B sequences, T tokens, D width, n perspectives.
 """
