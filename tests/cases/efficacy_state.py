@@ -119,7 +119,10 @@ class Solver(nn.Module):
 
     def penalty(self) -> Tensor | float:
         mixers = [m for m in self.modules() if isinstance(m, Mixer) and m.penalty is not None]
-        return sum((m.penalty for m in mixers), 0.0)
+        penalties = [mixer.penalty for mixer in mixers]
+        for mixer in mixers:
+            mixer.penalty = None
+        return sum(penalties, 0.0)
 
 
 def loss_of(answers: Tensor, asked: Tensor) -> Tensor:

@@ -164,6 +164,7 @@ class Equilibrium(Mixer, RandomModule):
         """Return the fixed point as a tensor whose gradient is that of the equation it solves."""
         leaf = solution.detach().requires_grad_()
         z = f(leaf)
+        self.penalty = None
         if self.training and self.penalty_weight:
             excess = torch.relu(self._feedback(f, solution, z, mask) - _LIMIT)
             if bool(excess.any()):  # else nothing is to be differentiated
