@@ -19,7 +19,18 @@ from torch.nn import functional as F
 
 from rimer_forecaster.layers import Mixer, build_layers
 
-__all__ = ["Experiment", "Solver", "Task", "loss_of", "passkey", "recall", "score", "spikes", "swaps", "train"]
+__all__ = [
+    "Experiment",
+    "Solver",
+    "Task",
+    "loss_of",
+    "passkey",
+    "recall",
+    "score",
+    "spikes",
+    "swaps",
+    "train",
+]
 
 Task: TypeAlias = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """Number of sequences and generator to tokens and what is asked for."""

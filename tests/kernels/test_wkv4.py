@@ -100,7 +100,12 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
     def f(*tensors: Tensor) -> tuple[Tensor, Tensor]:
         *own, state = tensors
-        return wkv4(**dict(zip(x, own, strict=True)), initial_state=state, mask=mask, output_final_state=True)
+        return wkv4(
+            **dict(zip(x, own, strict=True)),
+            initial_state=state,
+            mask=mask,
+            output_final_state=True,
+        )
 
     assert torch.autograd.gradcheck(f, (*x.values(), start), fast_mode=True)
 

@@ -94,7 +94,9 @@ class RWKV4TimeMix(Mixer, ShiftedMixer):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the published initialisation for this layer's place in the stack."""
         from_0_to_1 = self.position.index / max(1, self.position.depth - 1)
-        x = (torch.arange(self.width) / self.width) ** (1 - self.position.index / self.position.depth)
+        x = (torch.arange(self.width) / self.width) ** (
+            1 - self.position.index / self.position.depth
+        )
         lerps = (1 - x**0.5, 1 - x, 1 - x - 0.3 * from_0_to_1)
         self._reset_lerps(torch.stack(lerps), generator)
         ramp = torch.arange(self.width) / max(1, self.width - 1)
@@ -141,7 +143,9 @@ class RWKV4ChannelMix(Mixer, ShiftedMixer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the published initialisation; the output starts at zero."""
-        x = (torch.arange(self.width) / self.width) ** (1 - self.position.index / self.position.depth)
+        x = (torch.arange(self.width) / self.width) ** (
+            1 - self.position.index / self.position.depth
+        )
         self._reset_lerps(torch.stack((1 - x, 1 - x)), generator)
         uniform_linear(self.key, generator)
         for linear in (self.receptance, self.value):

@@ -55,8 +55,8 @@ class RWKV7TimeMix(Mixer, ShiftedMixer):
     second_read
         Whether the state is read a second time, by what was read from it: it then works as a weight
         on the token's own features, and what it holds is multiplied with them. One factor per
-        channel, zero at the start, and no matrix. Source: the state as weights of Meta-State, Xiao
-        (2025), arXiv:2504.08247, whose query and start are inferred.
+        channel, zero at the start, and no matrix. Source: Meta-State, Xiao, Li and Lin (2025),
+        arXiv:2504.08247; which query, which heads and the start are inferred.
     perspectives
         How many sets of lerps there are; `Pass.perspective` chooses.
     reads_medium

@@ -99,7 +99,7 @@ class SparseAttention(Mixer):
         q, k, v = (f(x).view(heads).transpose(1, 2) for f in (self.query, self.key, self.value))
         mask = companions.mask
         real = x.new_ones(B, T, dtype=torch.bool) if mask is None else mask
-        if state is None and T <= (self.kept + 1) * self.chunk:  # all chunks are kept
+        if state is None and (self.kept + 1) * self.chunk >= T:  # all chunks are kept
             y, after = self._attend(q, k, v, real), None
         else:
             y, after = self._attend_by_chunks(q, k, v, real, state or self.init_state(B))

@@ -189,9 +189,7 @@ class Taylor(Mixer, ShiftedMixer):
         nn.init.zeros_(self.output.weight)
 
 
-@register(
-    "taylor", Variant("taylor(feature=16)", "Arora et al. 2024, 2402.18668", "T * feature^2")
-)
+@register("taylor", Variant("taylor(feature=16)", "Arora et al. 2024, 2402.18668", "T * feature^2"))
 def _taylor(site: Site, *, feature: int = 16, kernel: str = "taylor") -> Block:
     mixer = Taylor(
         site.width,

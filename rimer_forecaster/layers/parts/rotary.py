@@ -33,6 +33,5 @@ def check_pairs(head_size: int) -> None:
     """Raise a ValueError for a head whose channels do not stand in pairs."""
     if head_size % 2:
         raise ValueError(
-            f"head_size={head_size} must be even for attention: positions rotate pairs of "
-            "channels."
+            f"head_size={head_size} must be even for attention: positions rotate pairs of channels."
         )

@@ -77,9 +77,7 @@ def test_it_starts_as_published_and_as_the_identity() -> None:
     assert mixer.decay[0] == -5
     assert mixer.decay[-1] == 3
     torch.testing.assert_close(mixer.decay[32], torch.tensor(-5 + 8 * (32 / 63) ** 0.7))
-    torch.testing.assert_close(
-        mixer.bonus[:3].exp(), 0.3 * torch.tensor([0.0, 0.5, -0.5]).exp()
-    )
+    torch.testing.assert_close(mixer.bonus[:3].exp(), 0.3 * torch.tensor([0.0, 0.5, -0.5]).exp())
     # r, k and v look back less and less over the channels, in the last layer hardly.
     torch.testing.assert_close(mixer.mix[:, 16], torch.tensor([0.5, 0.75, 0.75]))
     last = RWKV4TimeMix(64, position=LayerPosition(3, 4))

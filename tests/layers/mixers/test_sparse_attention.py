@@ -97,7 +97,10 @@ def test_kept_chunks_are_in_the_order_of_time_and_hold_what_was_read() -> None:
     assert number.unique().numel() > 5, "heads and sequences keep others"
     k = net.key(x).view(5, 40, -1, N).transpose(1, 2)
     placed = rotate(k, torch.arange(40).expand(5, -1))
-    for content, name in ((placed, "key"), (net.value(x).view(5, 40, -1, N).transpose(1, 2), "value")):
+    for content, name in (
+        (placed, "key"),
+        (net.value(x).view(5, 40, -1, N).transpose(1, 2), "value"),
+    ):
         chunks = content[:, :, :39].unflatten(2, (13, 3))
         index = number[..., None, None].expand(-1, -1, -1, 3, N)
         torch.testing.assert_close(state[f"bank/{name}"], chunks.gather(2, index))
