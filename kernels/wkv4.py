@@ -6,9 +6,8 @@ channel by channel, with a log decay w below 0 and a bonus u of the token's own.
 two sums and the largest exponent, which both are divided by. Two neighbouring runs join into one,
 so all prefixes come from log2(C) joins within chunks of C tokens and from the same over the chunks:
 T * log2(C) element-wise operations and no loop over tokens. On a CPU with numba a compiled loop is
-faster yet. Backward the gradients of the outputs
-are written in the reverse order, with the logarithms of their denominators for keys: a token's own
-gradient is what is read there.
+faster yet. Backward the gradients of the outputs are written in the reverse order, with the
+logarithms of their denominators for keys: a token's own gradient is what is read there.
 
 Source: Peng et al. (2023), "RWKV: Reinventing RNNs for the Transformer Era", arXiv:2305.13048,
 equations 16 to 18 and appendix D.
@@ -96,7 +95,7 @@ def wkv4(
 
 
 class _WKV4(torch.autograd.Function):
-    """(2, B, T + 1, D) sums and (B, T + 1, D) exponents of single tokens; the first is the state."""
+    """Sums (2, B, T + 1, D), exponents (B, T + 1, D) of single tokens; the first is the state."""
 
     @staticmethod
     def forward(

@@ -10,7 +10,7 @@ from .mixers.channel_mix import ChannelMix, FeedForward, LinearChannelMix
 from .mixers.mediums import Mediums
 from .mixers.recurrent import Recurrent
 from .mixers.rwkv4 import RWKV4ChannelMix, RWKV4TimeMix
-from .mixers.rwkv7 import RWKV7TimeMix
+from .mixers.rwkv7_time_mix import RWKV7TimeMix
 from .mixers.sparse_attention import SparseAttention
 from .mixers.taylor import Taylor
 from .parts.dropout import Dropout, RandomModule

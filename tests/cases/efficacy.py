@@ -1,9 +1,9 @@
-"""Tasks that a layer is for, at the level of tokens, and the training that compares layers on them.
+"""Tasks that a way of writing or reading a state is for, at the level of tokens.
 
 A task draws tokens (B, T, features) and what is asked for at every token: numbers, with NaN where
 nothing is, or classes, with -1 there. All draws come from the generator that is given.
 
-Letters: B sequences, T tokens, D width, P patch length.
+Letters: B sequences, T tokens, P patch length.
 """
 
 from __future__ import annotations
@@ -11,34 +11,29 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from rimer_forecaster.layers import Mixer, build_layers
-
 __all__ = [
-    "Experiment",
-    "Solver",
+    "NOT_ASKED",
     "Task",
-    "loss_of",
+    "factor",
+    "long_copy",
     "passkey",
     "recall",
-    "score",
     "spikes",
     "swaps",
-    "train",
+    "two_hops",
+    "two_seasons",
 ]
 
 Task: TypeAlias = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """Number of sequences and generator to tokens and what is asked for."""
 
 NOT_ASKED = -1
-
-
-# --- tasks ----------------------------------------------------------------------------------------
 
 _ORDERS = list(itertools.permutations(range(3)))
 _SWAPS = [(0, 1), (0, 2), (1, 2)]
@@ -105,7 +100,7 @@ def passkey(
 def spikes(
     B: int, generator: torch.Generator, *, T: int = 96, lag: int = 24, rate: float = 0.08
 ) -> tuple[Tensor, Tensor]:
-    """A slow level with rare spikes, each with an echo `lag` tokens later; asked for is the next."""
+    """A slow level with rare spikes, each echoed `lag` tokens later; asked for is what comes."""
     level = (0.1 * torch.randn(B, T + 1, generator=generator)).cumsum(1)
     level = level - level[:, :1]
     heights = torch.randn(B, T + 1, generator=generator) * 2
@@ -119,124 +114,63 @@ def spikes(
     return series[:, :-1, None], asked[..., None]
 
 
-# --- training -------------------------------------------------------------------------------------
+def factor(B: int, generator: torch.Generator, *, T: int = 24) -> tuple[Tensor, Tensor]:
+    """A factor is shown now and then; asked for is each other token times the latest factor.
 
-
-class Solver(nn.Module):
-    """Tokens in by a linear map, through layers, and out by another."""
-
-    def __init__(
-        self, layers: str, features: int, outputs: int, *, width: int, head_size: int
-    ) -> None:
-        super().__init__()
-        self.embed = nn.Linear(features, width)
-        self.layers = build_layers(layers, width=width, head_size=head_size)
-        self.layers.reset_parameters()
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, features) -> (B, T, outputs)."""
-        y, _ = self.layers(self.embed(x))
-        return self.head(self.norm(y))
-
-    def penalty(self) -> Tensor | float:
-        """Return what the layers add to the loss."""
-        mixers = [m for m in self.modules() if isinstance(m, Mixer)]
-        return sum((m.penalty for m in mixers if m.penalty is not None), 0.0)
-
-    def groups(self, rate: float) -> list[dict[str, Any]]:
-        """Return the parameters by their learning rates, some of which are multiples."""
-        factors = {
-            f"{path}.{name}": factor
-            for path, module in self.named_modules()
-            for name, factor in getattr(module, "learning_rates", {}).items()
-        }
-        groups: dict[float, list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            groups.setdefault(factors.get(name, 1.0), []).append(parameter)
-        return [{"params": own, "lr": factor * rate} for factor, own in groups.items()]
-
-
-def loss_of(answers: Tensor, asked: Tensor) -> Tensor:
-    """Squared error, or cross entropy where classes are asked for; of what is asked for."""
-    if not asked.is_floating_point():
-        return F.cross_entropy(answers.flatten(0, 1), asked.flatten(), ignore_index=NOT_ASKED)
-    there = ~asked.isnan()
-    return (answers[there] - asked[there]).square().mean()
-
-
-def train(
-    layers: str,
-    task: Task,
-    *,
-    seed: int = 0,
-    steps: int,
-    batch: int = 32,
-    rate: float = 5e-3,
-    width: int = 16,
-    head_size: int = 8,
-) -> Solver:
-    """Train layers on a task, from one seed, with one cosine of the learning rate."""
-    generator = torch.Generator().manual_seed(seed)
-    x, asked = task(64, torch.Generator().manual_seed(0))
-    outputs = asked.shape[-1] if asked.is_floating_point() else int(asked.max()) + 1
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = Solver(layers, x.shape[-1], outputs, width=width, head_size=head_size)
-        optimizer = torch.optim.AdamW(net.groups(rate), weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, [group["lr"] for group in optimizer.param_groups], steps, pct_start=0.1
-        )
-        for _ in range(steps):
-            x, asked = task(batch, generator)
-            loss = loss_of(net(x), asked) + net.penalty()
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-    return net.eval()
-
-
-@torch.no_grad()
-def score(net: Solver, task: Task, *, sequences: int = 256, batch: int = 32) -> float:
-    """Return the mean squared error on sequences never seen, or the share of right classes."""
-    generator = torch.Generator().manual_seed(10_000)
-    total = count = 0.0
-    for _ in range(-(-sequences // batch)):
-        x, asked = task(batch, generator)
-        answers = net(x)
-        if asked.is_floating_point():
-            there = ~asked.isnan()
-            errors = (answers[there] - asked[there]).square()
-        else:
-            there = asked != NOT_ASKED
-            errors = (answers[there].argmax(-1) == asked[there]).float()
-        total += float(errors.sum())
-        count += errors.numel()
-    return total / count
-
-
-# --- comparisons ----------------------------------------------------------------------------------
-
-
-class Experiment(NamedTuple):
-    """A task and the layers that are compared on it, as published.
-
-    Attributes
-    ----------
-    task
-        What is trained on.
-    rows
-        Layer strings.
-    training
-        Arguments of `train`.
-    tested
-        What is scored, if other than what is trained on.
+    Features: whether this is a factor, and the value.
     """
+    value = torch.randn(B, T, generator=generator)
+    shown = torch.rand(B, T, generator=generator) < 0.15
+    shown[:, 0] = True
+    steps = torch.arange(T)
+    latest = torch.where(shown, steps, 0).cummax(1).values
+    product = value * value.gather(1, latest)
+    return torch.stack((shown.float(), value), -1), product.masked_fill(shown, math.nan)[..., None]
 
-    task: Task
-    rows: tuple[str, ...]
-    training: dict[str, Any]
-    tested: Task | None = None
+
+def two_hops(
+    B: int, generator: torch.Generator, *, T: int = 12, n: int = 5
+) -> tuple[Tensor, Tensor]:
+    """Of n items each points to one; asked for is where the pointer of a pointer leads.
+
+    Features: the item, where it points, zero where that is asked, and whether it is asked.
+    """
+    pointers = torch.rand(B, n, generator=generator).argsort(1)
+    order = torch.rand(B, n, generator=generator).argsort(1)
+    items = torch.cat((order, torch.randint(n, (B, T - n), generator=generator)), 1)
+    towards = pointers.gather(1, items)
+    asked = torch.arange(T) >= n
+    parts = (
+        F.one_hot(items, n),
+        F.one_hot(towards, n) * ~asked[:, None],
+        asked.expand(B, T)[..., None],
+    )
+    answers = pointers.gather(1, towards)
+    return torch.cat(parts, -1).float(), answers.where(asked, NOT_ASKED)
+
+
+def long_copy(B: int, generator: torch.Generator, *, T: int = 200) -> tuple[Tensor, Tensor]:
+    """Levels of segments of 5 tokens; asked for is the level of 125 tokens before.
+
+    A token is a patch of 8 steps, with noise: the copy is over 1,000 steps.
+    """
+    levels = torch.randn(B, T // 5, 1, generator=generator).repeat_interleave(5, 1)  # (B, T, 1)
+    patches = levels + 0.3 * torch.randn(B, T, 8, generator=generator)
+    asked = torch.full_like(levels, math.nan)
+    asked[:, 125:] = levels[:, :-125]
+    return patches, asked
+
+
+def two_seasons(B: int, generator: torch.Generator, *, T: int = 64) -> tuple[Tensor, Tensor]:
+    """Seasons of 2 and of 8 tokens that change slowly; asked for is the next token."""
+    total = torch.zeros(B, T + 1)
+    for season, size in ((2, 0.7), (8, 0.7)):
+        cycles = -(-(T + 1) // season)
+        first = torch.randn(B, 1, season, generator=generator)
+        changes = 0.2 * torch.randn(B, cycles - 1, season, generator=generator)
+        wander = torch.cat((first, changes), 1).cumsum(1).flatten(1)
+        total += size * wander[:, : T + 1]
+    total += 0.1 * torch.randn(B, T + 1, generator=generator)
+    asked = total[:, 1:, None].clone()
+    asked[:, :16] = math.nan
+    return total[:, :-1, None], asked

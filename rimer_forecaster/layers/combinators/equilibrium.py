@@ -64,10 +64,10 @@ class Equilibrium(Mixer, RandomModule):
     max_iter
         Most passes forward, and most backward.
     penalty
-        Weight in the loss of how far a token's feedback on itself exceeds a rate of 0.9, squared; an
-        estimate from one random token per sequence. Below that it is zero. What a token takes from
-        earlier ones is not penalised: since no token sees a later one, equilibria settle in the
-        order of time, and there is exactly one if each token's own feedback contracts.
+        Weight in the loss of how far a token's feedback on itself exceeds a rate of 0.9, squared;
+        an estimate from one random token per sequence. Below that it is zero. What a token takes
+        from earlier ones is not penalised: since no token sees a later one, equilibria settle in
+        the order of time, and there is exactly one if each token's own feedback contracts.
 
     Attributes
     ----------

@@ -69,7 +69,7 @@ class SparseAttention(Mixer):
                 )
         if topk > kept:
             raise ValueError(
-                f"topk={topk} of attention is more than the kept={kept} chunks that it chooses from."
+                f"topk={topk} of attention exceeds the kept={kept} chunks that it chooses from."
             )
         if rotary:
             check_pairs(head_size)
@@ -132,7 +132,7 @@ class SparseAttention(Mixer):
         self, q: Tensor, k: Tensor, v: Tensor, real: Tensor, state: State
     ) -> tuple[Tensor, State]:
         """Attend chunk after chunk, from the chunks that a state holds on."""
-        (B, _, T, _), C = q.shape, self.chunk
+        T, C = q.shape[2], self.chunk
         count, bank = state["count"], state["bank"]
         q, k, v = (x.to(state["key"].dtype) for x in (q, k, v))
         first = count % C  # (B,), tokens of the unfinished chunk; rows are counted from it on

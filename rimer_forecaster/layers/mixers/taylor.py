@@ -28,8 +28,8 @@ _CHUNK_LENGTH = 64
 def taylor_features(x: Tensor) -> Tensor:
     """Map queries or keys, (..., d) -> (..., 1 + d + d (d + 1) / 2).
 
-    The product of two images is ``1 + s + s^2 / 2`` with s = q k / sqrt(d), always above 0. Products
-    of two features stand once, in place of twice in a full square.
+    The product of two images is ``1 + s + s^2 / 2`` with s = q k / sqrt(d), always above 0.
+    Products of two features stand once, in place of twice in a full square.
     """
     d = x.shape[-1]
     rows, columns = torch.triu_indices(d, d, device=x.device)

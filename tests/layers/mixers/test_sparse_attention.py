@@ -1,4 +1,4 @@
-"""Attention to chosen chunks: what it sees, and what its bank keeps. The rest is in test_protocol."""
+"""Attention to chosen chunks: what it sees, and what its bank keeps."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_hidden_tokens_give_no_gradient_that_is_not_finite() -> None:
     [
         ("attention(topk=0)", "topk=0 of attention must be a whole number of at least 1"),
         ("attention(topk=1, chunk=2.5)", "chunk=2.5 of attention must be a whole number"),
-        ("attention(topk=4, kept=3)", "topk=4 of attention is more than the kept=3 chunks"),
+        ("attention(topk=4, kept=3)", "topk=4 of attention exceeds the kept=3 chunks"),
         ("attention(chunk=8)", r"chunk of attention choose.*give topk and no window"),
         ("attention(topk=3, window=8)", "topk of attention choose.*give topk and no window"),
         ("attention(positions=on)", "positions=on of attention must be rotary or off"),
