@@ -1,20 +1,31 @@
-"""The training that compares layers on the tasks of `efficacy`.
+"""The training that compares layers on the tasks of `efficacy`, and the comparisons that are made.
 
 Letters: B sequences, T tokens.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
-from efficacy import NOT_ASKED, Task
+from efficacy import (
+    NOT_ASKED,
+    Task,
+    long_copy,
+    passkey,
+    recall,
+    spikes,
+    swaps,
+    two_hops,
+    two_seasons,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rimer_forecaster.layers import Mixer, build_layers
 
-__all__ = ["Solver", "score", "train"]
+__all__ = ["EXPERIMENTS", "Experiment", "Solver", "score", "train"]
 
 
 class Solver(nn.Module):
@@ -111,3 +122,64 @@ def score(net: Solver, task: Task, *, sequences: int = 256, batch: int = 32) -> 
         total += float(errors.sum())
         count += errors.numel()
     return total / count
+
+
+class Experiment(NamedTuple):
+    """A task and the layers that are compared on it.
+
+    Attributes
+    ----------
+    task
+        What is trained on.
+    layers
+        Layer strings.
+    training
+        Arguments of `train`.
+    tested
+        What is scored, if other than what is trained on.
+    """
+
+    task: Task
+    layers: tuple[str, ...]
+    training: dict[str, Any]
+    tested: Task | None = None
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "swaps": Experiment(swaps, ("rwkv4", "rwkv7(icl_rate_max=2)", "gru"), {"steps": 300}),
+    "recall": Experiment(
+        partial(recall, pairs=8, keys=16),
+        ("taylor(feature=4, kernel=elu)", "taylor(feature=4)", "rwkv7", "gru"),
+        {"steps": 400, "width": 32, "head_size": 16},
+    ),
+    "passkey": Experiment(
+        partial(passkey, P=8, values=4),
+        (
+            "rwkv7",
+            "rwkv7*2",
+            "attention(window=12, positions=off)",
+            "attention(topk=2, chunk=4, positions=off)",
+            "gru",
+        ),
+        {"steps": 400},
+        tested=partial(passkey, T=1280, P=8, values=4),  # 10,240 steps
+    ),
+    "spikes": Experiment(
+        partial(spikes, T=48, lag=12),
+        ("rwkv7", "attention(window=16)", "parallel(attention(window=16), rwkv7)", "gru"),
+        {"steps": 200},
+    ),
+    "long copy": Experiment(long_copy, ("rwkv7", "rwkv7(retrospect=5)", "gru"), {"steps": 150}),
+    "two seasons": Experiment(
+        two_seasons,
+        ("rwkv7", "perspectives(rwkv7; lags=1+1)", "perspectives(rwkv7; lags=2+8)", "gru"),
+        {"steps": 300},
+    ),
+    "two hops": Experiment(
+        partial(two_hops, n=6, T=14),
+        ("rwkv7(channel_mix=off)", "rwkv7(channel_mix=off, sse=on)", "gru"),
+        {"steps": 600, "rate": 1e-2, "head_size": 16},
+    ),
+    "swaps by depth": Experiment(swaps, ("rwkv7", "rwkv7*4", "equilibrium(rwkv7)"), {"steps": 300}),
+}
+"""By name. Sizes are the smallest at which a layer shows what it is for."""

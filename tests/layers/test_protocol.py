@@ -55,20 +55,20 @@ STRINGS = [
     "(rwkv7, attention(window=5))*2",
     "equilibrium(rwkv7; tolerance=1e-13, max_iter=500)",
     "rwkv7, equilibrium(attention(window=4); tolerance=1e-13, max_iter=500), rwkv7",
-    "rwkv7(sse=on, icl_rate_max=2)*2",
-    "rwkv7(retrospect=4, mediums=3)*2",
+    "rwkv7(sse=on, icl_rate_max=2)",
+    "rwkv7(retrospect=4, mediums=3)",
     "rwkv7(time_mix=off, retrospect=1)",
     "perspectives(rwkv7*2; lags=1+3)",
     "perspectives(rwkv7(retrospect=3, sse=on), attention(window=4); lags=5+1+1)",
     "perspectives(equilibrium(rwkv7; tolerance=1e-13, max_iter=500); lags=2+1)",
-    "rwkv4*2",
-    "taylor(feature=4)*2",
+    "rwkv4",
+    "taylor(feature=4)",
     "taylor(feature=3, kernel=elu), attention(window=5, positions=off)",
-    "attention(topk=2, chunk=3, kept=4)*2",  # the bank overflows within the tests' 20 tokens
-    "rwkv7, attention(topk=1, chunk=4, kept=8, positions=off)",
-    "parallel(attention(window=4), rwkv7)*2",
+    "attention(topk=2, chunk=3, kept=4)",  # the bank overflows within the tests' 20 tokens
+    "attention(topk=1, chunk=4, kept=8, positions=off)",
+    "parallel(attention(window=4), rwkv7)",
     "parallel(gru, rwkv4, taylor(feature=2); fuse=add)",
-    "parallel(attention(topk=1, chunk=2, kept=3), rwkv7; fuse=concat)",
+    "parallel(rwkv4, rwkv7; fuse=concat)",
     "perspectives(parallel(rwkv4, taylor(feature=2)); lags=1+3)",
 ]
 
@@ -275,6 +275,9 @@ def test_a_state_goes_through_a_file(mixer: Mixer, tmp_path: Path) -> None:
 def test_compiles(mixer: Mixer) -> None:
     """Into one graph, but for what torch refuses: its recurrent cells, and the solver's loop."""
     whole = not any(isinstance(module, (Equilibrium, Recurrent)) for module in mixer.modules())
+    for module in mixer.modules():
+        if isinstance(module, Equilibrium):
+            module.tolerance = 1e-2  # each further pass is compiled anew
     torch._dynamo.reset()
     compiled = torch.compile(mixer, backend="eager", fullgraph=whole)
     x, mask = tokens(), torch.ones(2, 20, dtype=torch.bool)

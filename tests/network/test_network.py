@@ -306,7 +306,13 @@ def test_dropout_draws_from_the_generator_it_is_given() -> None:
     assert not torch.allclose(net.eval()(x), forecasts[0])
 
 
-GRAPHS = ["rwkv7*2", "rwkv7(sse=on, retrospect=2)", "perspectives(rwkv7; lags=1+3)"]
+GRAPHS = [
+    "rwkv7*2",
+    "rwkv7(sse=on, retrospect=2)",
+    "perspectives(rwkv7; lags=1+3)",
+    "parallel(rwkv4, taylor(feature=2))",
+    "attention(topk=1, chunk=2)",
+]
 
 
 @pytest.mark.parametrize("layers", GRAPHS)

@@ -26,6 +26,7 @@ def tokens(T: int, B: int = 2, *, seed: int = 1) -> Tensor:
     return normal(B, T, D, seed=seed)
 
 
+@torch.no_grad()
 def by_hand(net: SparseAttention, x: Tensor) -> Tensor:
     """One sequence, token by token: which chunks are chosen, and a softmax over their tokens."""
     (T, _), C = x.shape, net.chunk

@@ -1,11 +1,11 @@
 """Train layers on the task that each is for, and write what they score.
 
-    python examples/figures/layers.py [--tasks NAME ...] [--seeds 3] [--output FOLDER]
+    python examples/figures/layer_tasks.py [--tasks NAME ...] [--seeds 3] [--output FOLDER]
 
-Tasks are made of tokens by the generators of tests/cases/efficacy.py and efficacy_state.py, and the
-layers stand between a linear map in and another one out: nothing else of a forecaster is there. A
-score is the share of right classes, or the mean squared error, on sequences that were not trained
-on. --quick trains for a twentieth of the steps. Writes layers.csv, a row per task and layer string.
+Tasks and trainings are those of tests/cases/efficacy_training.py. The layers stand between a linear
+map in and another one out: nothing else of a forecaster is there. A score is the share of right
+classes, or the mean squared error, on sequences that were not trained on. --quick trains for a
+twentieth of the steps. Writes layer-tasks.csv, a row per task and layer string.
 """
 
 from __future__ import annotations
@@ -25,10 +25,7 @@ from rimer_forecaster.layers import state_size
 
 sys.path.append(str(Path(__file__).parents[2] / "tests/cases"))
 
-import efficacy
-
-EXPERIMENTS: dict[str, efficacy.Experiment] = {**efficacy.EXPERIMENTS}
-"""By name; a new task is a row of such a dict."""
+from efficacy_training import EXPERIMENTS, score, train
 
 
 def run(name: str, layers: str, *, seed: int, shorter: int = 1) -> dict[str, Any]:
@@ -36,9 +33,9 @@ def run(name: str, layers: str, *, seed: int, shorter: int = 1) -> dict[str, Any
     experiment = EXPERIMENTS[name]
     training = experiment.training
     training = training | {"steps": max(1, training["steps"] // shorter)}
-    start = time.perf_counter()
-    net = efficacy.train(layers, experiment.task, seed=seed, **training)
-    seconds = time.perf_counter() - start
+    start = time.process_time()
+    net = train(layers, experiment.task, seed=seed, **training)
+    seconds = time.process_time() - start
     width, head_size = training.get("width", 16), training.get("head_size", 8)
     fixed, per_token = state_size(layers, width=width, head_size=head_size)
     _, asked = experiment.task(2, torch.Generator().manual_seed(0))
@@ -46,7 +43,7 @@ def run(name: str, layers: str, *, seed: int, shorter: int = 1) -> dict[str, Any
         "task": name,
         "layers": layers,
         "measure": "MSE" if asked.is_floating_point() else "share right",
-        "score": efficacy.score(net, experiment.tested or experiment.task),
+        "score": score(net, experiment.tested or experiment.task),
         "parameters": sum(parameter.numel() for parameter in net.layers.parameters()),
         "state, bytes": fixed,
         "per token": per_token,
@@ -81,10 +78,11 @@ def main() -> None:
     """Train everything and write the table."""
     arguments = parser().parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "layer-tasks.csv"
     print(versions())
     runs = []
     for name in arguments.tasks:
-        for layers in EXPERIMENTS[name].rows:
+        for layers in EXPERIMENTS[name].layers:
             for seed in range(arguments.seeds):
                 row = run(name, layers, seed=seed, shorter=20 if arguments.quick else 1)
                 runs.append(row)
@@ -93,8 +91,8 @@ def main() -> None:
                     f"{row['fit, s']:.0f} s",
                     flush=True,
                 )
-                write_table(summarise(runs), arguments.output / "layers.csv")  # may end early
-    print(f"\n{summarise(runs).to_string(index=False)}\n\nwrote {arguments.output / 'layers.csv'}")
+                write_table(summarise(runs), path)  # a run may end early
+    print(f"\n{summarise(runs).to_string(index=False)}\n\nwrote {path}")
 
 
 if __name__ == "__main__":
