@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ..parts.exportable import gelu
 from ..parts.initialisation import uniform_linear
-from ..parts.token_shift import ShiftedMixer, token_shift
+from ..parts.token_shift import token_shift
 from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
+from .shifted import ShiftedMixer
 
 __all__ = ["ChannelMix", "FeedForward", "LinearChannelMix"]
 

@@ -16,9 +16,10 @@ from rimer_forecaster.kernels import EMPTY, wkv4
 from ..block import Block
 from ..parts.initialisation import uniform_linear
 from ..parts.precision import widest_dtype
-from ..parts.token_shift import ShiftedMixer, token_shift
+from ..parts.token_shift import token_shift
 from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
 from ..registry import Site, Variant, register
+from .shifted import ShiftedMixer
 
 __all__ = ["RWKV4ChannelMix", "RWKV4TimeMix"]
 

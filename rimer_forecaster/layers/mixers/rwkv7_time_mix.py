@@ -18,8 +18,9 @@ from rimer_forecaster.kernels import LOG_DECAY_BOUND, epilogue, prologue, wkv7
 from ..parts.initialisation import uniform_linear
 from ..parts.low_rank import LowRank, rank_of
 from ..parts.precision import widest_dtype
-from ..parts.token_shift import ShiftedMixer, token_shift
+from ..parts.token_shift import token_shift
 from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
+from .shifted import ShiftedMixer
 
 __all__ = ["RWKV7TimeMix"]
 

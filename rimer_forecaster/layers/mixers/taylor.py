@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from ..block import Block
 from ..parts.initialisation import uniform_linear
-from ..parts.token_shift import ShiftedMixer, token_shift
+from ..parts.token_shift import token_shift
 from ..protocol import ALONE, Mixer, Pass, State
 from ..registry import Site, Variant, register
 from .channel_mix import FeedForward
+from .shifted import ShiftedMixer
 
 __all__ = ["Taylor", "taylor_features"]
 

@@ -6,15 +6,17 @@ n chunks to choose from.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
-from ..protocol import State
+__all__ = ["Bank", "choose", "init_bank", "put"]
 
-__all__ = ["choose", "init_bank", "put"]
+Bank: TypeAlias = dict[str, Tensor]
 
 
-def init_bank(weight: Tensor, heads: tuple[int, int], *, kept: int, chunk: int, size: int) -> State:
+def init_bank(weight: Tensor, heads: tuple[int, int], *, kept: int, chunk: int, size: int) -> Bank:
     """Return a bank without chunks, on the device and in the dtype of a weight.
 
     Parameters
@@ -28,7 +30,7 @@ def init_bank(weight: Tensor, heads: tuple[int, int], *, kept: int, chunk: int, 
 
     Returns
     -------
-    State
+    Bank
         ``key``, ``value`` (B, H, M, C, N), the kept chunks at the end and zeros before them;
         ``mean`` (B, H, M, N), by which a chunk is chosen; ``attention`` (B, H, M), what it has got;
         ``number`` (B, H, M), of the chunk in the sequence, -1 where there is none.
@@ -66,7 +68,7 @@ def choose(query: Tensor, mean: Tensor, allowed: Tensor, topk: int) -> Tensor:
     return torch.zeros_like(fit, dtype=torch.bool).scatter(-1, best, True) & allowed
 
 
-def put(bank: State, chunk: State, number: Tensor, finished: Tensor) -> State:
+def put(bank: Bank, chunk: Bank, number: Tensor, finished: Tensor) -> Bank:
     """Put a chunk at the end of the bank, where it is finished.
 
     The first empty place goes, else the chunk with the least attention per chunk read since it; of
