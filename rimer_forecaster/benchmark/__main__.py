@@ -11,7 +11,16 @@ import torch
 from .comparison import DEFAULT, compare
 from .contenders import NAMES
 from .csv_file import read_csv
+from .layer_table import layer_table
 from .task import make_task
+
+
+class _PrintLayers(argparse.Action):
+    """Print the table of layers and end, whatever else is missing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: object) -> None:
+        print(layer_table().to_string())
+        parser.exit()
 
 
 def main() -> None:
@@ -47,6 +56,7 @@ def main() -> None:
     parser.add_argument("--quantiles", type=float, nargs="+")
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--output", type=Path, default=Path("comparison"), help="folder")
+    parser.add_argument("--layers", action=_PrintLayers, nargs=0, help="list the layers, and end")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

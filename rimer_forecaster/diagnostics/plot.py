@@ -52,19 +52,20 @@ def draw(
     edge = 10 * max(steps[-1], finite.max(initial=0.0))  # stands for infinity
     for i, half_life in enumerate(half_lives.to_dict("records")):
         norms = norms_at(state_norms, half_life)
-        largest = np.nan_to_num(norms.max(0), nan=np.inf).argmax()
         # 4 line styles and 7 marks: 28 lines before a pair of them comes again.
         marker, color = "osD^vXP"[i % 7], f"C{i % 10}"
-        norm_axis.plot(
-            steps,
-            norms[:, largest],
-            linestyle=("-", "--", ":", "-.")[i % 4],
-            color=color,
-            marker=marker,
-            markersize=4,
-            markevery=max(1, len(steps) // 8),
-            label=_name_of(half_life),
-        )
+        if norms.size:
+            largest = np.nan_to_num(norms.max(0), nan=np.inf).argmax()
+            norm_axis.plot(
+                steps,
+                norms[:, largest],
+                linestyle=("-", "--", ":", "-.")[i % 4],
+                color=color,
+                marker=marker,
+                markersize=4,
+                markevery=max(1, len(steps) // 8),
+                label=_name_of(half_life),
+            )
         low, median, high = np.minimum(spans[i], edge)
         half_life_axis.plot([low, high], [i, i], color=color, linewidth=3, alpha=0.5)
         half_life_axis.plot(median, i, color=color, marker=marker, markersize=8)
@@ -81,14 +82,15 @@ def draw(
     if len(finite) < spans.size:
         half_life_axis.set_xlabel(half_life_axis.get_xlabel() + "; > does not decay")
     norm_axis.set_ylim(bottom=0)
-    norm_axis.legend(fontsize="small", ncols=math.ceil(count / 12))
+    if norm_axis.lines:
+        norm_axis.legend(fontsize="small", ncols=math.ceil(count / 12))
     return figure
 
 
 def norms_at(state_norms: pd.DataFrame, place: Mapping[Any, Any]) -> np.ndarray:
-    """Return the norms of one layer and head, (T, C)."""
+    """Return the norms of one layer and head, (T, C); (T, 0) where a memory has none."""
     key = place["layer"], place["head"]
-    return state_norms.xs(key, axis=1, level=("layer", "head")).to_numpy()
+    return state_norms.loc[:, [column[1:] == key for column in state_norms.columns]].to_numpy()
 
 
 def _name_of(place: Mapping[Any, Any]) -> str:

@@ -8,25 +8,29 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..layers import Equilibrium, Mixer, State, leaves
+from ..layers import Equilibrium, Mediums, Mixer, Perspectives, State, leaves
 from ..network import RimerNetwork
 from ..network.checks import check_input, check_not_infinite
+from .mediums import MediumReader, medium_table
 from .plot import QUANTILES, draw, norms_at
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Diagnostics", "StateGrows", "diagnose"]
+
+_Place: TypeAlias = tuple[Any, int]
+"""A module, and which of several perspectives it is looked at from."""
 
 _STEEPEST_BOUNDED = 0.75
 _FEWEST_TOKENS = 64
@@ -45,7 +49,8 @@ class Diagnostics:
     """What `diagnose` found; made by it and by ``RimerModel.diagnostics``.
 
     Layers are named as the layer string counts them, from 0; those inside an equilibrium by their
-    path, such as ``"0.0"``. A history shorter than one patch is no token yet: its tables are empty.
+    path, such as ``"0.0"``, and those inside perspectives by layer, perspective and layer. A
+    history shorter than one patch is no token yet: its tables are empty.
 
     Attributes
     ----------
@@ -59,6 +64,11 @@ class Diagnostics:
     solvers
         How the last patch was solved by each equilibrium layer. Columns: layer; passes; residual,
         the largest over the components; share not converged.
+    mediums
+        What layers with ``retrospect`` remember of the segments before: one row for each medium
+        that is kept, oldest first. Index: component, layer, first and last step of the segment,
+        from 0. Columns: share, the weight with which the last token read it (the rest of 1 is for
+        reading nothing); norm; and its channels, by number.
     share_padded
         Share of the look-back window, the last ``input_chunk_length`` steps, that lies before the
         history and is therefore padding, in [0, 1).
@@ -77,6 +87,7 @@ class Diagnostics:
     state_norms: pd.DataFrame
     half_lives: pd.DataFrame
     solvers: pd.DataFrame
+    mediums: pd.DataFrame
     share_padded: float
 
     @property
@@ -86,19 +97,21 @@ class Diagnostics:
         Norms and exponent are the largest over the components. The growth exponent is the power of
         the number of tokens with which the norm rises, from the first eighth of the history on: 0
         once a state is full, about 0.5 for a random walk, 1 for plain accumulation. It is infinite
-        for a norm that is not, and NaN below 64 tokens, which are too few to tell.
+        for a norm that is not, and NaN below 64 tokens, which are too few to tell. All three are
+        NaN where a memory is a mean of what was read, which cannot grow, as that of rwkv4.
         """
         exponents = _growth_exponents(self.state_norms)
         rows = []
         for half_life in self.half_lives.to_dict("records"):
             norms = norms_at(self.state_norms, half_life)
-            own = exponents.xs((half_life["layer"], half_life["head"]), level=("layer", "head"))
+            place = half_life["layer"], half_life["head"]
+            own = exponents[[column[1:] == place for column in exponents.index]]
             rows.append(
                 {
                     "layer": half_life["layer"],
                     "head": half_life["head"],
-                    "last norm": norms[-1].max(),
-                    "largest norm": norms.max(),
+                    "last norm": norms[-1].max() if norms.size else math.nan,
+                    "largest norm": norms.max() if norms.size else math.nan,
                     "growth exponent": own.max(),
                     **{f"half-life {name}, steps": half_life[name] for name in QUANTILES},
                 }
@@ -191,16 +204,19 @@ def diagnose(
     P = n if reader is None else reader.patch_length
     modules = {} if reader is None else dict(reader.layers.named_modules())
     memory = () if reader is None else reader.layers.memory
-    mixers = {_layer_of(p): m for p, m in modules.items() if _remembers(m)}
-    equilibria = {_layer_of(p): m for p, m in modules.items() if isinstance(m, Equilibrium)}
+    mixers = _places(modules, _forgets)
+    equilibria = _places(modules, lambda module: isinstance(module, Equilibrium))
+    mediums = _places(modules, lambda module: isinstance(module, Mediums))
+    medium_readers = {
+        place: MediumReader(layer, place[0], names) for layer, place in mediums.items()
+    }
     steps: list[int] = []
     norms: list[np.ndarray] = []
     decays: dict[str, list[Tensor]] = {layer: [] for layer in mixers}
     with (
         torch.inference_mode(),
         _evaluation(network),
-        _last_inputs(mixers) as read,
-        _last_inputs(equilibria) as solved,
+        _last_inputs([*mixers.values(), *equilibria.values(), *mediums.values()]) as read,
     ):
         state = network.init_state(1, C, static_covariates)
         fresh = _norms_of(state, memory)
@@ -217,9 +233,11 @@ def diagnose(
             own = _norms_of(state, memory).values()
             norms.append(np.concatenate([np.empty((C, 0)), *own], 1).ravel())
             for layer, values in decays.items():
-                decay = mixers[layer].log_decay(*read[layer])
+                decay = mixers[layer][0].log_decay(*read[mixers[layer]])
                 if decay is not None:
                     values.append(decay.cpu())  # (C, 1, H, N)
+            for place, reader_of_mediums in medium_readers.items():
+                reader_of_mediums.read(part.stop, read[place])
     columns = pd.MultiIndex.from_tuples(
         [(name, *head) for name in names for head in heads], names=["component", "layer", "head"]
     )
@@ -241,8 +259,8 @@ def diagnose(
             "residual": float(report.residual.max()),
             "share not converged": report.share_not_converged,
         }
-        for layer, equilibrium in equilibria.items()
-        if layer in solved and (report := equilibrium.report) is not None
+        for layer, place in equilibria.items()
+        if place in read and (report := place[0].report) is not None
     ]
     growth = _growth_message(state_norms, network.config.input_chunk_length)
     if growth is not None:
@@ -251,6 +269,7 @@ def diagnose(
         state_norms,
         pd.DataFrame(half_lives, columns=["layer", "head", *QUANTILES]),
         pd.DataFrame(solvers, columns=["layer", "passes", "residual", "share not converged"]),
+        medium_table(medium_readers.values(), P),
         int((~state["observed"]).sum()) / state["observed"].numel(),
     )
 
@@ -267,23 +286,34 @@ def _evaluation(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _remembers(module: nn.Module) -> bool:
-    """Whether a module is a layer with a memory of its own, and not only of layers inside."""
-    return isinstance(module, Mixer) and any("/" not in path for path in module.memory)
+def _forgets(module: nn.Module) -> bool:
+    """Whether a module is a layer that says how its own memory decays."""
+    return isinstance(module, Mixer) and type(module).log_decay is not Mixer.log_decay
+
+
+def _places(modules: Mapping[str, nn.Module], wanted: Callable[[Any], bool]) -> dict[str, _Place]:
+    """Return where the wanted modules stand, by the name of the layer."""
+    outer = {f"{x}.": len(m.lags) for x, m in modules.items() if isinstance(m, Perspectives)}
+    places: dict[str, _Place] = {}
+    for path, module in modules.items():
+        if not wanted(module):
+            continue
+        around = next((x for x in outer if path.startswith(x)), "")
+        within = path.removeprefix(around)
+        for i in range(outer.get(around, 1)):
+            places[_layer_of(f"{around}{i}.{within}" if around else path)] = module, i
+    return places
 
 
 @contextmanager
-def _last_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
+def _last_inputs(places: Iterable[_Place]) -> Iterator[dict[_Place, Any]]:
     """Give what each module was last called with: of an equilibrium's passes, the solution."""
-    last: dict[str, Any] = {}
+    last: dict[_Place, Any] = {}
 
-    def hook_for(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            last[name] = inputs
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        last[module, inputs[2].perspective] = inputs
 
-        return hook
-
-    handles = [module.register_forward_hook(hook_for(name)) for name, module in modules.items()]
+    handles = [m.register_forward_hook(hook) for m in {module for module, _ in places}]
     try:
         yield last
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .parts.dropout import Dropout
 from .protocol import ALONE, Mixer, Pass, State
 
-__all__ = ["Block", "Stack"]
+__all__ = ["Block", "Stack", "of_parts"]
 
 
 class Block(Mixer):
@@ -25,6 +25,9 @@ class Block(Mixer):
         D.
     dropout
         Probability of zeroing an element of what either mixer adds.
+    mediums
+        Reads the normalised tokens for the token shifts of both mixers; its output goes to them as
+        `Pass.medium`.
     """
 
     def __init__(
@@ -34,14 +37,17 @@ class Block(Mixer):
         *,
         width: int,
         dropout: float = 0.0,
+        mediums: Mixer | None = None,
     ) -> None:
         super().__init__()
+        self.mediums = mediums
         self.token_norm = None if token_mixer is None else nn.LayerNorm(width)
         self.token_mixer = token_mixer
         self.channel_norm = None if channel_mixer is None else nn.LayerNorm(width)
         self.channel_mixer = channel_mixer
         self.dropout = Dropout(dropout)
-        self.memory, self.gives = _of_parts((name, mixer) for name, _, mixer in self._halves())
+        halves = [(name, mixer) for name, _, mixer in self._halves()]
+        self.memory, self.shifts, self.gives = of_parts(halves)
 
     def _halves(self) -> Iterator[tuple[str, nn.LayerNorm, Mixer]]:
         for name, norm, mixer in (
@@ -53,13 +59,21 @@ class Block(Mixer):
 
     def init_state(self, batch_size: int) -> State:
         """Return the states of both mixers; see `Mixer`."""
-        return {name: mixer.init_state(batch_size) for name, _, mixer in self._halves()}
+        state = {name: mixer.init_state(batch_size) for name, _, mixer in self._halves()}
+        if self.mediums is not None:
+            state["mediums"] = self.mediums.init_state(batch_size)
+        return state
 
     def forward(
         self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix tokens, then channels; see `Mixer`. A source is normalised as the tokens are."""
         new_state: State = {}
+        if self.mediums is not None:
+            _, norm, _ = next(self._halves())
+            before = None if state is None else state["mediums"]
+            read, new_state["mediums"] = self.mediums(norm(x), before, companions)
+            companions = replace(companions, medium=read)
         for name, norm, mixer in self._halves():
             before = None if state is None else state.get(name, {})
             given = companions
@@ -74,6 +88,8 @@ class Block(Mixer):
         for _, norm, mixer in self._halves():
             norm.reset_parameters()
             mixer.reset_parameters(generator)
+        if self.mediums is not None:
+            self.mediums.reset_parameters(generator)
 
 
 class Stack(Mixer):
@@ -82,7 +98,7 @@ class Stack(Mixer):
     def __init__(self, layers: Iterable[Mixer]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.memory, self.gives = _of_parts(self._layers())
+        self.memory, self.shifts, self.gives = of_parts(list(self._layers()))
 
     def _layers(self) -> Iterator[tuple[str, Mixer]]:
         for i, layer in enumerate(self.layers):
@@ -110,11 +126,10 @@ class Stack(Mixer):
             layer.reset_parameters(generator)
 
 
-def _of_parts(parts: Iterable[tuple[str, Mixer]]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return `memory` and `gives` of a layer made of others, given the keys of their states."""
-    memory: list[str] = []
-    gives: frozenset[str] = frozenset()
-    for name, mixer in parts:
-        memory += [f"{name}/{path}" for path in mixer.memory]
-        gives |= mixer.gives
-    return tuple(memory), gives
+def of_parts(
+    parts: Sequence[tuple[str, Mixer]],
+) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]:
+    """Return `memory`, `shifts` and `gives` of a layer made of others, by keys of their states."""
+    memory = tuple(f"{name}/{path}" for name, mixer in parts for path in mixer.memory)
+    shifts = tuple(f"{name}/{path}" for name, mixer in parts for path in mixer.shifts)
+    return memory, shifts, frozenset().union(*(mixer.gives for _, mixer in parts))

@@ -4,12 +4,14 @@
     item    := (call | "(" layers ")") ("*" count)?
     call    := name ("(" (layers (";" options)? | options) ")")?
     options := name "=" value ("," name "=" value)*
+    value   := (number | name) ("+" (number | name))*
 
 Repeats and groups unfold into a plain sequence. Layers inside the parentheses of a name are for a
 combinator, which makes one layer of them: ``"equilibrium(rwkv7; max_iter=80)"``. A value is a
-number or a word. A string, and not objects, because grid searches vary it and saved models store
-it. As it may come from a file, it is refused before anything is built if it is longer than
-`MOST_CHARACTERS`, has brackets deeper than `MOST_BRACKETS`, or unfolds to more than `MOST_LAYERS`.
+number or a word, or several of them joined by plus signs: ``"perspectives(rwkv7; lags=1+7)"``. A
+string, and not objects, because grid searches vary it and saved models store it. As it may come
+from a file, it is refused before anything is built if it is longer than `MOST_CHARACTERS`, has
+brackets deeper than `MOST_BRACKETS`, or unfolds to more than `MOST_LAYERS`.
 """
 
 from __future__ import annotations
@@ -17,19 +19,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-__all__ = ["MOST_BRACKETS", "MOST_CHARACTERS", "MOST_LAYERS", "LayerCall", "read_layers"]
+__all__ = ["MOST_BRACKETS", "MOST_CHARACTERS", "MOST_LAYERS", "LayerCall", "Value", "read_layers"]
 
 MOST_CHARACTERS = 10_000
 MOST_BRACKETS = 20
 MOST_LAYERS = 500
 """Those inside of combinators count."""
 
+Value: TypeAlias = int | float | str
+"""A number or a word."""
+
 _SHOWN = 200
 """Most characters of a string in a message."""
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>\d+(\.\d*)?([eE][-+]?\d+)?)|(?P<sign>[(),*;=])"
+    r"\s*(?:(?P<name>[A-Za-z_]\w*)|(?P<number>\d+(\.\d*)?([eE][-+]?\d+)?)|(?P<sign>[(),*;=+])"
     r"|(?P<bad>\S))"
 )
 
@@ -45,12 +51,12 @@ class LayerCall:
     inner
         Layers that a combinator is made of; empty for others.
     options
-        Numbers and words by name.
+        Numbers and words by name; several of them as a tuple.
     """
 
     name: str
     inner: tuple[LayerCall, ...] = ()
-    options: dict[str, int | float | str] = field(default_factory=dict)
+    options: dict[str, Value | tuple[Value, ...]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -179,7 +185,7 @@ class _Reader:
             raise self.error(f"unknown layer {self.next.text!r}")
         name = self.take().text
         inner: list[LayerCall] = []
-        options: dict[str, int | float | str] = {}
+        options: dict[str, Value | tuple[Value, ...]] = {}
         if self.next.text == "(":
             self.open()
             if self.known[name]:
@@ -194,8 +200,8 @@ class _Reader:
             raise self.error(f"{name} is made of other layers, as in '{name}(rwkv7)': expected '('")
         return LayerCall(name, tuple(inner), options)
 
-    def options(self) -> dict[str, int | float | str]:
-        options: dict[str, int | float | str] = {}
+    def options(self) -> dict[str, Value | tuple[Value, ...]]:
+        options: dict[str, Value | tuple[Value, ...]] = {}
         while True:
             if self.next.kind != "name" or self.after_next() != "=":
                 raise self.error("expected an option, such as 'name=value'")
@@ -203,13 +209,20 @@ class _Reader:
                 raise self.error(f"option {self.next.text!r} is given twice")
             name = self.take().text
             self.take()
-            if self.next.kind not in ("number", "name"):
-                raise self.error("expected a number or a word")
-            value = self.take()
-            options[name] = value.text if value.kind == "name" else _number(value.text)
+            values = [self.value()]
+            while self.next.text == "+":
+                self.take()
+                values.append(self.value())
+            options[name] = values[0] if len(values) == 1 else tuple(values)
             if self.next.text != ",":
                 return options
             self.take()
+
+    def value(self) -> Value:
+        if self.next.kind not in ("number", "name"):
+            raise self.error("expected a number or a word")
+        value = self.take()
+        return value.text if value.kind == "name" else _number(value.text)
 
 
 def _number(text: str) -> int | float:

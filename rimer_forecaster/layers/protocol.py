@@ -64,11 +64,18 @@ class Pass:
     shared
         What earlier layers leave for later ones about the same tokens, by name. None outside a
         stack, which makes one for its layers.
+    medium
+        What a block read of the segments before each token, (B, T, D), for the token shifts of its
+        mixers.
+    perspective
+        Which of several token shifts to take, for layers that have several.
     """
 
     mask: Tensor | None = None
     source: Tensor | None = None
     shared: dict[str, Tensor] | None = None
+    medium: Tensor | None = None
+    perspective: int = 0
 
 
 ALONE = Pass()
@@ -103,6 +110,9 @@ class Mixer(nn.Module, ABC):
     memory
         Paths of those leaves of the state, (B, H, ...), that are the layer's memory: they may start
         from a learned value, and their norms are looked at by diagnostics.
+    shifts
+        Paths of those leaves that are the last token, (B, D). They may also hold the last L tokens,
+        (B, L, D): every token then stands beside the one L places before it.
     gives
         Names of what the layer leaves in `Pass.shared` for later ones.
     penalty
@@ -110,6 +120,7 @@ class Mixer(nn.Module, ABC):
     """
 
     memory: tuple[str, ...] = ()
+    shifts: tuple[str, ...] = ()
     gives: frozenset[str] = frozenset()
     penalty: Tensor | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,21 +12,58 @@ import torch
 
 from .block import Stack
 from .layer_string import LayerCall, read_layers
-from .protocol import LayerPosition, Mixer
+from .protocol import LayerPosition, Mixer, leaves
 
-__all__ = ["LAYERS", "Kind", "Site", "build_calls", "build_layers", "check_layers", "register"]
+__all__ = [
+    "LAYERS",
+    "Kind",
+    "Site",
+    "Variant",
+    "build_call",
+    "build_calls",
+    "build_layers",
+    "check_layers",
+    "register",
+    "state_size",
+]
 
 Build = TypeVar("Build", bound=Callable[..., Mixer])
 
 
 @dataclass(frozen=True)
 class Site:
-    """What a layer is told about its place: the arguments of `build_layers`, and the position."""
+    """What a layer is told about its place: the arguments of `build_layers`, and the position.
+
+    Attributes
+    ----------
+    perspectives
+        How many token shifts a layer that has one is to have, for `Pass.perspective` to choose.
+    """
 
     width: int
     head_size: int
     dropout: float
     position: LayerPosition
+    perspectives: int = 1
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is known of one way to use a layer.
+
+    Attributes
+    ----------
+    layers
+        The layer string.
+    paper
+        Whose layer it is: authors, year and number at arXiv.
+    cost
+        How time grows with the number T of tokens, as in ``"T * window"``.
+    """
+
+    layers: str
+    paper: str
+    cost: str
 
 
 @dataclass(frozen=True)
@@ -40,11 +78,14 @@ class Kind:
         Names of the options.
     made_of_layers
         Whether the name takes other layers in its parentheses.
+    variants
+        What is known of the layer, for each way to use it.
     """
 
     build: Callable[..., Mixer]
     options: tuple[str, ...]
     made_of_layers: bool = False
+    variants: tuple[Variant, ...] = ()
 
 
 LAYERS: dict[str, Kind] = {}
@@ -52,7 +93,10 @@ LAYERS: dict[str, Kind] = {}
 
 
 def register(
-    name: str, *, made_of_layers: bool = False, options: Sequence[str] | None = None
+    name: str,
+    *variants: Variant,
+    made_of_layers: bool = False,
+    options: Sequence[str] | None = None,
 ) -> Callable[[Build], Build]:
     """Let a layer string name what the decorated function builds.
 
@@ -60,6 +104,8 @@ def register(
     ----------
     name
         A word that no other layer has.
+    *variants
+        What is known of it, for the table of layers.
     made_of_layers
         Whether the layer is made of others: the function then takes their `LayerCall` objects after
         the site, for `build_calls`.
@@ -93,7 +139,8 @@ def register(
             )
         parameters = inspect.signature(build).parameters.values()
         own = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-        LAYERS[name] = Kind(build, own if options is None else tuple(options), made_of_layers)
+        options_of_it = own if options is None else tuple(options)
+        LAYERS[name] = Kind(build, options_of_it, made_of_layers, variants)
         return build
 
     return add
@@ -140,20 +187,53 @@ def check_layers(layers: str, *, width: int, head_size: int) -> None:
         raise ValueError(f"layers={layers!r}: {error}") from error
 
 
-def build_calls(calls: Sequence[LayerCall], *, width: int, head_size: int, dropout: float) -> Stack:
-    """Build the stack that a layer string was read as; see `build_layers`."""
+def build_calls(
+    calls: Sequence[LayerCall],
+    *,
+    width: int,
+    head_size: int,
+    dropout: float,
+    perspectives: int = 1,
+) -> Stack:
+    """Build the stack that a layer string was read as; see `build_layers` and `Site`."""
     built: list[Mixer] = []
     given: frozenset[str] = frozenset()
     for index, call in enumerate(calls):
-        kind = LAYERS[call.name]
-        for name in call.options:
-            if name not in kind.options:
-                raise ValueError(
-                    f"{call.name} has no option {name!r}; it has "
-                    f"{', '.join(kind.options) or 'none'}."
-                )
-        site = Site(width, head_size, dropout, LayerPosition(index, len(calls), given))
-        arguments: tuple[Any, ...] = (site, call.inner) if kind.made_of_layers else (site,)
-        built.append(kind.build(*arguments, **call.options))
+        position = LayerPosition(index, len(calls), given)
+        built.append(build_call(call, Site(width, head_size, dropout, position, perspectives)))
         given |= built[-1].gives
     return Stack(built)
+
+
+def build_call(call: LayerCall, site: Site) -> Mixer:
+    """Build one layer that a layer string was read as; see `build_layers` and `Site`."""
+    kind = LAYERS[call.name]
+    for name in call.options:
+        if name not in kind.options:
+            raise ValueError(
+                f"{call.name} has no option {name!r}; it has {', '.join(kind.options) or 'none'}."
+            )
+    arguments: tuple[Any, ...] = (site, call.inner) if kind.made_of_layers else (site,)
+    return kind.build(*arguments, **call.options)
+
+
+def state_size(layers: str, *, width: int, head_size: int) -> tuple[int, int]:
+    """Return the bytes that layers remember of one stream, in float32.
+
+    Parameters
+    ----------
+    layers, width, head_size
+        As in `build_layers`.
+
+    Returns
+    -------
+    fixed, per_token
+        Bytes whatever the stream, and those that every token adds, as in full attention.
+    """
+    with torch.device("meta"):
+        stack = build_layers(layers, width=width, head_size=head_size)
+        state = [leaf for _, leaf in leaves(stack.init_state(1))]
+    # The cache of full attention is empty at first, along the axis that grows.
+    growing = [leaf for leaf in state if not leaf.numel()]
+    per_token = sum(leaf.itemsize * math.prod(size or 1 for size in leaf.shape) for leaf in growing)
+    return sum(leaf.nbytes for leaf in state), per_token

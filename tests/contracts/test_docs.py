@@ -20,6 +20,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 OTHERS = [ROOT / name for name in ("CHANGELOG.md", "SECURITY.md")]
 MODULES = [
     "benchmark.comparison",
+    "benchmark.layer_table",
     "benchmark.task",
     "layers.registry",
     "network.network",

@@ -79,6 +79,9 @@ LAYERS = st.sampled_from(
         "attention(window=2)",
         "(rwkv7, attention)",
         "equilibrium(rwkv7; max_iter=3)",
+        "rwkv7(sse=on, retrospect=2)",
+        "perspectives(rwkv7; lags=1+3)",
+        "parallel(attention(topk=1, chunk=2), rwkv4), taylor(feature=2)",
     ]
 )
 NETWORK = st.fixed_dictionaries(

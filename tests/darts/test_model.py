@@ -275,7 +275,15 @@ def test_forecasts_that_overflow_before_they_are_sampled_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "layers", ["attention*2", "(rwkv7, attention(window=2))*2", "equilibrium(rwkv7)"]
+    "layers",
+    [
+        "attention*2",
+        "(rwkv7, attention(window=2))*2",
+        "equilibrium(rwkv7)",
+        "rwkv7(sse=on, retrospect=2)*2",
+        "perspectives(rwkv7; lags=1+3)",
+        "parallel(attention(topk=1, chunk=2), rwkv4), taylor(feature=2)",
+    ],
 )
 def test_every_layer_fits_predicts_and_comes_back_from_its_file(
     layers: str, tmp_path: pathlib.Path

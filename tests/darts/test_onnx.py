@@ -58,6 +58,15 @@ def exported(model: RimerModel, path: Path, **options: Any) -> Any:
         ("rwkv7, attention(window=2)", 2, 15, np.float32),
         ("rwkv7, attention(window=2)", 2, 15, np.float64),
         ("gru, lstm", 1, 6, np.float32),
+        ("rwkv7(sse=on, retrospect=2)", 1, 15, np.float32),
+        ("rwkv7(sse=on, retrospect=2)", 2, 6, np.float64),
+        ("perspectives(rwkv7*2; lags=1+3)", 2, 15, np.float32),
+        ("perspectives(rwkv7; lags=2+3)", 2, 6, np.float64),
+        ("rwkv4", 2, 15, np.float32),
+        ("rwkv4", 1, 6, np.float64),
+        ("taylor(feature=3), attention(topk=1, chunk=2)", 2, 15, np.float32),
+        ("taylor(feature=3), attention(topk=1, chunk=2)", 1, 6, np.float64),
+        ("parallel(attention(window=2), rwkv7)", 2, 15, np.float32),
     ],
 )
 def test_an_exported_model_forecasts_what_predict_does(

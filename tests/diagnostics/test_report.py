@@ -70,6 +70,15 @@ def switch_off(net: RimerNetwork, *, removal: bool = True) -> RimerNetwork:
                 "1.1": "layers/1/1/token_mixer/wkv",
             },
         ),
+        (
+            "perspectives(rwkv7, equilibrium(rwkv7); lags=1+2)",
+            {
+                "0.0.0": "layers/0/0/0/token_mixer/wkv",
+                "0.0.1.0": "layers/0/0/1/0/token_mixer/wkv",
+                "0.1.0": "layers/0/1/0/token_mixer/wkv",
+                "0.1.1.0": "layers/0/1/1/0/token_mixer/wkv",
+            },
+        ),
     ],
 )
 def test_norms_are_those_of_a_stream_at_the_end_of_each_patch(
@@ -223,6 +232,49 @@ def test_a_report_from_before_is_not_taken_for_one_of_this_history() -> None:
     net = network("equilibrium(rwkv7)")
     net.eval()(history(L))
     assert diagnose(net, history(P - 1)).solvers.empty
+
+
+def test_mediums_are_those_of_the_state_beside_the_steps_that_they_sum_up() -> None:
+    net, x = network("rwkv7, rwkv7(retrospect=2, mediums=3)"), history(48)
+    report = diagnose(net, x, components=["a", "b"])
+    found = report.mediums
+    assert found.index.names == ["component", "layer", "first step", "last step"]
+    spans = [(10, 19), (20, 29), (30, 39)]  # of patches of 5 steps; the last is still open
+    assert found.index.tolist() == [(c, "1", *span) for c in "ab" for span in spans]
+    bank = dict(leaves(net.eval().observe(x)["reader"]))["layers/1/mediums/bank"].detach()
+    channels = found[list(range(8))].to_numpy().reshape(2, 3, 8)
+    np.testing.assert_allclose(channels, bank, rtol=1e-9)
+    np.testing.assert_allclose(found["norm"], bank.norm(dim=2).flatten(), rtol=1e-9)
+    assert found["share"].gt(0).all()
+    assert found.groupby(level=0)["share"].sum().lt(1).all()
+
+
+def test_the_token_that_ends_a_segment_has_not_read_its_medium() -> None:
+    found = diagnose(network("rwkv7(retrospect=2, mediums=3)"), history(40, components=1)).mediums
+    assert found["share"].gt(0).tolist() == [True, True, False]
+
+
+def test_what_is_missing_is_in_no_medium() -> None:
+    x = history(40)
+    x[0, 10:20, 1] = float("nan")
+    found = diagnose(network("rwkv7(retrospect=2)"), x).mediums
+    assert [span[2:] for span in found.loc[[0]].index] == [(0, 9), (10, 19), (20, 29), (30, 39)]
+    assert [span[2:] for span in found.loc[[1]].index] == [(0, 9), (20, 29), (30, 39)]
+
+
+@pytest.mark.parametrize("layers", [None, "rwkv7", "rwkv7(retrospect=9)"])
+def test_without_mediums_their_table_is_empty(layers: str | None) -> None:
+    found = diagnose(network(layers), history(40)).mediums
+    assert found.empty
+    assert found.index.names == ["component", "layer", "first step", "last step"]
+    assert list(found.columns) == ["share", "norm"]
+
+
+def test_mediums_are_those_of_each_perspective() -> None:
+    report = diagnose(network("perspectives(rwkv7(retrospect=2); lags=1+2)"), history(20))
+    layers = report.mediums.index.get_level_values("layer")
+    assert list(layers) == ["0.0.0"] * 4 + ["0.1.0"] * 4
+    assert report.table["layer"].unique().tolist() == ["0.0.0", "0.1.0"]
 
 
 @pytest.mark.parametrize(("n", "share"), [(1, 0.95), (5, 0.75), (13, 0.35), (20, 0), (33, 0)])

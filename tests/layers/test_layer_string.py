@@ -44,6 +44,11 @@ def test_options_are_numbers_and_words() -> None:
     assert read_layers("rwkv7( a=2 , b = 1e-3, c=0.5,d=off)", KNOWN) == [expected]
 
 
+def test_several_values_of_an_option_are_joined_by_plus_signs() -> None:
+    expected = LayerCall("rwkv7", (), {"a": (1, 7), "b": (0.5, "x", 1e3), "c": 1e3})
+    assert read_layers("rwkv7(a=1+7, b = 0.5 + x+1e+3, c=1e+3)", KNOWN) == [expected]
+
+
 def test_a_combinator_is_one_layer_made_of_others() -> None:
     inner = (LayerCall("rwkv7", (), {"a": 1}), LayerCall("attention"), LayerCall("attention"))
     expected = LayerCall("equilibrium", inner, {"max_iter": 80})
@@ -92,6 +97,8 @@ def test_any_nesting_unfolds_to_its_product(tree: tuple[str, int]) -> None:
         ("rwkv7(rwkv7)", 7, "expected an option, such as 'name=value'"),
         ("rwkv7(a=1, a=2)", 12, "option 'a' is given twice"),
         ("rwkv7(a=)", 9, "expected a number or a word"),
+        ("rwkv7(a=1+)", 11, "expected a number or a word"),
+        ("rwkv7(a=+1)", 9, "expected a number or a word"),
         ("rwkv7(a=1", 10, "expected ')' to close the arguments of rwkv7"),
         ("equilibrium", 12, "equilibrium is made of other layers, as in 'equilibrium(rwkv7)'"),
         ("equilibrium(; a=1)", 13, "expected the name of a layer or '('"),

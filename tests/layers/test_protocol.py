@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from network_cases import normal, randomised
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rimer_forecaster.layers import (
@@ -18,13 +20,19 @@ from rimer_forecaster.layers import (
     FeedForward,
     LayerPosition,
     LinearChannelMix,
+    Mediums,
     Mixer,
     Pass,
     Recurrent,
+    RWKV4ChannelMix,
+    RWKV4TimeMix,
     RWKV7TimeMix,
+    SparseAttention,
     Stack,
     State,
+    Taylor,
     build_layers,
+    from_leaves,
     leaves,
 )
 
@@ -47,6 +55,21 @@ STRINGS = [
     "(rwkv7, attention(window=5))*2",
     "equilibrium(rwkv7; tolerance=1e-13, max_iter=500)",
     "rwkv7, equilibrium(attention(window=4); tolerance=1e-13, max_iter=500), rwkv7",
+    "rwkv7(sse=on, icl_rate_max=2)",
+    "rwkv7(retrospect=4, mediums=3)",
+    "rwkv7(time_mix=off, retrospect=1)",
+    "perspectives(rwkv7*2; lags=1+3)",
+    "perspectives(rwkv7(retrospect=3, sse=on), attention(window=4); lags=5+1+1)",
+    "perspectives(equilibrium(rwkv7; tolerance=1e-13, max_iter=500); lags=2+1)",
+    "rwkv4",
+    "taylor(feature=4)",
+    "taylor(feature=3, kernel=elu), attention(window=5, positions=off)",
+    "attention(topk=2, chunk=3, kept=4)",  # the bank overflows within the tests' 20 tokens
+    "attention(topk=1, chunk=4, kept=8, positions=off)",
+    "parallel(attention(window=4), rwkv7)",
+    "parallel(gru, rwkv4, taylor(feature=2); fuse=add)",
+    "parallel(rwkv4, rwkv7; fuse=concat)",
+    "perspectives(parallel(rwkv4, taylor(feature=2)); lags=1+3)",
 ]
 
 MAKERS: dict[str, Callable[[], Mixer]] = {
@@ -58,6 +81,11 @@ MAKERS: dict[str, Callable[[], Mixer]] = {
     "channel mix": lambda: ChannelMix(D),
     "linear channel mix": lambda: LinearChannelMix(D),
     "feed forward": lambda: FeedForward(D),
+    "mediums": lambda: Mediums(D, segment=3, capacity=4),
+    "rwkv4 time mix": lambda: RWKV4TimeMix(D),
+    "rwkv4 channel mix": lambda: RWKV4ChannelMix(D),
+    "taylor mixer": lambda: Taylor(D, head_size=N, feature=5),
+    "sparse attention": lambda: SparseAttention(D, head_size=N, topk=2, chunk=4, kept=3),
     **{string: layers(string) for string in STRINGS},
 }
 
@@ -181,7 +209,7 @@ def test_float32_agrees_with_float64(mixer: Mixer) -> None:
             module.tolerance = 1e-6
     z, state = mixer.float()(x.float(), mixer.init_state(2))
     assert (z - y).norm() / y.norm() < 1e-4
-    counts = {"count"}  # of tokens, whole numbers
+    counts = {"count", "number"}  # of tokens and chunks, whole numbers
     dtypes = {leaf.dtype for name, leaf in flat(state).items() if name.split("/")[-1] not in counts}
     assert dtypes <= {torch.float32}
 
@@ -192,6 +220,74 @@ def test_gradients_reach_every_parameter(mixer: Mixer) -> None:
     for name, parameter in mixer.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_gradients_are_those_of_finite_differences(mixer: Mixer) -> None:
+    """Along one random direction of tokens and parameters at once, of output and final state."""
+    x, step = tokens(T=6).requires_grad_(), 1e-6
+    inputs = [x, *mixer.parameters()]
+    generator = torch.Generator().manual_seed(2)
+    direction = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in inputs]
+
+    def loss() -> Tensor:
+        y, state = mixer(x, mixer.init_state(2))
+        ends = [leaf for leaf in flat(state).values() if leaf.is_floating_point()]
+        return sum((z.sin().sum() for z in ends), y.sin().sum())
+
+    gradients = torch.autograd.grad(loss(), inputs, allow_unused=True)
+    slope = sum(
+        float((g * d).sum()) for g, d in zip(gradients, direction, strict=True) if g is not None
+    )
+    values = []
+    with torch.no_grad():
+        for sign in (1, -2):  # one step ahead, then one back
+            for p, d in zip(inputs, direction, strict=True):
+                p.add_(d, alpha=sign * step)
+            values.append(float(loss()))
+    assert slope == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)
+    assert abs(slope) > 1e-3
+
+
+def test_mixed_precision_stays_close(mixer: Mixer) -> None:
+    for module in mixer.modules():
+        if isinstance(module, Equilibrium):
+            module.tolerance = 1e-2  # about half of the digits
+    x = tokens().float()
+    y, _ = mixer.float()(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = mixer(x)
+    assert (mixed.float() - y).norm() < 0.1 * y.norm()
+
+
+def test_a_state_goes_through_a_file(mixer: Mixer, tmp_path: Path) -> None:
+    x = tokens()
+    _, state = mixer(x[:, :9], mixer.init_state(2))
+    save_file(
+        {name: leaf.contiguous().clone() for name, leaf in flat(state).items()}, tmp_path / "state"
+    )
+    loaded = from_leaves(load_file(tmp_path / "state"))
+    y, end = mixer(x[:, 9:], state)
+    again, same = mixer(x[:, 9:], loaded)
+    torch.testing.assert_close(again, y, rtol=0, atol=1e-12)
+    assert_states(same, end)
+
+
+def test_compiles(mixer: Mixer) -> None:
+    """Into one graph, but for what torch refuses: its recurrent cells, and the solver's loop."""
+    whole = not any(isinstance(module, (Equilibrium, Recurrent)) for module in mixer.modules())
+    for module in mixer.modules():
+        if isinstance(module, Equilibrium):
+            module.tolerance = 1e-2  # each further pass is compiled anew
+    torch._dynamo.reset()
+    compiled = torch.compile(mixer, backend="eager", fullgraph=whole)
+    x, mask = tokens(), torch.ones(2, 20, dtype=torch.bool)
+    mask[:, :3] = False
+    for state in (None, mixer.init_state(2)):
+        y, end = mixer(x, state, Pass(mask))
+        z, same = compiled(x, state, Pass(mask))
+        torch.testing.assert_close(z[:, 3:], y[:, 3:], rtol=0, atol=1e-10)
+        if end is not None:
+            assert_states(same, end)
 
 
 def test_block_adds_both_mixers_to_its_input() -> None:

@@ -308,8 +308,18 @@ def test_dropout_draws_from_the_generator_it_is_given() -> None:
     assert not torch.allclose(net.eval()(x), forecasts[0])
 
 
-def test_compiles_into_one_graph_forward_and_backward() -> None:
-    network = RimerNetwork(24, 6, layers="rwkv7*2", generator=torch.Generator().manual_seed(0))
+GRAPHS = [
+    "rwkv7*2",
+    "rwkv7(sse=on, retrospect=2)",
+    "perspectives(rwkv7; lags=1+3)",
+    "parallel(rwkv4, taylor(feature=2))",
+    "attention(topk=1, chunk=2)",
+]
+
+
+@pytest.mark.parametrize("layers", GRAPHS)
+def test_compiles_into_one_graph_forward_and_backward(layers: str) -> None:
+    network = RimerNetwork(24, 6, layers=layers, generator=torch.Generator().manual_seed(0))
     target = torch.randn(3, 24, 2, generator=torch.Generator().manual_seed(1))
     network.eval()
     expected = network(target)
@@ -322,8 +332,9 @@ def test_compiles_into_one_graph_forward_and_backward() -> None:
         torch.testing.assert_close(actual, gradient)
 
 
-def test_exports_a_graph_of_plain_operations() -> None:
-    network = RimerNetwork(24, 6, layers="rwkv7*2", generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("layers", GRAPHS)
+def test_exports_a_graph_of_plain_operations(layers: str) -> None:
+    network = RimerNetwork(24, 6, layers=layers, generator=torch.Generator().manual_seed(0))
     network.eval()
     target = torch.randn(3, 24, 2, generator=torch.Generator().manual_seed(1))
     program = torch.export.export(network, (target,))

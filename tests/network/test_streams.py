@@ -63,6 +63,9 @@ LAYERS = [
     "attention",
     "rwkv7, attention(window=2)",
     "equilibrium(rwkv7)",
+    "rwkv7(sse=on, retrospect=2), rwkv7",
+    "perspectives(rwkv7*2; lags=1+3)",
+    "parallel(attention(topk=1, chunk=2), rwkv4), taylor(feature=2)",
 ]
 
 

@@ -129,7 +129,14 @@ def test_sliding_windows_with_causes() -> None:
 
 
 GRID = {
-    "layers": [None, "rwkv7", "(rwkv7, attention(window=4))", "equilibrium(rwkv7; max_iter=3)"],
+    "layers": [
+        None,
+        "rwkv7",
+        "(rwkv7, attention(window=4))",
+        "equilibrium(rwkv7; max_iter=3)",
+        "perspectives(rwkv7(retrospect=2); lags=1+3)",
+        "parallel(attention(topk=1, chunk=2), rwkv4), taylor(feature=2)",
+    ],
     "learning_rate": [1e-3, 1e-2],
 }
 
@@ -146,7 +153,7 @@ def test_grid_search_over_layer_strings() -> None:
     folds = ExpandingWindowSplitter(fh=FH, initial_window=80, step_length=20)
     arguments = {"cv": folds, "param_grid": GRID, "error_score": "raise"}
     search = ForecastingGridSearchCV(RimerForecaster(**TINY), **arguments)
-    settled(search, 8)
+    settled(search, 12)
     threads = ForecastingGridSearchCV(
         RimerForecaster(**TINY), **arguments, backend="threading", backend_params={"n_jobs": 3}
     ).fit(wave(), fh=FH)

@@ -16,14 +16,14 @@ from torch.nn import functional as F
 
 from ..block import Block
 from ..parts.initialisation import uniform_linear
-from ..parts.precision import widest_dtype
+from ..parts.rotary import check_pairs, rotate
 from ..protocol import ALONE, Mixer, Pass, State
-from ..registry import Site, register
+from ..registry import Site, Variant, register
 from .channel_mix import FeedForward
+from .sparse_attention import SparseAttention
 
 __all__ = ["Attention"]
 
-_ROTARY_BASE = 10_000.0
 _MOST = 2**20
 """Longest window, whose cache a state holds: a string may come from a file."""
 
@@ -40,6 +40,8 @@ class Attention(Mixer):
     window
         W, how many tokens a token sees, itself among them; None for all. Only with a window is the
         state of constant size.
+    rotary
+        Whether positions rotate keys and queries.
 
     State
     -----
@@ -49,23 +51,22 @@ class Attention(Mixer):
     Raises
     ------
     ValueError
-        If the head size is odd, or the window is not a whole number from 1 to 2**20; in
-        ``forward``, if a state's cache is not as long as the window.
+        If the head size is odd and positions are to be rotated, or the window is not a whole number
+        from 1 to 2**20; in ``forward``, if a state's cache is not as long as the window.
     """
 
-    def __init__(self, width: int, *, head_size: int, window: int | None = None) -> None:
+    def __init__(
+        self, width: int, *, head_size: int, window: int | None = None, rotary: bool = True
+    ) -> None:
         super().__init__()
-        if head_size % 2:
-            raise ValueError(
-                f"head_size={head_size} must be even for attention: positions rotate pairs of "
-                "channels."
-            )
+        if rotary:
+            check_pairs(head_size)
         if window is not None and not (isinstance(window, int) and 1 <= window <= _MOST):
             raise ValueError(
                 f"window={window!r} of attention must be a whole number of at least 1 and at most "
                 f"{_MOST:,}."
             )
-        self.width, self.head_size, self.window = width, head_size, window
+        self.width, self.head_size, self.window, self.rotary = width, head_size, window, rotary
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
@@ -92,7 +93,8 @@ class Attention(Mixer):
             before = state["count"]
         real = x.new_ones(B, T, dtype=torch.bool) if mask is None else mask
         place = before[:, None] + real.cumsum(1) - 1  # (B, T), among the real tokens
-        q, k = rotate(q, place), rotate(k, place)
+        if self.rotary:
+            q, k = rotate(q, place), rotate(k, place)
         if state is None and mask is None:
             y = self._attend_alone(q, k, v)
         else:
@@ -166,21 +168,38 @@ class Attention(Mixer):
         nn.init.zeros_(self.output.weight)
 
 
-def rotate(x: Tensor, place: Tensor) -> Tensor:
-    """Rotate pairs of channels by angles in proportion to the place, (B, H, T, N) and (B, T).
-
-    Angles are taken in float64: in a long stream float32 would lose the last steps' distance.
-    """
-    half = x.shape[-1] // 2
-    exact = widest_dtype(x.device)
-    exponent = torch.arange(half, dtype=exact, device=x.device) / half
-    angle = place[:, None, :, None].to(exact) * _ROTARY_BASE**-exponent  # (B, 1, T, N / 2)
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)
+_PAPER = "Vaswani et al. 2017, 1706.03762"
 
 
-@register("attention")
-def _attention(site: Site, *, window: int | None = None) -> Block:
-    mixer = Attention(site.width, head_size=site.head_size, window=window)
+@register(
+    "attention",
+    Variant("attention", _PAPER, "T^2"),
+    Variant("attention(window=64)", _PAPER, "T * window"),
+    Variant("attention(topk=3, chunk=64)", "Hou et al. 2025, 2504.21463", "T * chunk * kept"),
+)
+def _attention(
+    site: Site,
+    *,
+    window: int | None = None,
+    topk: int | None = None,
+    chunk: int | None = None,
+    kept: int | None = None,
+    positions: str = "rotary",
+) -> Block:
+    if positions not in ("rotary", "off"):
+        raise ValueError(f"positions={positions} of attention must be rotary or off.")
+    sizes = {"topk": topk, "chunk": chunk, "kept": kept}
+    given = {name: size for name, size in sizes.items() if size is not None}
+    if given and (topk is None or window is not None):
+        raise ValueError(
+            f"{', '.join(given)} of attention choose among chunks of all tokens, as in "
+            "attention(topk=3, chunk=64): give topk and no window."
+        )
+    kind = Attention if topk is None else SparseAttention
+    mixer = kind(
+        site.width,
+        head_size=site.head_size,
+        rotary=positions == "rotary",
+        **(given or {"window": window}),
+    )
     return Block(mixer, FeedForward(site.width), width=site.width, dropout=site.dropout)

@@ -14,25 +14,44 @@ from ..parts.exportable import gelu
 from ..parts.initialisation import uniform_linear
 from ..parts.token_shift import token_shift
 from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
+from .shifted import ShiftedMixer
 
 __all__ = ["ChannelMix", "FeedForward", "LinearChannelMix"]
 
 
-class ChannelMix(Mixer):
+class ChannelMix(Mixer, ShiftedMixer):
     """RWKV-7's: ``value(relu(key(lerp(x, previous x)))^2)`` with 4 D hidden channels.
 
     Source: Peng et al. (2025), arXiv:2503.14456.
+
+    Parameters
+    ----------
+    width
+        D.
+    position
+        Place in the stack.
+    perspectives, reads_medium
+        As in `RWKV7TimeMix`.
 
     State
     -----
     ``shift`` (B, D), the last token.
     """
 
-    def __init__(self, width: int, *, position: LayerPosition | None = None) -> None:
+    shifts = ("shift",)
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        position: LayerPosition | None = None,
+        perspectives: int = 1,
+        reads_medium: bool = False,
+    ) -> None:
         super().__init__()
         self.width = width
         self.position = LayerPosition() if position is None else position
-        self.mix = nn.Parameter(torch.empty(width))
+        self._make_lerps(width, perspectives=perspectives, reads_medium=reads_medium)
         self.key = nn.Linear(width, 4 * width, bias=False)
         self.value = nn.Linear(4 * width, width, bias=False)
 
@@ -45,7 +64,7 @@ class ChannelMix(Mixer):
     ) -> tuple[Tensor, State | None]:
         """Mix channels; see `Mixer`."""
         previous, last = token_shift(x, None if state is None else state["shift"], companions.mask)
-        hidden = torch.relu(self.key(torch.addcmul(x, previous - x, self.mix))).square()
+        hidden = torch.relu(self.key(self.lerps(x, previous, companions))).square()
         return self.value(hidden), None if state is None else {"shift": last}
 
     @torch.no_grad()
@@ -53,7 +72,7 @@ class ChannelMix(Mixer):
         """Draw the published initialisation; the output starts at zero."""
         from_1_to_0 = 1.0 - self.position.index / self.position.depth
         channel = torch.arange(self.width, dtype=torch.float64)
-        self.mix.copy_(1.0 - (channel / self.width) ** (from_1_to_0**4))
+        self._reset_lerps(1.0 - (channel / self.width) ** (from_1_to_0**4), generator)
         uniform_linear(self.key, generator, gain=0.5)
         nn.init.zeros_(self.value.weight)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..block import Block
 from ..parts.initialisation import uniform_linear
 from ..protocol import ALONE, Mixer, Pass, State
-from ..registry import Site, register
+from ..registry import Site, Variant, register
 from .channel_mix import FeedForward
 
 __all__ = ["Recurrent"]
@@ -96,12 +96,12 @@ class Recurrent(Mixer):
         nn.init.zeros_(self.output.weight)
 
 
-@register("gru")
+@register("gru", Variant("gru", "Cho et al. 2014, 1406.1078", "T"))
 def _gru(site: Site) -> Block:
     return _block(Recurrent(site.width, cell="gru"), site)
 
 
-@register("lstm")
+@register("lstm", Variant("lstm", "Hochreiter and Schmidhuber 1997", "T"))
 def _lstm(site: Site) -> Block:
     return _block(Recurrent(site.width, cell="lstm"), site)
 

@@ -13,6 +13,7 @@ from network_cases import normal, randomised
 from torch import Tensor
 
 from rimer_forecaster.layers import Equilibrium, NotConverged, Pass, RandomModule, build_layers
+from rimer_forecaster.layers.combinators import equilibrium
 
 D, N = 8, 4
 
@@ -161,19 +162,47 @@ def test_dropout_is_the_same_in_all_passes() -> None:
     assert net.report.share_not_converged == 0
 
 
-def test_the_penalty_is_the_size_of_the_jacobian() -> None:
-    net, x = layer(size=0.4, penalty=2, **EXACT), tokens(B=1, T=3)
-    z, _ = net(x)
-    z = z.detach()
-    jacobian = torch.autograd.functional.jacobian(lambda z: image(net, x, z), z)
-    exact = 2 * float(jacobian.square().sum()) / z.numel()
+def feedback(net: Equilibrium, x: Tensor, z: Tensor, token: int) -> Tensor:
+    """Jacobian of a token's image with respect to itself, (D, D)."""
+
+    def own(step: Tensor) -> Tensor:
+        changed = torch.cat((z[0, :token], z[0, token : token + 1] + step, z[0, token + 1 :]))
+        return image(net, x, changed[None])[0, token]
+
+    return torch.autograd.functional.jacobian(own, torch.zeros(D, dtype=z.dtype))
+
+
+def test_the_penalty_is_how_far_the_feedback_of_a_token_exceeds_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For steps so small that the map is linear: by its Jacobian, along random directions."""
+    monkeypatch.setattr(equilibrium, "_PROBE", 1e-5)
+    net, x = layer(size=0.6, penalty=2, **EXACT), tokens(B=1, T=3)
+    z = net(x)[0].detach()
+    step = torch.randn(D, 1000, dtype=z.dtype, generator=torch.Generator().manual_seed(0))
+    expected = []
+    for token in range(3):
+        jacobian, image_of_step = feedback(net, x, z, token), step
+        for _ in range(3):
+            image_of_step = jacobian @ torch.nn.functional.normalize(image_of_step, dim=0)
+        excess = (image_of_step.norm(dim=0) - 0.9).clamp_min(0)
+        expected.append(2 * float(excess.square().mean()))
     net.train()
     drawn = []
-    for seed in range(200):
+    for seed in range(100):
         net.generator = torch.Generator().manual_seed(seed)
         net(x)
-        drawn.append(float(net.penalty.detach()))
-    assert torch.tensor(drawn).mean() == pytest.approx(exact, rel=0.1)
+        drawn.append(0.0 if net.penalty is None else float(net.penalty.detach()))
+    assert sum(drawn) / 100 == pytest.approx(sum(expected) / 3, rel=0.15)
+    assert sum(expected) > 0.1
+
+
+def test_below_the_limit_there_is_no_penalty() -> None:
+    net, x = layer(size=0.1).train(), tokens()
+    for seed in range(20):
+        net.generator = torch.Generator().manual_seed(seed)
+        net(x)
+        assert net.penalty is None
 
 
 def test_without_training_or_weight_there_is_no_penalty() -> None:
@@ -190,10 +219,10 @@ def train(penalty: float) -> Equilibrium:
     net = layer(size=0.0, penalty=penalty, max_iter=80).float()
     net.reset_parameters(torch.Generator().manual_seed(0))
     net.train()
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-2)
     generator = torch.Generator().manual_seed(1)
-    for step in range(150):
-        x = torch.randn(16, 8, D, generator=generator)
+    for step in range(60):
+        x = torch.randn(8, 8, D, generator=generator)
         net.generator = torch.Generator().manual_seed(step)
         z, _ = net(x)
         loss = (z[:, 1:] - 2 * x[:, :-1]).square().mean()
@@ -217,4 +246,4 @@ def test_the_penalty_keeps_a_trained_layer_convergent() -> None:
         assert converged or not penalty
         one = functools.partial(image, net, x[:2])
         sizes[penalty] = float(torch.autograd.functional.jacobian(one, z.detach()).square().sum())
-    assert sizes[1.0] < 0.5 * sizes[0.0]
+    assert sizes[1.0] < 0.7 * sizes[0.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,6 +64,8 @@ def paper(mix: RWKV7TimeMix, x: np.ndarray, first_value: np.ndarray | None) -> n
             o = (o - o.mean()) / np.sqrt(o.var() + 64e-5)
             o = o * p["norm.weight"][s] + p["norm.bias"][s]
             y[s] = o + (r[s] * k[s] * p["bonus"][h]).sum() * v[s]
+            if "second_read" in p:
+                y[s] = y[s] + p["second_read"][s] * (S[h] @ y[s])
         outputs.append(p["output.weight"] @ (y * g))
     return np.array(outputs)
 
@@ -205,6 +208,40 @@ def test_mixed_precision_runs_and_stays_close() -> None:
         mixed, _ = mixer(x)
     mixed.float().sum().backward()
     assert (mixed.float() - y).norm() < 0.02 * y.norm()
+
+
+def with_second_read(**options: Any) -> RWKV7TimeMix:
+    """`layer` with the same weights, and a second read that matters."""
+    mix = RWKV7TimeMix(D, head_size=N, second_read=True, **options).double()
+    return randomised(mix, 0.7, seed=0)
+
+
+def test_the_state_is_read_again_by_what_was_read() -> None:
+    mix, x = with_second_read(), torch.randn(3, 7, D, dtype=torch.float64)
+    y, _ = mix(x)
+    for sequence, output in zip(x, y, strict=True):
+        np.testing.assert_allclose(output.detach(), paper(mix, sequence.numpy(), None), atol=1e-11)
+    assert (y - layer()(x)[0]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_at_the_start_the_second_read_adds_nothing_to_the_bit(dtype: torch.dtype) -> None:
+    mix, base, x = with_second_read(), layer(), torch.randn(2, 20, D, dtype=torch.float64)
+    torch.nn.init.zeros_(mix.second_read)
+    mix, base, x = mix.to(dtype), base.to(dtype), x.to(dtype)
+    y, state = mix(x, mix.init_state(2))
+    expected, end = base(x, base.init_state(2))
+    assert torch.equal(y, expected)
+    assert torch.equal(state["wkv"], end["wkv"])
+    mix.float().reset_parameters(torch.Generator().manual_seed(0))
+    assert not mix.second_read.any()
+
+
+def test_the_second_read_has_no_matrix_and_no_state() -> None:
+    own = {name: p.shape for name, p in with_second_read().named_parameters()}
+    base = {name: p.shape for name, p in layer().named_parameters()}
+    assert own == base | {"second_read": (D,)}
+    assert with_second_read().init_state(2).keys() == layer().init_state(2).keys()
 
 
 def written_by_a_source() -> RWKV7TimeMix:

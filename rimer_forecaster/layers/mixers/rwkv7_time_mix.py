@@ -1,0 +1,246 @@
+"""RWKV-7 time mix: the layer around the WKV-7 recurrence.
+
+Source: Peng et al. (2025), "RWKV-7 Goose with Expressive Dynamic State Evolution",
+arXiv:2503.14456, and the initialisation of the authors' training code (RWKV-LM, RWKV-v7).
+
+Letters: B sequences, T tokens, D width, H heads, N head size (H * N = D).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from rimer_forecaster.kernels import LOG_DECAY_BOUND, epilogue, prologue, wkv7
+
+from ..parts.initialisation import uniform_linear
+from ..parts.low_rank import LowRank, rank_of
+from ..parts.precision import widest_dtype
+from ..parts.token_shift import token_shift
+from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
+from .shifted import ShiftedMixer
+
+__all__ = ["RWKV7TimeMix"]
+
+_FIRST_VALUE = "first_value"
+"""What the first RWKV-7 layer of a stack leaves for the later ones."""
+
+
+class RWKV7TimeMix(Mixer, ShiftedMixer):
+    """RWKV-7 token mixer.
+
+    Parameters
+    ----------
+    width
+        D, number of channels of a token.
+    head_size
+        N, key and value channels of a head; must divide `width`.
+    position
+        Place in the stack. The first RWKV-7 layer has no value residual, and no parameters for it.
+    icl_rate_max
+        Largest in-context learning rate, in (0, 2]. Up to 1 a step can at most erase what the
+        state holds under a key; towards 2 it can turn it over, which swaps two contents: what
+        tracking a state through permutations needs (Grazzi et al., 2024, arXiv:2411.12537).
+    from_source
+        Whether `Pass.source` writes the state, which the tokens then read: decay, key, value,
+        learning rate and removal key are made from the source, receptance and gate from the tokens.
+        Source: the cross attention of CrossWKV, Xiao, Li and Lin (2025), arXiv:2504.14260.
+    second_read
+        Whether the state is read a second time, by what was read from it: it then works as a weight
+        on the token's own features, and what it holds is multiplied with them. One factor per
+        channel, zero at the start, and no matrix. Source: Meta-State, Xiao, Li and Lin (2025),
+        arXiv:2504.08247; which query, which heads and the start are inferred.
+    perspectives
+        How many sets of lerps there are; `Pass.perspective` chooses.
+    reads_medium
+        Whether `Pass.medium` is mixed into the tokens too.
+
+    State
+    -----
+    ``shift`` (B, D), the last token; ``wkv`` (B, H, N, N), float32 (float64 in double precision);
+    with a source also ``source_shift`` (B, D), its last token.
+
+    Raises
+    ------
+    ValueError
+        If `icl_rate_max` is out of range; in ``forward``, if there is no source where one is to
+        write, or no medium where one is to be read.
+    """
+
+    memory = ("wkv",)
+    gives = frozenset({_FIRST_VALUE})
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        head_size: int,
+        position: LayerPosition | None = None,
+        icl_rate_max: float = 1.0,
+        from_source: bool = False,
+        second_read: bool = False,
+        perspectives: int = 1,
+        reads_medium: bool = False,
+    ) -> None:
+        super().__init__()
+        if not isinstance(icl_rate_max, (int, float)) or not 0 < icl_rate_max <= 2:
+            raise ValueError(
+                f"icl_rate_max={icl_rate_max!r} must be above 0 and at most 2: beyond that a step "
+                "makes the state grow."
+            )
+        self.icl_rate_max, self.from_source = icl_rate_max, from_source
+        self.width, self.head_size = width, head_size
+        self.position = LayerPosition() if position is None else position
+        self.shifts = ("shift", "source_shift") if from_source else ("shift",)
+        # of r, w, k, v, a, g
+        self._make_lerps(6, width, perspectives=perspectives, reads_medium=reads_medium)
+        self.receptance = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self.decay = LowRank(width, rank_of(width, 2.5), activation=torch.tanh)
+        self.learning_rate = LowRank(width, rank_of(width, 2.5))
+        self.gate = LowRank(width, rank_of(width, 5.0), activation=torch.sigmoid, bias=False)
+        self.value_residual = (
+            LowRank(width, rank_of(width, 1.7)) if _FIRST_VALUE in self.position.given else None
+        )
+        self.removal = nn.Parameter(torch.empty(width))  # k_k of the paper's code
+        self.replacement = nn.Parameter(torch.empty(width))  # k_a
+        self.bonus = nn.Parameter(torch.empty(width // head_size, head_size))  # r_k
+        self.learning_rates = {"decay.up.bias": 2.0}
+        self.norm = nn.GroupNorm(width // head_size, width, eps=64e-5)
+        self.second_read = nn.Parameter(torch.empty(width)) if second_read else None
+
+    def init_state(self, batch_size: int) -> State:
+        """Return zeros; see `Mixer`."""
+        weight, N = self.key.weight, self.head_size
+        state_dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        state: State = {
+            "shift": weight.new_zeros(batch_size, self.width),
+            "wkv": weight.new_zeros(batch_size, self.width // N, N, N, dtype=state_dtype),
+        }
+        if self.from_source:
+            state["source_shift"] = weight.new_zeros(batch_size, self.width)
+        return state
+
+    def forward(
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
+    ) -> tuple[Tensor, State | None]:
+        """Mix tokens; see `Mixer`."""
+        B, T, D = x.shape
+        heads = (B, T, D // self.head_size, self.head_size)
+        mask, shared = companions.mask, companions.shared
+        previous, last = token_shift(x, None if state is None else state["shift"], mask)
+        new_state: State = {"shift": last}
+        x_r, x_w, x_k, x_v, x_a, x_g = self.lerps(x, previous, companions).unbind(0)
+        if self.from_source:
+            source = self._source(companions)
+            before = None if state is None else state["source_shift"]
+            previous, new_state["source_shift"] = token_shift(source, before, mask)
+            _, x_w, x_k, x_v, x_a, _ = self.lerps(source, previous, companions).unbind(0)
+
+        v = self.value(x_v)
+        first_value = value_residual = None
+        if self.value_residual is not None:
+            assert shared is not None, "a stack hands the first layer's value to the later ones"
+            first_value = shared[_FIRST_VALUE].view(heads)
+            value_residual = self.value_residual(x_v).view(heads)
+        elif shared is not None:
+            shared[_FIRST_VALUE] = v
+
+        r = self.receptance(x_r).view(heads)
+        w, k, v, a, b = prologue(
+            self.decay(x_w).view(heads),
+            self.key(x_k).view(heads),
+            v.view(heads),
+            self.learning_rate(x_a).view(heads),
+            removal=self.removal.view(heads[2:]),
+            replacement=self.replacement.view(heads[2:]),
+            first_value=first_value,
+            value_residual=value_residual,
+            mask=mask,
+        )
+        if self.icl_rate_max != 1:
+            b = self.icl_rate_max * b
+        start = None if state is None else state["wkv"]
+        o, final_state = wkv7(
+            *(r, w, k, v, a, b),
+            initial_state=start,
+            output_final_state=state is not None,
+            lowest_log_decay=LOG_DECAY_BOUND,
+        )
+        normalised = partial(
+            epilogue,
+            *(o, r, k, v),
+            bonus=self.bonus,
+            weight=self.norm.weight.view(heads[2:]),
+            bias=self.norm.bias.view(heads[2:]),
+            eps=self.norm.eps,
+        )
+        gate = self.gate(x_g).view(heads)
+        y = normalised(gate)
+        if self.second_read is not None:
+            features = normalised(torch.ones_like(v)).to(v.dtype)
+            o, _ = wkv7(
+                *(features, w, k, v, a, b),
+                initial_state=start,
+                lowest_log_decay=LOG_DECAY_BOUND,
+            )
+            y = y + o * self.second_read.view(heads[2:]) * gate
+        y = self.output(y.view(B, T, D))
+        return y, None if final_state is None else {**new_state, "wkv": final_state}
+
+    def log_decay(self, x: Tensor, state: State | None = None, companions: Pass = ALONE) -> Tensor:
+        """Return the log decay of every channel of the keys; see `Mixer`."""
+        name, writes = "shift", x
+        if self.from_source:
+            name, writes = "source_shift", self._source(companions)
+        previous, _ = token_shift(writes, None if state is None else state[name], companions.mask)
+        decay = self.decay(self.lerps(writes, previous, companions)[1])
+        decay = decay.to(widest_dtype(decay.device))  # else half-lives are infinite that are not
+        return (LOG_DECAY_BOUND * torch.sigmoid(decay)).unflatten(-1, (-1, self.head_size))
+
+    @staticmethod
+    def _source(companions: Pass) -> Tensor:
+        if companions.source is None:
+            raise ValueError(
+                "this RWKV-7 layer was built with from_source=True, to be written by a source, but "
+                "none accompanies its tokens: give Pass(source=...)."
+            )
+        return companions.source
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the published initialisation for this layer's place in the stack."""
+        D, N = self.width, self.head_size
+        from_0_to_1 = self.position.index / max(1, self.position.depth - 1)  # guards one layer
+        from_1_to_0 = 1.0 - self.position.index / self.position.depth
+        channel = torch.arange(D, dtype=torch.float64)
+        ramp = channel / max(1, D - 1)  # 0 to 1 over the width
+        linear = ramp - 0.5
+        zigzag = 2 * (channel % N) / max(1, N - 1) - 1  # -1 to 1 over a head
+        zigzag = zigzag * zigzag.abs()
+
+        exponents = (0.2, 0.9, 0.7, 0.7, 0.9, 0.2)
+        lerps = [1.0 - (channel / D) ** (exponent * from_1_to_0) for exponent in exponents]
+        self._reset_lerps(torch.stack(lerps), generator)
+        if self.second_read is not None:
+            nn.init.zeros_(self.second_read)
+        for low_rank_map in (self.decay, self.learning_rate, self.value_residual, self.gate):
+            if low_rank_map is not None:
+                low_rank_map.reset_parameters(generator)
+        self.decay.up.bias.copy_(-5.5 + 6 * ramp ** (1 + from_0_to_1**0.3) + 2.5 * zigzag)
+        self.learning_rate.up.bias.copy_(-0.19 + 0.3 * zigzag + 0.4 * linear)
+        if self.value_residual is not None:
+            self.value_residual.up.bias.copy_(0.73 - 0.4 * linear)
+        self.removal.copy_(0.71 - 0.1 * linear)
+        self.replacement.fill_(1.02)
+        self.bonus.fill_(-0.04)
+        self.norm.reset_parameters()
+        self.norm.weight.fill_(((self.position.index + 1) / self.position.depth) ** 0.7)
+        uniform_linear(self.receptance, generator, gain=0.5)
+        uniform_linear(self.key, generator, gain=0.05)
+        uniform_linear(self.value, generator, gain=0.5)
+        nn.init.zeros_(self.output.weight)

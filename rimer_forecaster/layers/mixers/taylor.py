@@ -1,0 +1,202 @@
+"""Linear attention whose weights are the second-order Taylor series of the exponential: BASED.
+
+Source: Arora et al. (2024), "Simple linear attention language models balance the recall-throughput
+tradeoff", arXiv:2402.18668. Token shift takes the place of their short convolutions (ours).
+
+Letters: B sequences, T tokens, D width, H heads, N head size, d features of a query or key, F
+numbers that the map makes of them, C tokens of a chunk, n chunks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..block import Block
+from ..parts.initialisation import uniform_linear
+from ..parts.token_shift import token_shift
+from ..protocol import ALONE, Mixer, Pass, State
+from ..registry import Site, Variant, register
+from .channel_mix import FeedForward
+from .shifted import ShiftedMixer
+
+__all__ = ["Taylor", "taylor_features"]
+
+_CHUNK_LENGTH = 64
+
+
+def taylor_features(x: Tensor) -> Tensor:
+    """Map queries or keys, (..., d) -> (..., 1 + d + d (d + 1) / 2).
+
+    The product of two images is ``1 + s + s^2 / 2`` with s = q k / sqrt(d), always above 0.
+    Products of two features stand once, in place of twice in a full square.
+    """
+    d = x.shape[-1]
+    rows, columns = torch.triu_indices(d, d, device=x.device)
+    weight = x.new_ones(len(rows)).masked_fill(rows == columns, 0.5**0.5)
+    x = x * d**-0.25
+    return torch.cat((torch.ones_like(x[..., :1]), x, x[..., rows] * x[..., columns] * weight), -1)
+
+
+def elu_features(x: Tensor) -> Tensor:
+    """Map queries or keys to ``elu(x) + 1``, (..., d) -> (..., d): Katharopoulos et al. (2020)."""
+    return F.elu(x) + 1
+
+
+class Taylor(Mixer, ShiftedMixer):
+    """``y = phi(q) sum_i phi(k_i) v_i / phi(q) sum_i phi(k_i)`` over all tokens so far.
+
+    Parameters
+    ----------
+    width
+        D.
+    head_size
+        N, value channels of a head.
+    feature
+        d, query and key channels of a head: the dial between memory and recall.
+    kernel
+        ``"taylor"``, or ``"elu"`` for the map of plain linear attention, with d numbers.
+    perspectives
+        As in `RWKV7TimeMix`.
+
+    State
+    -----
+    ``shift`` (B, D), the last token; ``memory`` (B, H, F, N) and ``weight`` (B, H, F), means over
+    the tokens so far of phi(k) v and of phi(k), float32 (float64 in double precision); ``count``
+    (B,), how many these are. Where a memory is given at the start it counts as one token.
+
+    Raises
+    ------
+    ValueError
+        If `feature` or `kernel` is none of these.
+    """
+
+    memory = ("memory",)
+    shifts = ("shift",)
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        head_size: int,
+        feature: int = 16,
+        kernel: str = "taylor",
+        perspectives: int = 1,
+    ) -> None:
+        super().__init__()
+        if not isinstance(feature, int) or feature < 1:
+            raise ValueError(f"feature={feature!r} of taylor must be a whole number of at least 1.")
+        if kernel not in ("taylor", "elu"):
+            raise ValueError(f"kernel={kernel} of taylor must be taylor or elu.")
+        self.width, self.head_size, self.feature = width, head_size, feature
+        self.is_taylor = kernel == "taylor"
+        self._make_lerps(3, width, perspectives=perspectives, reads_medium=False)  # of q, k, v
+        heads = width // head_size
+        self.query = nn.Linear(width, heads * feature, bias=False)
+        self.key = nn.Linear(width, heads * feature, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The map phi, (..., d) -> (..., F)."""
+        return taylor_features(x) if self.is_taylor else elu_features(x)
+
+    def init_state(self, batch_size: int) -> State:
+        """Return zeros; see `Mixer`."""
+        weight, d = self.key.weight, self.feature
+        dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        size = 1 + d + d * (d + 1) // 2 if self.is_taylor else d
+        heads = (batch_size, self.width // self.head_size)
+        return {
+            "shift": weight.new_zeros(batch_size, self.width),
+            "memory": weight.new_zeros(*heads, size, self.head_size, dtype=dtype),
+            "weight": weight.new_zeros(*heads, size, dtype=dtype),
+            "count": torch.zeros(batch_size, dtype=torch.int64, device=weight.device),
+        }
+
+    def forward(
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
+    ) -> tuple[Tensor, State | None]:
+        """Mix tokens; see `Mixer`."""
+        B, T, D = x.shape
+        mask = companions.mask
+        previous, last = token_shift(x, None if state is None else state["shift"], mask)
+        x_q, x_k, x_v = self.lerps(x, previous, companions).unbind(0)
+        q, k, v = (
+            f(z).view(B, T, D // self.head_size, -1).transpose(1, 2)
+            for f, z in ((self.query, x_q), (self.key, x_k), (self.value, x_v))
+        )
+        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        v = F.pad(v.to(dtype), (0, 1), value=1.0)  # the last channel sums the weights
+        real = v.new_ones(1, T) if mask is None else mask.to(dtype)
+        sums, after = self._sums(q.to(dtype), k.to(dtype), v, real, state)
+        y = (sums[..., :-1] / sums[..., -1:]).to(x.dtype)
+        y = self.output(y.transpose(1, 2).reshape(x.shape))
+        return y, None if after is None else {"shift": last, **after}
+
+    def _sums(
+        self, q: Tensor, k: Tensor, v: Tensor, real: Tensor, state: State | None
+    ) -> tuple[Tensor, State | None]:
+        """Weighted sums over the tokens up to each, (B, H, T, N + 1), and the state after all."""
+        T, C = q.shape[2], min(q.shape[2], _CHUNK_LENGTH)
+        pad = (0, 0, 0, -T % C)
+        q, k, v = (F.pad(z, pad).unflatten(2, (-1, C)) for z in (q, k, v))  # (B, H, n, C, ·)
+        real = F.pad(real, (0, -T % C)).unflatten(1, (-1, C))[:, None]  # (B, 1, n, C)
+        s = q @ k.mT
+        if self.is_taylor:
+            s = s * self.feature**-0.5
+            s = 1 + s + s.square() / 2
+        else:
+            s = self.features(q) @ self.features(k).mT
+        place = torch.arange(C, device=q.device)
+        seen = (place <= place[:, None]) & (real[..., None, :] > 0)
+        seen = seen | (place == place[:, None])  # also by a masked token: no output is NaN
+        sums = s.where(seen, 0.0) @ v
+        after = None
+        if state is not None or q.shape[2] > 1:
+            written = (self.features(k) * real[..., None]).mT @ v  # (B, H, n, F, N + 1)
+            if state is not None:
+                count = state["count"]
+                start = torch.cat((state["memory"], state["weight"][..., None]), -1)
+                start = start * count.clamp_min(1)[:, None, None, None]
+                written = torch.cat((start[:, :, None], written), 2)
+            else:
+                written = F.pad(written, (0, 0, 0, 0, 1, 0))
+            total = written.cumsum(2)
+            sums = sums + self.features(q) @ total[:, :, :-1]
+            if state is not None:
+                new = count + real.sum((1, 2, 3)).to(count.dtype)
+                mean = total[:, :, -1] / new.clamp_min(1)[:, None, None, None]
+                read = (new > count)[:, None, None]
+                after = {
+                    "memory": mean[..., :-1].where(read[..., None], state["memory"]),
+                    "weight": mean[..., -1].where(read, state["weight"]),
+                    "count": new,
+                }
+        return sums.flatten(2, 3)[:, :, :T], after
+
+    def log_decay(self, x: Tensor, state: State | None = None, companions: Pass = ALONE) -> Tensor:
+        """Return zeros, (B, T, H, 1): nothing is forgotten."""
+        return x.new_zeros(*x.shape[:2], self.width // self.head_size, 1)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew; a ramp of channels looks at the token before."""
+        ramp = torch.arange(self.width) / self.width
+        self._reset_lerps((1 - ramp).expand(3, -1), generator)
+        for linear in (self.query, self.key, self.value):
+            uniform_linear(linear, generator)
+        nn.init.zeros_(self.output.weight)
+
+
+@register("taylor", Variant("taylor(feature=16)", "Arora et al. 2024, 2402.18668", "T * feature^2"))
+def _taylor(site: Site, *, feature: int = 16, kernel: str = "taylor") -> Block:
+    mixer = Taylor(
+        site.width,
+        head_size=site.head_size,
+        feature=feature,
+        kernel=kernel,
+        perspectives=site.perspectives,
+    )
+    return Block(mixer, FeedForward(site.width), width=site.width, dropout=site.dropout)
