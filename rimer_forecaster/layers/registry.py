@@ -27,6 +27,9 @@ __all__ = [
     "state_size",
 ]
 
+_MOST_STATE = 2**28
+"""Values in the state of one stream, 1 GiB: a layer string may come from a file."""
+
 Build = TypeVar("Build", bound=Callable[..., Mixer])
 
 
@@ -180,7 +183,13 @@ def check_layers(layers: str, *, width: int, head_size: int) -> None:
     """Raise what `build_layers` would, by the name of the argument, without storage."""
     try:
         with torch.device("meta"):
-            build_layers(layers, width=width, head_size=head_size)
+            stack = build_layers(layers, width=width, head_size=head_size)
+            count = sum(leaf.numel() for _, leaf in leaves(stack.init_state(1)))
+        if count > _MOST_STATE:
+            raise ValueError(
+                f"its state has {count:,} values. There can be {_MOST_STATE:,} at most: make its "
+                "options smaller."
+            )
     except (TypeError, ValueError, OverflowError) as error:
         if "layers" in str(error) or "width" in str(error):
             raise

@@ -89,7 +89,7 @@ def test_odd_heads_cannot_be_rotated() -> None:
 
 def test_checking_stores_and_draws_nothing() -> None:
     before = torch.get_rng_state()
-    check_layers("(rwkv7, attention)*1000", width=4096, head_size=64)
+    check_layers("(rwkv7, attention)*200", width=4096, head_size=64)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -192,3 +192,18 @@ def test_one_layer_with_a_linear_channel_mix_has_the_size_of_the_released_rimer(
     count = ledger("rwkv7(channel_mix=linear)")
     # The released model has no norm before its head.
     assert sum(count[part] for part in ("embedding", "layers", "head")) == 1_614_880
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "taylor(feature=100000)",
+        "attention(topk=3, chunk=100000000)",
+        "rwkv7(retrospect=8, mediums=1000000000)",
+        "perspectives(rwkv7; lags=1+1000000000)",
+        "(attention(window=1000000))*100",
+    ],
+)
+def test_a_state_of_gigabytes_is_refused_before_it_is_made(layers: str) -> None:
+    with pytest.raises(ValueError, match=r"layers=.* its state has [\d,]+ values"):
+        check_layers(layers, width=32, head_size=16)
