@@ -31,7 +31,7 @@ def scored(name: str, layers: str) -> float:
 def test_nearly_all_answers_are_right_only_with_the_mechanism(
     name: str, on: str, off: str, highest: float
 ) -> None:
-    assert scored(name, on) > 0.95
+    assert scored(name, on) > 0.9
     assert scored(name, off) < highest
 
 
