@@ -172,7 +172,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "long copy": Experiment(long_copy, ("rwkv7", "rwkv7(retrospect=5)", "gru"), {"steps": 150}),
     "two seasons": Experiment(
         two_seasons,
-        ("rwkv7", "perspectives(rwkv7; lags=1+1)", "perspectives(rwkv7; lags=2+8)", "gru"),
+        ("rwkv7", "perspectives(rwkv7; lags=1+1)", "perspectives(rwkv7; lags=1+7)", "gru"),
         {"steps": 300},
     ),
     "two hops": Experiment(
