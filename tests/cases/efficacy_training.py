@@ -12,6 +12,7 @@ import torch
 from efficacy import (
     NOT_ASKED,
     Task,
+    factor,
     long_copy,
     passkey,
     recall,
@@ -175,6 +176,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ("rwkv7", "perspectives(rwkv7; lags=1+1)", "perspectives(rwkv7; lags=1+7)", "gru"),
         {"steps": 300},
     ),
+    "factor": Experiment(factor, ("rwkv7", "rwkv7(sse=on)", "gru"), {"steps": 300}),
     "two hops": Experiment(
         partial(two_hops, n=6, T=14),
         ("rwkv7(channel_mix=off)", "rwkv7(channel_mix=off, sse=on)", "gru"),
