@@ -90,7 +90,8 @@ def draw(
 def norms_at(state_norms: pd.DataFrame, place: Mapping[Any, Any]) -> np.ndarray:
     """Return the norms of one layer and head, (T, C); (T, 0) where a memory has none."""
     key = place["layer"], place["head"]
-    return state_norms.loc[:, [column[1:] == key for column in state_norms.columns]].to_numpy()
+    columns: list[Any] = state_norms.columns.to_list()
+    return state_norms[[column for column in columns if column[1:] == key]].to_numpy()
 
 
 def _name_of(place: Mapping[Any, Any]) -> str:

@@ -12,6 +12,7 @@ import torch
 from efficacy import (
     NOT_ASKED,
     Task,
+    factor,
     long_copy,
     passkey,
     recall,
@@ -172,9 +173,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     "long copy": Experiment(long_copy, ("rwkv7", "rwkv7(retrospect=5)", "gru"), {"steps": 150}),
     "two seasons": Experiment(
         two_seasons,
-        ("rwkv7", "perspectives(rwkv7; lags=1+1)", "perspectives(rwkv7; lags=2+8)", "gru"),
+        ("rwkv7", "perspectives(rwkv7; lags=1+1)", "perspectives(rwkv7; lags=1+7)", "gru"),
         {"steps": 300},
     ),
+    "factor": Experiment(factor, ("rwkv7", "rwkv7(sse=on)", "gru"), {"steps": 300}),
     "two hops": Experiment(
         partial(two_hops, n=6, T=14),
         ("rwkv7(channel_mix=off)", "rwkv7(channel_mix=off, sse=on)", "gru"),

@@ -31,7 +31,7 @@ def scored(name: str, layers: str) -> float:
 def test_nearly_all_answers_are_right_only_with_the_mechanism(
     name: str, on: str, off: str, highest: float
 ) -> None:
-    assert scored(name, on) > 0.95
+    assert scored(name, on) > 0.9
     assert scored(name, off) < highest
 
 
@@ -40,7 +40,7 @@ def test_nearly_all_answers_are_right_only_with_the_mechanism(
     [
         ("spikes", "parallel(attention(window=16), rwkv7)", "rwkv7", 0.8),
         ("long copy", "rwkv7(retrospect=5)", "rwkv7", 0.5),
-        ("two seasons", "perspectives(rwkv7; lags=2+8)", "perspectives(rwkv7; lags=1+1)", 0.95),
+        ("two seasons", "perspectives(rwkv7; lags=1+7)", "perspectives(rwkv7; lags=1+1)", 0.5),
     ],
 )
 def test_the_mechanism_makes_the_error_smaller(name: str, on: str, off: str, ratio: float) -> None:

@@ -8,7 +8,7 @@ Letters: B sequences, T tokens, D width, n branches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -72,17 +72,22 @@ class Parallel(Mixer):
         else:
             self.matrix = nn.Linear(len(branches) * width, width, bias=False)
 
+    def _branches(self) -> Iterator[tuple[str, Mixer]]:
+        for i, branch in enumerate(self.branches):
+            yield str(i), branch  # type: ignore[misc]  # ModuleList forgets its element type
+
     def init_state(self, batch_size: int) -> State:
         """Return the states of all branches; see `Mixer`."""
-        return {str(i): branch.init_state(batch_size) for i, branch in enumerate(self.branches)}
+        return {name: branch.init_state(batch_size) for name, branch in self._branches()}
 
     def forward(
         self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix tokens; see `Mixer`."""
-        ys, after = [], {}
-        for i, branch in enumerate(self.branches):
-            y, after[str(i)] = branch(x, None if state is None else state[str(i)], companions)
+        ys: list[Tensor] = []
+        after: State = {}
+        for name, branch in self._branches():
+            y, after[name] = branch(x, None if state is None else state[name], companions)
             ys.append(y)
         return self._fused(x, ys), None if state is None else after
 
@@ -96,6 +101,7 @@ class Parallel(Mixer):
             if self.gates is not None:
                 share = torch.sigmoid(self.gates[i](torch.cat((first, update), -1)))
             else:
+                assert self.scale is not None
                 share = self.scale[i]
             fused = fused + share * update
         return fused
@@ -103,9 +109,10 @@ class Parallel(Mixer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every parameter anew; gates start half open, sums as sums."""
-        for branch in self.branches:
+        for _, branch in self._branches():
             branch.reset_parameters(generator)
         for gate in self.gates or ():
+            assert isinstance(gate, nn.Linear)
             nn.init.zeros_(gate.weight)
             nn.init.zeros_(gate.bias)
         if self.scale is not None:

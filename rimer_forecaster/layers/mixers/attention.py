@@ -10,6 +10,8 @@ tokens.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -189,7 +191,7 @@ def _attention(
     if positions not in ("rotary", "off"):
         raise ValueError(f"positions={positions} of attention must be rotary or off.")
     sizes = {"topk": topk, "chunk": chunk, "kept": kept}
-    given = {name: size for name, size in sizes.items() if size is not None}
+    given: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
     if given and (topk is None or window is not None):
         raise ValueError(
             f"{', '.join(given)} of attention choose among chunks of all tokens, as in "

@@ -8,6 +8,8 @@ Letters: B sequences, T tokens, D width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -155,7 +157,7 @@ class RWKV4ChannelMix(Mixer, ShiftedMixer):
 
 @register("rwkv4", Variant("rwkv4", "Peng et al. 2023, 2305.13048", "T"))
 def _rwkv4(site: Site) -> Block:
-    shift = {"position": site.position, "perspectives": site.perspectives}
+    shift: dict[str, Any] = {"position": site.position, "perspectives": site.perspectives}
     return Block(
         RWKV4TimeMix(site.width, **shift),
         RWKV4ChannelMix(site.width, **shift),
