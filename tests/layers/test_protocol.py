@@ -60,7 +60,6 @@ STRINGS = [
     "rwkv7(time_mix=off, retrospect=1)",
     "perspectives(rwkv7*2; lags=1+3)",
     "perspectives(rwkv7(retrospect=3, sse=on), attention(window=4); lags=5+1+1)",
-    "perspectives(equilibrium(rwkv7; tolerance=1e-13, max_iter=500); lags=2+1)",
     "rwkv4",
     "taylor(feature=4)",
     "taylor(feature=3, kernel=elu), attention(window=5, positions=off)",
