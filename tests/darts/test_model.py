@@ -269,7 +269,8 @@ def test_forecasts_that_overflow_before_they_are_sampled_are_named() -> None:
     series = TimeSeries.from_values(rng.normal(size=30).astype(np.float32))
     huge = TimeSeries.from_values((1e6 * rng.normal(size=90)).astype(np.float32))
     model = RimerModel(2, 1, layers=None, n_epochs=1, likelihood=GaussianLikelihood(), **QUIET)
-    model.fit(series, future_covariates=huge)
+    with pytest.warns(UserWarning, match="are read as they come"):
+        model.fit(series, future_covariates=huge)
     with pytest.raises(ValueError, match=r"not finite.* look for covariates that are large"):
         model.predict(40, series, future_covariates=huge)
 
