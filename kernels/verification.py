@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .loop import LOG_DECAY_BOUND, loop_scan
+from .precision import state_dtype
 
 __all__ = [
     "LENGTHS",
@@ -82,9 +83,8 @@ def run(
     if output_final_state is None:
         output_final_state = state is not None
     leaves = [x.to(device, dtype).requires_grad_() for x in tensors]
-    state_dtype = torch.float64 if dtype == torch.float64 else torch.float32
     if state is not None:
-        leaves.append(state.to(device, state_dtype).requires_grad_())
+        leaves.append(state.to(device, state_dtype(dtype)).requires_grad_())
     o, final_state = scan(
         *leaves[:6],
         initial_state=leaves[6] if state is not None else None,
@@ -95,7 +95,7 @@ def run(
     results = [o]
     if output_final_state:
         assert final_state is not None
-        assert final_state.dtype == state_dtype
+        assert final_state.dtype == state_dtype(dtype)
         weight = state_like(tensors, seed=3).to(final_state)
         loss = loss + (final_state * weight).sum()
         results.append(final_state)

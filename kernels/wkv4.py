@@ -26,6 +26,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from .precision import state_dtype
+
 __all__ = ["EMPTY", "wkv4"]
 
 EMPTY = -1e38
@@ -69,7 +71,7 @@ def wkv4(
         (B, T, D) and (B, 3, D) or None.
     """
     B, T, D = k.shape
-    dtype = torch.float64 if k.dtype == torch.float64 else torch.float32
+    dtype = state_dtype(k.dtype)
     k, v, w, u = (x.to(dtype) for x in (k, v, log_decay, bonus))
     if initial_state is None:
         initial_state = torch.stack((*k.new_zeros(2, B, D), k.new_full((B, D), EMPTY)), 1)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .dispatch import choose_in_place_step, choose_path
 from .loop import loop_step
+from .precision import state_dtype
 
 __all__ = ["wkv7", "wkv7_step"]
 
@@ -90,11 +91,11 @@ def wkv7(
     output_dtype = v.dtype
     if valid is not None:
         r, k, v, a, b = (torch.where(valid, x, 0.0) for x in (r, k, v, a, b))
-    state_dtype = torch.float64 if output_dtype == torch.float64 else torch.float32
-    if output_dtype != state_dtype:
+    dtype = state_dtype(output_dtype)
+    if output_dtype != dtype:
         r, w, k, v, a, b = (x.float() for x in (r, w, k, v, a, b))
     if initial_state is not None:
-        initial_state = initial_state.to(state_dtype)
+        initial_state = initial_state.to(dtype)
     with _full_precision(r):
         o, final_state = path.scan(
             *(r, w, k, v, a, b),

@@ -6,6 +6,7 @@ Letters: B sequences, T tokens, D width.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +14,13 @@ from torch import Tensor, nn
 from ..parts.exportable import gelu
 from ..parts.initialisation import uniform_linear
 from ..parts.token_shift import token_shift
-from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
+from ..protocol import ALONE, Mixer, Pass, State
 from .shifted import ShiftedMixer
 
 __all__ = ["ChannelMix", "FeedForward", "LinearChannelMix"]
 
 
-class ChannelMix(Mixer, ShiftedMixer):
+class ChannelMix(ShiftedMixer):
     """RWKV-7's: ``value(relu(key(lerp(x, previous x)))^2)`` with 4 D hidden channels.
 
     Source: Peng et al. (2025), arXiv:2503.14456.
@@ -28,36 +29,18 @@ class ChannelMix(Mixer, ShiftedMixer):
     ----------
     width
         D.
-    position
-        Place in the stack.
-    perspectives, reads_medium
-        As in `RWKV7TimeMix`.
+    **shift
+        See `ShiftedMixer`.
 
     State
     -----
     ``shift`` (B, D), the last token.
     """
 
-    shifts = ("shift",)
-
-    def __init__(
-        self,
-        width: int,
-        *,
-        position: LayerPosition | None = None,
-        perspectives: int = 1,
-        reads_medium: bool = False,
-    ) -> None:
-        super().__init__()
-        self.width = width
-        self.position = LayerPosition() if position is None else position
-        self._make_lerps(width, perspectives=perspectives, reads_medium=reads_medium)
+    def __init__(self, width: int, **shift: Any) -> None:
+        super().__init__(width, **shift)
         self.key = nn.Linear(width, 4 * width, bias=False)
         self.value = nn.Linear(4 * width, width, bias=False)
-
-    def init_state(self, batch_size: int) -> State:
-        """Return zeros; see `Mixer`."""
-        return {"shift": self.key.weight.new_zeros(batch_size, self.width)}
 
     def forward(
         self, x: Tensor, state: State | None = None, companions: Pass = ALONE

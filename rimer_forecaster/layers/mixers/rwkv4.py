@@ -14,19 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from rimer_forecaster.kernels import EMPTY, wkv4
+from rimer_forecaster.kernels.precision import state_dtype
 
 from ..block import Block
 from ..parts.initialisation import uniform_linear
 from ..parts.precision import widest_dtype
 from ..parts.token_shift import token_shift
-from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
+from ..protocol import ALONE, Pass, State
 from ..registry import Site, Variant, register
 from .shifted import ShiftedMixer
 
 __all__ = ["RWKV4ChannelMix", "RWKV4TimeMix"]
 
 
-class RWKV4TimeMix(Mixer, ShiftedMixer):
+class RWKV4TimeMix(ShiftedMixer):
     """RWKV-4 token mixer: means of values, weighted by their keys and forgotten at fixed rates.
 
     What is written stays as it was written: unlike RWKV-7's, the state cannot erase or swap.
@@ -46,15 +47,8 @@ class RWKV4TimeMix(Mixer, ShiftedMixer):
     float32 (float64 in double precision).
     """
 
-    shifts = ("shift",)
-
-    def __init__(
-        self, width: int, *, position: LayerPosition | None = None, perspectives: int = 1
-    ) -> None:
-        super().__init__()
-        self.width = width
-        self.position = LayerPosition() if position is None else position
-        self._make_lerps(3, width, perspectives=perspectives, reads_medium=False)  # of r, k, v
+    def __init__(self, width: int, **shift: Any) -> None:
+        super().__init__(width, 3, **shift)  # ways of r, k, v
         self.decay = nn.Parameter(torch.empty(width))
         self.bonus = nn.Parameter(torch.empty(width))
         self.receptance, self.key, self.value, self.output = (
@@ -64,10 +58,9 @@ class RWKV4TimeMix(Mixer, ShiftedMixer):
     def init_state(self, batch_size: int) -> State:
         """Return the state without tokens; see `Mixer`."""
         weight = self.key.weight
-        dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        wkv = weight.new_zeros(batch_size, 3, self.width, dtype=dtype)
+        wkv = weight.new_zeros(batch_size, 3, self.width, dtype=state_dtype(weight.dtype))
         wkv[:, 2] = EMPTY
-        return {"shift": weight.new_zeros(batch_size, self.width), "wkv": wkv}
+        return {**super().init_state(batch_size), "wkv": wkv}
 
     def forward(
         self, x: Tensor, state: State | None = None, companions: Pass = ALONE
@@ -111,28 +104,17 @@ class RWKV4TimeMix(Mixer, ShiftedMixer):
             nn.init.zeros_(linear.weight)
 
 
-class RWKV4ChannelMix(Mixer, ShiftedMixer):
+class RWKV4ChannelMix(ShiftedMixer):
     """RWKV-4's: ``sigmoid(receptance(x_r)) * value(relu(key(x_k))^2)`` with 4 D hidden channels.
 
     Parameters and state are those of `ChannelMix`.
     """
 
-    shifts = ("shift",)
-
-    def __init__(
-        self, width: int, *, position: LayerPosition | None = None, perspectives: int = 1
-    ) -> None:
-        super().__init__()
-        self.width = width
-        self.position = LayerPosition() if position is None else position
-        self._make_lerps(2, width, perspectives=perspectives, reads_medium=False)  # of r, k
+    def __init__(self, width: int, **shift: Any) -> None:
+        super().__init__(width, 2, **shift)  # ways of r, k
         self.receptance = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, 4 * width, bias=False)
         self.value = nn.Linear(4 * width, width, bias=False)
-
-    def init_state(self, batch_size: int) -> State:
-        """Return zeros; see `Mixer`."""
-        return {"shift": self.key.weight.new_zeros(batch_size, self.width)}
 
     def forward(
         self, x: Tensor, state: State | None = None, companions: Pass = ALONE

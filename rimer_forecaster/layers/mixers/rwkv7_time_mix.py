@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from rimer_forecaster.kernels import LOG_DECAY_BOUND, epilogue, prologue, wkv7
+from rimer_forecaster.kernels.precision import state_dtype
 
 from ..parts.initialisation import uniform_linear
 from ..parts.low_rank import LowRank, rank_of
 from ..parts.precision import widest_dtype
 from ..parts.token_shift import token_shift
-from ..protocol import ALONE, LayerPosition, Mixer, Pass, State
+from ..protocol import ALONE, LayerPosition, Pass, State
 from .shifted import ShiftedMixer
 
 __all__ = ["RWKV7TimeMix"]
@@ -28,7 +29,7 @@ _FIRST_VALUE = "first_value"
 """What the first RWKV-7 layer of a stack leaves for the later ones."""
 
 
-class RWKV7TimeMix(Mixer, ShiftedMixer):
+class RWKV7TimeMix(ShiftedMixer):
     """RWKV-7 token mixer.
 
     Parameters
@@ -84,18 +85,18 @@ class RWKV7TimeMix(Mixer, ShiftedMixer):
         perspectives: int = 1,
         reads_medium: bool = False,
     ) -> None:
-        super().__init__()
+        # Ways of r, w, k, v, a, g.
+        super().__init__(
+            width, 6, position=position, perspectives=perspectives, reads_medium=reads_medium
+        )
         if not isinstance(icl_rate_max, (int, float)) or not 0 < icl_rate_max <= 2:
             raise ValueError(
                 f"icl_rate_max={icl_rate_max!r} must be above 0 and at most 2: beyond that a step "
                 "makes the state grow."
             )
         self.icl_rate_max, self.from_source = icl_rate_max, from_source
-        self.width, self.head_size = width, head_size
-        self.position = LayerPosition() if position is None else position
+        self.head_size = head_size
         self.shifts = ("shift", "source_shift") if from_source else ("shift",)
-        # of r, w, k, v, a, g
-        self._make_lerps(6, width, perspectives=perspectives, reads_medium=reads_medium)
         self.receptance = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
@@ -116,11 +117,9 @@ class RWKV7TimeMix(Mixer, ShiftedMixer):
     def init_state(self, batch_size: int) -> State:
         """Return zeros; see `Mixer`."""
         weight, N = self.key.weight, self.head_size
-        state_dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        state: State = {
-            "shift": weight.new_zeros(batch_size, self.width),
-            "wkv": weight.new_zeros(batch_size, self.width // N, N, N, dtype=state_dtype),
-        }
+        heads, dtype = self.width // N, state_dtype(weight.dtype)
+        state = super().init_state(batch_size)
+        state["wkv"] = weight.new_zeros(batch_size, heads, N, N, dtype=dtype)
         if self.from_source:
             state["source_shift"] = weight.new_zeros(batch_size, self.width)
         return state

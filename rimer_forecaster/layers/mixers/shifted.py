@@ -1,4 +1,4 @@
-"""What mixers with a token shift share: the ways of tokens to their predecessors.
+"""What mixers with a token shift share: the last token, and the ways of tokens to it.
 
 Letters: B sequences, T tokens, D width.
 """
@@ -8,18 +8,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..protocol import Pass
+from ..protocol import LayerPosition, Mixer, Pass, State
 
 __all__ = ["ShiftedMixer"]
 
 
-class ShiftedMixer(nn.Module):
-    """The part of a mixer that lets tokens go some way to their predecessors, channel by channel.
+class ShiftedMixer(Mixer):
+    """A mixer that lets tokens go some way to their predecessors, channel by channel.
+
+    Parameters
+    ----------
+    width
+        D.
+    *ways
+        How many ways a token goes; nothing for one.
+    position
+        Place in the stack.
+    perspectives
+        How many sets of these ways there are; `Pass.perspective` chooses.
+    reads_medium
+        Whether `Pass.medium` is mixed into the tokens too.
 
     Attributes
     ----------
-    perspectives
-        How many sets of these ways there are; `Pass.perspective` chooses.
     mix
         The ways, (..., D), and with several sets (perspectives, ..., D).
     medium_mix
@@ -27,15 +38,26 @@ class ShiftedMixer(nn.Module):
         not look at it.
     """
 
-    perspectives: int
-    mix: nn.Parameter
-    medium_mix: nn.Parameter | None
+    shifts: tuple[str, ...] = ("shift",)
 
-    def _make_lerps(self, *shape: int, perspectives: int, reads_medium: bool) -> None:
-        self.perspectives = perspectives
+    def __init__(
+        self,
+        width: int,
+        *ways: int,
+        position: LayerPosition | None = None,
+        perspectives: int = 1,
+        reads_medium: bool = False,
+    ) -> None:
+        super().__init__()
+        self.width, self.perspectives = width, perspectives
+        self.position = LayerPosition() if position is None else position
         sets = (perspectives,) if perspectives > 1 else ()
-        self.mix = nn.Parameter(torch.empty(*sets, *shape))
-        self.medium_mix = nn.Parameter(torch.empty(*shape)) if reads_medium else None
+        self.mix = nn.Parameter(torch.empty(*sets, *ways, width))
+        self.medium_mix = nn.Parameter(torch.empty(*ways, width)) if reads_medium else None
+
+    def init_state(self, batch_size: int) -> State:
+        """Return a last token of zeros; see `Mixer`."""
+        return {"shift": self.mix.new_zeros(batch_size, self.width)}
 
     def lerps(self, x: Tensor, previous: Tensor, companions: Pass) -> Tensor:
         """Tokens on their way to others, (B, T, D) -> (..., B, T, D)."""

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rimer_forecaster.kernels.precision import state_dtype
+
 from ..block import Block
 from ..parts.initialisation import uniform_linear
 from ..parts.token_shift import token_shift
-from ..protocol import ALONE, Mixer, Pass, State
+from ..protocol import ALONE, Pass, State
 from ..registry import Site, Variant, register
 from .channel_mix import FeedForward
 from .shifted import ShiftedMixer
@@ -44,7 +46,7 @@ def elu_features(x: Tensor) -> Tensor:
     return F.elu(x) + 1
 
 
-class Taylor(Mixer, ShiftedMixer):
+class Taylor(ShiftedMixer):
     """``y = phi(q) sum_i phi(k_i) v_i / phi(q) sum_i phi(k_i)`` over all tokens so far.
 
     Parameters
@@ -73,7 +75,6 @@ class Taylor(Mixer, ShiftedMixer):
     """
 
     memory = ("memory",)
-    shifts = ("shift",)
 
     def __init__(
         self,
@@ -84,14 +85,13 @@ class Taylor(Mixer, ShiftedMixer):
         kernel: str = "taylor",
         perspectives: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(width, 3, perspectives=perspectives)  # ways of q, k, v
         if not isinstance(feature, int) or feature < 1:
             raise ValueError(f"feature={feature!r} of taylor must be a whole number of at least 1.")
         if kernel not in ("taylor", "elu"):
             raise ValueError(f"kernel={kernel} of taylor must be taylor or elu.")
-        self.width, self.head_size, self.feature = width, head_size, feature
+        self.head_size, self.feature = head_size, feature
         self.is_taylor = kernel == "taylor"
-        self._make_lerps(3, width, perspectives=perspectives, reads_medium=False)  # of q, k, v
         heads = width // head_size
         self.query = nn.Linear(width, heads * feature, bias=False)
         self.key = nn.Linear(width, heads * feature, bias=False)
@@ -105,11 +105,11 @@ class Taylor(Mixer, ShiftedMixer):
     def init_state(self, batch_size: int) -> State:
         """Return zeros; see `Mixer`."""
         weight, d = self.key.weight, self.feature
-        dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        dtype = state_dtype(weight.dtype)
         size = 1 + d + d * (d + 1) // 2 if self.is_taylor else d
         heads = (batch_size, self.width // self.head_size)
         return {
-            "shift": weight.new_zeros(batch_size, self.width),
+            **super().init_state(batch_size),
             "memory": weight.new_zeros(*heads, size, self.head_size, dtype=dtype),
             "weight": weight.new_zeros(*heads, size, dtype=dtype),
             "count": torch.zeros(batch_size, dtype=torch.int64, device=weight.device),
@@ -127,7 +127,7 @@ class Taylor(Mixer, ShiftedMixer):
             f(z).view(B, T, D // self.head_size, -1).transpose(1, 2)
             for f, z in ((self.query, x_q), (self.key, x_k), (self.value, x_v))
         )
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        dtype = state_dtype(x.dtype)
         v = F.pad(v.to(dtype), (0, 1), value=1.0)  # the last channel sums the weights
         real = v.new_ones(1, T) if mask is None else mask.to(dtype)
         sums, after = self._sums(q.to(dtype), k.to(dtype), v, real, state)
