@@ -24,10 +24,11 @@ from .learning import Learning, scaled
 from .memory import Memory
 from .pretrained import Pretrained, of_package
 from .quantile_curve import interpolated
-from .series import Key, check_names, check_values, instances
+from .series import Key, check_names, instances
 from .stream_bank import StreamBank
 from .uneven import check_grid
 from .updates import AllOrNothing
+from .values import check_values
 
 __all__ = ["RimerForecaster"]
 
@@ -242,12 +243,12 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
     ) -> RimerForecaster:
         self._generator = self._new_generator()
         weights = hasattr(self, "pretrained_") or self.pretrained is not None
-        self._trains = bool(plain_epochs(self.n_epochs)) or not weights
-        memory, network = self._learn(y, X, fh, self._generator, trains=self._trains)
+        trains = bool(plain_epochs(self.n_epochs)) or not weights
+        memory, network = self._learn(y, X, fh, self._generator, trains=trains)
         streams: StreamBank[Key] | None = None
         if self.streaming:
             streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
-        self._fitted = Fitted(network, memory, streams, self._trains)
+        self._fitted = Fitted(network, memory, streams, trains)
         return self
 
     def _learn(
@@ -324,7 +325,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> RimerForecaster:
         """Make a new memory, network and streams."""
-        network, memory, streams, _ = self._fitted
+        network, memory, streams, trained = self._fitted
         length = self._fitted.length
         memory, updates = memory.updates(y, X, length=length)
         series = {key: update.series for key, update in updates.items()}
@@ -337,7 +338,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
             for key, one in series.items()
             if new[key] and len(one.y) > 1
         }
-        if update_params and origins and self._trains:
+        if update_params and origins and trained:
             network, self._generator = copy.deepcopy(network), self._generator.clone_state()
             moved = {key: series[key] for key in origins}
             self._learning().update(network, memory, moved, origins, self._generator)
@@ -350,7 +351,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
             more = {key: series[key] for key in goes_on if new[key]}
             streams = streams.updated(network, *scaled(memory, more, goes_on))
         memory = memory.updated(updates, length=length)
-        self._fitted = Fitted(network, memory, streams, self._trains)
+        self._fitted = Fitted(network, memory, streams, trained)
         return self
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:

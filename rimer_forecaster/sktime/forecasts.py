@@ -23,8 +23,10 @@ from .memory import Memory, Remembered
 from .past import forecast_past
 from .pretrained import Pretrained
 from .quantile_curve import interpolated
-from .series import Instances, Key, check_observed, joined, name_of, name_of_step, rows
+from .series import Instances, Key, joined, name_of, rows
 from .stream_bank import StreamBank
+from .times import name_of_step
+from .values import check_observed
 
 __all__ = ["Fitted"]
 

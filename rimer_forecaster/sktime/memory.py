@@ -19,29 +19,20 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from .pretrained import Pretrained
-from .series import (
+from .series import Instances, Key, by_name, instances, joined, name_of, rows
+from .times import (
     BesideGrid,
-    Instances,
-    Key,
-    as_scaled,
-    by_name,
     check_kind,
-    check_observed,
-    check_scaled,
     cutoff_of,
     freq_of,
     grid_of,
-    instances,
     is_in_steps,
-    joined,
-    name_of,
     name_of_step,
     on_grid,
-    rows,
     same_times,
-    scaler_of,
     shared_step,
 )
+from .values import as_scaled, check_observed, check_scaled, scaler_of
 
 __all__ = ["Memory", "Remembered", "Update"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .series import Instances, freq_of, name_of
+from .series import Instances, name_of
+from .times import freq_of
 
 __all__ = ["check_grid"]
 
