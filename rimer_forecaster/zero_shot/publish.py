@@ -17,7 +17,7 @@ import torch
 from ..network import RimerNetwork, load_network
 from ..network.weights import read_description, save_weights
 from .corpus import FILE, Held, read_held
-from .validation import relative_errors, validation_score
+from .validation import relative_errors, score_of, validation_score
 
 __all__ = ["main", "publish"]
 
@@ -73,7 +73,7 @@ def _validation(
     """Return the validation score, and the means of which it is one."""
     kinds = relative_errors(network, held, seasonal=seasonal)
     return {
-        "score": round(validation_score(network, held, seasonal=seasonal), 4),
+        "score": round(score_of(kinds), 4),
         **{kind: round(float(np.exp(np.log(x).mean())), 4) for kind, x in kinds.items()},
     }
 

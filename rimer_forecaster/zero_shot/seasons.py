@@ -60,12 +60,11 @@ def without_seasons(series: Array, horizon: int) -> tuple[Array, Array]:
         if m == 1 or m in found:
             break
         found.add(m)
-        if m >= _LONG:
-            profile, strength = profile_of(rest, m)
-            if strength >= _LEAST_STRENGTH:
-                rest = rest - _before(profile, len(rest))
-                coming = coming + np.resize(profile, horizon)
-        searched = searched - _before(profile_of(searched, m)[0], len(searched))
+        profile, strength = profile_of(rest, m)
+        searched = searched - _before(profile, len(rest))
+        if m >= _LONG and strength >= _LEAST_STRENGTH:
+            rest = rest - _before(profile, len(rest))
+            coming = coming + np.resize(profile, horizon)
     return np.concatenate((before, rest)), coming
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from .corpus import Held, kind_of
 from .forecast import forecast
 from .scores import Array, seasonal_naive
 
-__all__ = ["relative_errors", "validation_score"]
+__all__ = ["relative_errors", "score_of", "validation_score"]
 
 _MOST = 20.0
 """A relative error counts at most as this, and at least as its inverse."""
@@ -41,6 +41,10 @@ def relative_errors(
 def validation_score(
     network: RimerNetwork, held: Sequence[Held], *, seasonal: bool = True
 ) -> float:
+    """Return the score of relative errors; see `relative_errors` and `score_of`."""
+    return score_of(relative_errors(network, held, seasonal=seasonal))
+
+
+def score_of(errors: Mapping[str, Array]) -> float:
     """Return the geometric mean of relative errors per frequency, then over frequencies."""
-    errors = relative_errors(network, held, seasonal=seasonal).values()
-    return float(np.exp(np.mean([np.log(one).mean() for one in errors])))
+    return float(np.exp(np.mean([np.log(one).mean() for one in errors.values()])))
