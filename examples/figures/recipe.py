@@ -21,7 +21,8 @@ from standard_protocol import budget_of, co2_task, task_of
 from tqdm.auto import tqdm
 
 from rimer_forecaster.benchmark import Task
-from rimer_forecaster.benchmark.contenders import Budget, make_contender
+from rimer_forecaster.benchmark.budget import Budget
+from rimer_forecaster.benchmark.contenders import make_contender
 from rimer_forecaster.training import Recipe
 
 TASKS = ("ETTh1-96-96", "ETTh1-336-96", "exchange_rate-96-96", "electricity-DE-168-24")

@@ -20,7 +20,6 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -51,15 +50,13 @@ Contender = Callable[[Held, int], Array]
 """Forecasts the quantiles of what comes after a series, (H, Q), by a seed."""
 
 
-@dataclass(frozen=True)
-class Lengths:
-    """Look-back of a model of one series."""
+Length = Callable[[Held], int]
+"""Look-back of a model of one series."""
 
-    of_series: Callable[[Held], int]
 
-    def __call__(self, row: Held) -> int:
-        """Return it, shorter where the series would leave too few windows to train on."""
-        return max(4, min(self.of_series(row), len(row.past) - 2 * len(row.future)))
+def default(row: Held) -> int:
+    """Return that of RimerForecaster."""
+    return 96
 
 
 def two_seasons(row: Held) -> int:
@@ -67,30 +64,40 @@ def two_seasons(row: Held) -> int:
     return 2 * row.season if row.season > 1 else 12
 
 
-def sktime_forecast(row: Held, seed: int, *, look_back: Lengths, layers: str | None) -> Array:
+def whole(row: Held) -> int:
+    """Return two seasons, or less where a series would leave too few whole windows."""
+    return max(4, min(two_seasons(row), len(row.past) - 2 * len(row.future)))
+
+
+def sktime_forecast(row: Held, seed: int, *, look_back: Length, layers: str | None) -> Array:
     """RimerForecaster, with every other argument at its default."""
     forecaster = RimerForecaster(
-        look_back.of_series(row), layers=layers, quantiles=QUANTILES, random_state=seed
+        look_back(row), layers=layers, quantiles=QUANTILES, random_state=seed
     )
     forecaster.fit(pd.Series(row.past.astype(float)), fh=range(1, len(row.future) + 1))
     return forecaster.predict_quantiles(alpha=QUANTILES).to_numpy()
 
 
-def rimer_model(row: Held, seed: int, *, look_back: Lengths) -> Array:
+def rimer_model(row: Held, seed: int) -> Array:
     """RimerModel with quantiles, and every other argument at its default."""
     horizon, quantiles = len(row.future), QuantileRegression(QUANTILES)
     model = RimerModel(
-        look_back(row), horizon, likelihood=quantiles, random_state=seed, pl_trainer_kwargs=SILENT
+        whole(row),
+        horizon,
+        likelihood=quantiles,
+        random_state=seed,
+        pl_trainer_kwargs=SILENT,
     )
     model.fit(TimeSeries.from_values(row.past.astype(np.float32)))
     return model.predict(horizon, predict_likelihood_parameters=True).values().astype(float)
 
 
-def nlinear(row: Held, seed: int, *, look_back: Lengths) -> Array:
+def nlinear(row: Held, seed: int) -> Array:
     """NLinear of darts behind a scaler: points, which count as quantiles without a width."""
-    horizon, scaler = len(row.future), Scaler(StandardScaler())
+    length, horizon = whole(row), len(row.future)
+    scaler = Scaler(StandardScaler())
     series = scaler.fit_transform(TimeSeries.from_values(row.past.astype(np.float32)))
-    model = NLinearModel(look_back(row), horizon, random_state=seed, pl_trainer_kwargs=SILENT)
+    model = NLinearModel(length, horizon, random_state=seed, pl_trainer_kwargs=SILENT)
     point = scaler.inverse_transform(model.fit(series).predict(horizon)).values()
     return np.repeat(point.astype(float), len(QUANTILES), 1)
 
@@ -111,14 +118,13 @@ def classical(row: Held, seed: int, *, name: str) -> Array:
 
 def contenders() -> dict[str, Contender]:
     """Return all rows of the table."""
-    default, short = Lengths(lambda row: 96), Lengths(two_seasons)
     found: dict[str, Contender] = {"rimer-zero": zero_shot}
-    for where, look_back in (("two seasons", short), ("96", default)):
+    for where, look_back in (("two seasons", two_seasons), ("96", default)):
         for layers in ("rwkv7", None):
             name = f"RimerForecaster, {where}" + ("" if layers else ", layers=None")
             found[name] = partial(sktime_forecast, look_back=look_back, layers=layers)
-    found["RimerModel, two seasons"] = partial(rimer_model, look_back=short)
-    found["NLinear, two seasons"] = partial(nlinear, look_back=short)
+    found["RimerModel, two seasons"] = rimer_model
+    found["NLinear, two seasons"] = nlinear
     for name in ("AutoETS", "AutoTheta"):
         found[name] = partial(classical, name=name)
     return found

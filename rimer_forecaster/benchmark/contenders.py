@@ -37,7 +37,7 @@ from ..layers import check_layers
 from .budget import Budget
 from .task import Task
 
-__all__ = ["ALWAYS", "NAMES", "OPTIONS", "Budget", "Contender", "Model", "make_contender"]
+__all__ = ["ALWAYS", "NAMES", "OPTIONS", "Contender", "Model", "make_contender"]
 
 Array = NDArray[np.float64]
 

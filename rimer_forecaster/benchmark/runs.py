@@ -33,7 +33,8 @@ import rimer_forecaster.kernels
 from ..diagnostics import mape_remark
 from ..network.state import fingerprint
 from ..sktime.pretrained import Pretrained
-from .contenders import Budget, Model, make_contender
+from .budget import Budget
+from .contenders import Model, make_contender
 from .scores import Scores
 from .task import Task
 

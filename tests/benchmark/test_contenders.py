@@ -22,10 +22,10 @@ from sktime.transformations.compose import Id
 
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.benchmark import make_task
+from rimer_forecaster.benchmark.budget import Budget
 from rimer_forecaster.benchmark.contenders import (
     ALWAYS,
     NAMES,
-    Budget,
     Darts,
     Model,
     Sktime,

@@ -18,7 +18,7 @@ from benchmark_cases import frame
 
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.benchmark import Task, make_task, runs
-from rimer_forecaster.benchmark.contenders import Budget
+from rimer_forecaster.benchmark.budget import Budget
 from rimer_forecaster.benchmark.runs import Run, measure, stored
 
 

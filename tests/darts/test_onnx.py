@@ -25,20 +25,12 @@ from darts.utils.likelihood_models.torch import (
     WeibullLikelihood,
 )
 from darts_cases import wave_at_level as wave
+from darts_cases import with_weights_that_matter
 from rounding import assert_same_but_for_rounding
 
 from rimer_forecaster import RimerModel
 
 TINY = {**darts_cases.TINY, "patch_length": 12}
-
-
-def with_weights_that_matter(model: RimerModel) -> RimerModel:
-    """Layers start as zero maps, and after one epoch they still add next to nothing."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.model.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return model
 
 
 def exported(model: RimerModel, path: Path, **options: Any) -> Any:

@@ -13,7 +13,7 @@ pytest.importorskip("darts", reason="RimerModel needs the extra 'darts'")
 
 import darts_cases
 from darts.metrics import mae
-from darts_cases import LEVEL, TRAINER
+from darts_cases import LEVEL, TRAINER, with_weights_that_matter
 from darts_cases import wave_at_level as wave
 
 from rimer_forecaster import RimerModel
@@ -25,15 +25,6 @@ TINY = {**darts_cases.TINY, "patch_length": 12}
 @pytest.fixture(scope="module")
 def fitted() -> RimerModel:
     return RimerModel(**TINY).fit(wave())
-
-
-def with_weights_that_matter(model: RimerModel) -> RimerModel:
-    """Layers start as zero maps, and after one epoch they still add next to nothing."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.model.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return model
 
 
 def test_shap_values_add_up_to_the_forecast() -> None:
