@@ -52,6 +52,7 @@ def publish(weights: Path, data: Path, out: Path) -> dict[str, Any]:
         "prior": training["prior"],
         "steps": training["steps"],
         "hours": training["hours"],
+        **{key: training[key] for key in ("begun from",) if key in training},
         "machine": f"{platform.machine()}, torch {torch.__version__}, trained on the CPU",
         "validation": {**_validation(network, held), "score in single precision": round(before, 4)},
         "validation of the network alone": _validation(network, held, seasonal=False),

@@ -29,9 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..network import RimerNetwork
+from ..network import RimerNetwork, load_network
 from ..network.dense import dense_forecast
-from ..network.weights import save_weights
+from ..network.weights import read_description, save_weights
 from . import prior
 from .batches import Batch, Batches
 from .corpus import Corpus, read_held
@@ -133,6 +133,7 @@ class Training:
 
     def __init__(self, plan: Plan, device: str) -> None:
         self.plan, self.step, self.seconds = plan, 0, 0.0
+        self.begun_from: dict[str, Any] = {}
         self.network = build(plan).to(device)
         self.average = {name: x.clone() for name, x in self.network.state_dict().items()}
         parameters = list(self.network.parameters())
@@ -147,6 +148,18 @@ class Training:
             betas=(0.9, 0.98),
             fused=True,
         )
+
+    def begin_from(self, path: Path) -> None:
+        """Take weights of an earlier training, which a new rise of the rate trains on."""
+        known, weights = read_description(path), load_network(path).float().state_dict()
+        try:
+            self.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"{str(path)!r} does not fit the plan: {error}") from error
+        self.average = {name: x.clone() for name, x in self.network.state_dict().items()}
+        self.begun_from = {
+            key: known[key] for key in ("fingerprint", "plan", "prior", "steps", "hours")
+        }
 
     def take_step(self, batch: Batch) -> float:
         """Train on one batch; return its loss."""
@@ -177,6 +190,7 @@ class Training:
             "prior": prior.VERSION,
             "step": self.step,
             "seconds": self.seconds,
+            "begun_from": self.begun_from,
             "network": self.network.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
@@ -209,6 +223,7 @@ class Training:
             plan = replace(plan, steps=steps)
         training = cls(plan, device)
         training.step, training.seconds = state["step"], state["seconds"]
+        training.begun_from = state["begun_from"]
         training.network.load_state_dict(state["network"])
         training.average = state["average"]
         training.optimizer.load_state_dict(state["optimizer"])
@@ -222,6 +237,7 @@ def train(
     *,
     minutes: float = math.inf,
     resume: bool = False,
+    begin_from: Path | None = None,
     steps: int | None = None,
     device: str = "cpu",
     workers: int = 0,
@@ -243,6 +259,9 @@ def train(
         After which this run stops, with a checkpoint.
     resume
         Whether to go on from the checkpoint in ``out``.
+    begin_from
+        Weights of an earlier training of such a network, which a new one begins with; give it
+        another seed, which draws other batches.
     steps
         Other number of steps for a resumed run.
     device
@@ -272,6 +291,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     corpus, held = Corpus(data), read_held(data)
     training = Training.load(checkpoint, device, steps) if resume else Training(plan, device)
+    if begin_from is not None and not resume:
+        training.begin_from(begin_from)
     plan = training.plan
     stop = _Stop()
     executor: Executor = ProcessPoolExecutor(workers) if workers else ThreadPoolExecutor(1)
@@ -340,15 +361,16 @@ def _validate(training: Training, held: Sequence[Any], out: Path, losses: list[f
 
 
 def _write(training: Training, out: Path, score: float | None = None) -> Path:
-    path = out / "weights.safetensors"
+    path, before = out / "weights.safetensors", training.begun_from
     save_weights(
         training.averaged(),
         path,
         {
             "plan": asdict(training.plan),
             "prior": prior.VERSION,
-            "steps": training.step,
-            "hours": round(training.seconds / 3600, 2),
+            "steps": training.step + before.get("steps", 0),
+            "hours": round(training.seconds / 3600 + before.get("hours", 0), 2),
+            **({"begun from": before} if before else {}),
             **({} if score is None else {"validation": round(score, 5)}),
         },
     )
@@ -365,6 +387,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint and weights")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after these")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--begin-from", type=Path, help="weights of an earlier training")
     parser.add_argument("--device", default="cpu", help="of torch (cpu)")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw batches (0)")
     parser.add_argument("--threads", type=int, help="of torch (as torch has it)")
@@ -378,10 +401,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             parser.add_argument(option, type=type(default), help=f"({default})")
     arguments = vars(parser.parse_args(argv))
     given = {name: arguments[name] for name in asdict(Plan()) if arguments[name] is not None}
-    if arguments["resume"] and given.keys() - {"steps"}:
-        parser.error(
-            f"a resumed run keeps its plan: leave out {', '.join(sorted(given.keys() - {'steps'}))}"
-        )
+    own = sorted(given.keys() - {"steps"}) + ["begin_from"] * bool(arguments["begin_from"])
+    if arguments["resume"] and own:
+        parser.error(f"a resumed run keeps its plan: leave out {', '.join(own)}")
     if arguments["threads"]:
         torch.set_num_threads(arguments["threads"])
     try:
@@ -391,6 +413,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             Plan(**given),
             minutes=arguments["minutes"],
             resume=arguments["resume"],
+            begin_from=arguments["begin_from"],
             steps=given.get("steps"),
             device=arguments["device"],
             workers=arguments["workers"],

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from zero_shot_cases import TINY, made_corpus
 
 from rimer_forecaster.network.dense import dense_forecast
+from rimer_forecaster.network.weights import read_description
 from rimer_forecaster.zero_shot.batches import Batch, Batches
 from rimer_forecaster.zero_shot.corpus import Corpus, kind_of, read_held
 from rimer_forecaster.zero_shot.train import QUANTILES, Plan, Training, build, loss_of, main, train
@@ -253,3 +255,24 @@ def test_what_would_be_overwritten_or_is_not_there_is_refused(data, tmp_path, ca
     with pytest.raises(SystemExit):
         main(["--data", str(data), "--out", str(tmp_path), "--resume", "--width", "16"])
     assert "a resumed run keeps its plan: leave out width" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--data", "x", "--out", str(tmp_path), "--resume", "--begin-from", "y.safetensors"])
+    assert "leave out begin_from" in capsys.readouterr().err
+
+
+def test_a_training_may_begin_from_the_weights_of_another(data, tmp_path):
+    first = train(data, tmp_path / "first", TINY)
+    plan = replace(TINY, seed=1, rate=1e-12, averaging=0.0, weight_decay=0.0)
+
+    second = train(data, tmp_path / "second", plan, begin_from=first)
+
+    earlier, later = read_description(first), read_description(second)
+    for name, tensor in load_file(first).items():
+        assert torch.allclose(tensor, load_file(second)[name], atol=1e-6), name
+    assert later["steps"] == 2 * TINY.steps
+    assert later["begun from"] == {x: earlier[x] for x in later["begun from"]}
+    assert later["begun from"]["fingerprint"] == earlier["fingerprint"]
+    resumed = Training.load(second.with_name("checkpoint.pt"), "cpu", None)
+    assert resumed.begun_from == later["begun from"]
+    with pytest.raises(ValueError, match="does not fit the plan"):
+        train(data, tmp_path / "third", replace(TINY, width=64), begin_from=first)
