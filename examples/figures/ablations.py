@@ -136,6 +136,7 @@ def run(layers: str | None, seed: int, task: Task, epochs: int | None) -> dict[s
         output_chunk_length=task.horizon,
         layers=layers,
         n_epochs=epochs,
+        pretrained=None,
         random_state=seed,
         pl_trainer_kwargs=SILENT,
     )

@@ -77,6 +77,7 @@ def main() -> None:
                     output_chunk_length=task.horizon,
                     layers=layers,
                     n_epochs=arguments.epochs,
+                    pretrained=None,
                     random_state=seed,
                     pl_trainer_kwargs=SILENT,
                 ).fit(own_train)

@@ -8,8 +8,9 @@ daily validation rows of corpus.parquet, of which the last 400 values are read. 
 seasonal naive on the same series, as a geometric mean; series that it forecasts without an error do
 not count.
 
-Look-backs are 96, the default, and two seasons. Writes short-series-generated.csv or
-short-series.csv.
+By default both models forecast such series by the weights of the package; "trained" are networks
+that begin anew (pretrained=None). Look-backs are 96 and two seasons. Writes
+short-series-generated.csv or short-series.csv, in which rows of an earlier run stay.
 """
 
 from __future__ import annotations
@@ -35,10 +36,8 @@ from records import write_table
 from sklearn.preprocessing import StandardScaler
 
 from rimer_forecaster import RimerForecaster, RimerModel
-from rimer_forecaster.zero_shot import zero_shot_network
 from rimer_forecaster.zero_shot.corpus import Held, kind_of, read_held
 from rimer_forecaster.zero_shot.evaluate import statsforecast_quantiles
-from rimer_forecaster.zero_shot.forecast import forecast
 from rimer_forecaster.zero_shot.scores import Array, seasonal_naive
 
 QUANTILES = [0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975]
@@ -64,27 +63,33 @@ def two_seasons(row: Held) -> int:
     return 2 * row.season if row.season > 1 else 12
 
 
-def whole(row: Held) -> int:
-    """Return two seasons, or less where a series would leave too few whole windows."""
-    return max(4, min(two_seasons(row), len(row.past) - 2 * len(row.future)))
+def whole(row: Held, look_back: Length) -> int:
+    """Return a look-back, or less where a series would leave too few whole windows."""
+    return max(4, min(look_back(row), len(row.past) - 2 * len(row.future)))
 
 
-def sktime_forecast(row: Held, seed: int, *, look_back: Length, layers: str | None) -> Array:
+def sktime_forecast(row: Held, seed: int, **arguments: object) -> Array:
     """RimerForecaster, with every other argument at its default."""
-    forecaster = RimerForecaster(
-        look_back(row), layers=layers, quantiles=QUANTILES, random_state=seed
-    )
+    forecaster = RimerForecaster(quantiles=QUANTILES, random_state=seed, **arguments)
     forecaster.fit(pd.Series(row.past.astype(float)), fh=range(1, len(row.future) + 1))
     return forecaster.predict_quantiles(alpha=QUANTILES).to_numpy()
 
 
-def rimer_model(row: Held, seed: int) -> Array:
+def trained(row: Held, seed: int, *, look_back: Length, layers: str | None) -> Array:
+    """RimerForecaster, with a network that begins anew."""
+    return sktime_forecast(
+        row, seed, input_chunk_length=look_back(row), layers=layers, pretrained=None
+    )
+
+
+def rimer_model(row: Held, seed: int, *, look_back: Length, pretrained: str | None) -> Array:
     """RimerModel with quantiles, and every other argument at its default."""
     horizon, quantiles = len(row.future), QuantileRegression(QUANTILES)
     model = RimerModel(
-        whole(row),
+        whole(row, look_back),
         horizon,
         likelihood=quantiles,
+        pretrained=pretrained,
         random_state=seed,
         pl_trainer_kwargs=SILENT,
     )
@@ -94,20 +99,12 @@ def rimer_model(row: Held, seed: int) -> Array:
 
 def nlinear(row: Held, seed: int) -> Array:
     """NLinear of darts behind a scaler: points, which count as quantiles without a width."""
-    length, horizon = whole(row), len(row.future)
+    length, horizon = whole(row, two_seasons), len(row.future)
     scaler = Scaler(StandardScaler())
     series = scaler.fit_transform(TimeSeries.from_values(row.past.astype(np.float32)))
     model = NLinearModel(length, horizon, random_state=seed, pl_trainer_kwargs=SILENT)
     point = scaler.inverse_transform(model.fit(series).predict(horizon)).values()
     return np.repeat(point.astype(float), len(QUANTILES), 1)
-
-
-def zero_shot(row: Held, seed: int) -> Array:
-    """Weights of the package, as they are."""
-    network = zero_shot_network()
-    outputs = forecast(network, [row.past.astype(float)], len(row.future))[0]
-    levels = np.asarray(network.config.outputs, float)
-    return np.stack([np.interp(QUANTILES, levels, one) for one in outputs])
 
 
 def classical(row: Held, seed: int, *, name: str) -> Array:
@@ -118,12 +115,16 @@ def classical(row: Held, seed: int, *, name: str) -> Array:
 
 def contenders() -> dict[str, Contender]:
     """Return all rows of the table."""
-    found: dict[str, Contender] = {"rimer-zero": zero_shot}
+    found: dict[str, Contender] = {"RimerForecaster": sktime_forecast}
+    for where, look_back in (("96", default), ("two seasons", two_seasons)):
+        found[f"RimerModel, {where}"] = partial(rimer_model, look_back=look_back, pretrained="auto")
     for where, look_back in (("two seasons", two_seasons), ("96", default)):
         for layers in ("rwkv7", None):
-            name = f"RimerForecaster, {where}" + ("" if layers else ", layers=None")
-            found[name] = partial(sktime_forecast, look_back=look_back, layers=layers)
-    found["RimerModel, two seasons"] = rimer_model
+            name = f"RimerForecaster, trained, {where}" + ("" if layers else ", layers=None")
+            found[name] = partial(trained, look_back=look_back, layers=layers)
+    found["RimerModel, trained, two seasons"] = partial(
+        rimer_model, look_back=two_seasons, pretrained=None
+    )
     found["NLinear, two seasons"] = nlinear
     for name in ("AutoETS", "AutoTheta"):
         found[name] = partial(classical, name=name)
@@ -211,7 +212,9 @@ def main() -> None:
         else generated(arguments.series or 10)
     )
     file = "short-series.csv" if arguments.data else "short-series-generated.csv"
-    table = []
+    path = arguments.output / file
+    table = pd.read_csv(path).to_dict("records") if path.exists() else []
+    table = [row for row in table if row["model"] not in arguments.models]
     for name in arguments.models:
         model = contenders()[name]
         for kind, rows in kinds.items():
@@ -223,7 +226,7 @@ def main() -> None:
             table.append({"model": name, "kind": kind, "series": len(rows), "seeds": len(seeds)})
             table[-1] |= figures | {"seconds per series": seconds}
             print(table[-1], flush=True)
-        write_table(pd.DataFrame(table), arguments.output / file)
+        write_table(pd.DataFrame(table), path)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def main() -> None:
             horizon,
             layers=arguments.layers,
             n_epochs=arguments.epochs,
+            pretrained=None,
             streaming=True,
             random_state=seed,
             pl_trainer_kwargs={

@@ -108,6 +108,7 @@ def trained(
         task.horizon,
         likelihood=QuantileRegression(quantiles),
         n_epochs=epochs,
+        pretrained=None,
         random_state=0,
         pl_trainer_kwargs=SILENT,
     ).fit(as_series(past))

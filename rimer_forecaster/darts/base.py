@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from darts import TimeSeries
 from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
@@ -249,6 +250,7 @@ class NetworkModel(FilesModel):
             if (
                 val_dataset is None
                 and trainer is None
+                and self._requires_training
                 and isinstance(train_dataset, TrainingDataset)
                 and self._recipe.holds_out(len(train_dataset))
                 and (parts := train_dataset.split(self._recipe.held_out))
@@ -280,6 +282,8 @@ class NetworkModel(FilesModel):
             finally:
                 model.best = None
                 model.eval()  # after an exception Lightning leaves the training mode on
+            if not self._requires_training:  # or else Lightning does it
+                model.to_dtype(torch.from_numpy(self.train_sample.past_target[:0]).dtype)
             if self._best is not None:
                 self._best.finish(self.network, widen=True)
 

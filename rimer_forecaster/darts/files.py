@@ -20,7 +20,7 @@ from darts.models.forecasting.torch_forecasting_model import (
 )
 from darts.utils.data.torch_datasets.utils import _train_sample_from_shapes
 
-from ..network.config import OF_TRAINING
+from ..network.config import OF_TRAINING, NetworkConfig
 from ..network.weights import check_holds, load_network, read_description, save_weights
 from .archives import check_saved_file
 
@@ -180,6 +180,7 @@ class FilesModel(MixedCovariatesTorchModel):
         sample = _train_sample_from_shapes(saved["train_sample_shape"], TORCH_NP_DTYPES[dtype])
         own = self._arguments_beside_shapes()
         differences = [(x, (its, own[x])) for x, its in saved["arguments"].items() if its != own[x]]
+        self._begin_like(network.config)
         self.pl_module_params["train_sample_shape"] = sample.sample_shapes()
         config = self._create_model(sample).network.config
         self._check_alike(path, [*differences, *network.config.differences(config)])
@@ -191,6 +192,9 @@ class FilesModel(MixedCovariatesTorchModel):
         self.model.network.load_state_dict(network.state_dict())
         self._fit_called = True
         self._update_covariates_use()
+
+    def _begin_like(self, config: NetworkConfig) -> None:
+        """Prepare for weights of such a network, if there is a choice."""
 
     @property
     def _ckpt_skipped_params(self) -> list[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
+from darts.utils.data import TorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
+from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.serialization import add_safe_globals
 from torch import nn
 
@@ -17,12 +20,20 @@ from ..network.transfer import take_over
 from ..training import Recipe
 from ..training.arguments import named, plain_epochs, recipe_or_default
 from ..zero_shot.catalogue import zero_shot_network
+from ..zero_shot.default import AUTO, MOST_TIME_POINTS, WEIGHTS, forecasts_by_default
 from .arguments import look_back, plain_arguments
 from .base import NetworkModel, covariates_of, like_weights
 from .likelihoods import LikelihoodHead
 from .module import RimerModule
+from .series import TrainingDataset
 
 __all__ = ["RimerModel"]
+
+_BESIDE_TRAINING = {
+    "likelihood", "random_state", "pl_trainer_kwargs", "model_name", "work_dir", "force_reset",
+    "show_warnings", "use_reversible_instance_norm",
+}  # fmt: skip
+"""Arguments of darts that do not ask for a training."""
 
 
 class RimerModel(NetworkModel):
@@ -75,7 +86,12 @@ class RimerModel(NetworkModel):
         Weights to begin with: ``"rimer-zero"``, which comes with the package, or a file. Layers,
         sizes and patches are then theirs, the learning rate a tenth, and ``likelihood`` is None or
         of quantiles; look-back, horizon and covariates are free. `RimerZeroModel` forecasts by them
-        without any training.
+        without any training. None begins anew. ``"auto"``, the default, forecasts by
+        ``"rimer-zero"`` and trains nothing where ``fit`` gets at most 2,000 time points, no
+        covariates and no validation series, and all arguments of the network and of its training
+        are left at their defaults: a training would learn the noise of so few values. The look-back
+        must be of at least 16 steps, and the likelihood None or of quantiles from .025 to .975.
+        Elsewhere it is None.
     **kwargs
         Everything else that `darts.models.forecasting.torch_forecasting_model.
         TorchForecastingModel` and its Lightning module accept. Two defaults differ: ``loss_fn`` is
@@ -106,6 +122,9 @@ class RimerModel(NetworkModel):
     24
     """
 
+    _may_skip = _skips = _skipped = False
+    """Whether training may be left out, is being left out, and was by the last ``fit``."""
+
     def __init__(
         self,
         input_chunk_length: int | tuple[int, int],
@@ -122,12 +141,13 @@ class RimerModel(NetworkModel):
         use_static_covariates: bool = True,
         n_epochs: int | None = None,
         recipe: Recipe | None = None,
-        pretrained: str | None = None,
+        pretrained: str | None = AUTO,
         **kwargs: Any,
     ) -> None:
         kwargs = plain_arguments(kwargs)
-        self._recipe, self._pretrained = recipe_or_default(recipe), pretrained
-        self._network_params: dict[str, Any] = {
+        self._recipe = recipe_or_default(recipe)
+        self._pretrained = None if pretrained == AUTO else pretrained
+        self._own_params: dict[str, Any] = {
             "layers": layers,
             "width": width,
             "head_size": head_size,
@@ -138,12 +158,23 @@ class RimerModel(NetworkModel):
             "streaming": streaming,
         }
         self._min_input_chunk_length, input_chunk_length = look_back(input_chunk_length)
-        if pretrained is not None:
-            with named("pretrained", pretrained):
-                weights = zero_shot_network(pretrained)
-            self._network_params |= like_weights(
-                pretrained, weights.config, input_chunk_length, self._network_params
-            )
+        self._begin_from(self._pretrained, input_chunk_length)
+        likelihood = kwargs.get("likelihood")
+        quantiles = likelihood.quantiles if isinstance(likelihood, QuantileRegression) else None
+        self._may_skip = pretrained == AUTO and forecasts_by_default(
+            self._own_params,
+            {
+                "n_epochs": n_epochs,
+                "recipe": recipe,
+                "output_chunk_shift": output_chunk_shift or None,
+                "likelihood": None if quantiles else likelihood,
+                **{name: kwargs[name] for name in kwargs.keys() - _BESIDE_TRAINING},
+            },
+            trainer=kwargs.get("pl_trainer_kwargs"),
+            quantiles=quantiles,
+            look_back=input_chunk_length,
+            time_points=0,
+        )
         NetworkConfig(  # checks them; whether there are static covariates, `fit` alone knows
             input_chunk_length,
             output_chunk_length,
@@ -178,6 +209,63 @@ class RimerModel(NetworkModel):
         self._considers_static_covariates = plain_flag(
             "use_static_covariates", use_static_covariates
         )
+
+    def _begin_from(self, name: str | None, input_chunk_length: int) -> None:
+        """Take the network of weights, or the one that was asked for."""
+        self._pretrained, self._network_params = name, self._own_params
+        if name is not None:
+            with named("pretrained", name):
+                weights = zero_shot_network(name)
+            like = like_weights(name, weights.config, input_chunk_length, self._own_params)
+            self._network_params = {**self._own_params, **like}
+
+    def fit_from_dataset(
+        self,
+        train_dataset: TorchTrainingDataset,
+        val_dataset: TorchTrainingDataset | None = None,
+        trainer: pl.Trainer | None = None,
+        verbose: bool | None = None,
+        epochs: int = 0,
+        dataloader_kwargs: dict[str, Any] | None = None,
+        load_best: bool = False,
+    ) -> RimerModel:
+        """Fit on windows, see `NetworkModel`, or leave the training out, see `pretrained`."""
+        skips = (
+            self._may_skip
+            and (self.model is None or self._skipped)
+            and (val_dataset, trainer, self.load_ckpt_path) == (None, None, None)
+            and not epochs
+            and isinstance(train_dataset, TrainingDataset)
+            and sum(map(len, train_dataset.series)) <= MOST_TIME_POINTS
+            and not any(covariates_of(sample := train_dataset[0]).values())
+            and sample.sample_weight is None
+        )
+        if self._may_skip and self.model is None:
+            self._begin_from(WEIGHTS if skips else None, self.input_chunk_length)
+        self._skips = self._skipped = skips
+        try:
+            super().fit_from_dataset(
+                train_dataset, val_dataset, trainer, verbose, epochs, dataloader_kwargs, load_best
+            )
+        finally:
+            self._skips = False
+        return self
+
+    @property
+    def _requires_training(self) -> bool:
+        return not self._skips and super()._requires_training
+
+    def _check_ckpt_parameters(self, tfm_save: RimerModel) -> None:
+        """Refuse weights of other arguments, or begin as they did."""
+        super()._check_ckpt_parameters(tfm_save)
+        if self._may_skip:
+            self._begin_from(tfm_save._pretrained, self.input_chunk_length)
+
+    def _begin_like(self, config: NetworkConfig) -> None:
+        if self._may_skip:
+            known = zero_shot_network(WEIGHTS).config
+            alike = (config.layers, config.width) == (known.layers, known.width)
+            self._begin_from(WEIGHTS if alike else None, self.input_chunk_length)
 
     def _create_model(self, train_sample: TorchTrainingSample) -> PLForecastingModule:
         recipe = self._recipe

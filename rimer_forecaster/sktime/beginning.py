@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..network import NetworkConfig, RimerNetwork
-from ..network.checks import check_sizes, is_number, plain_size, warn_of_unprepared
+from ..network.checks import check_sizes, is_number, plain_flag, plain_size, warn_of_unprepared
 from ..network.config import OF_TRAINING
 from ..network.transfer import arguments_like, take_over
 from .pretrained import Pretrained
@@ -52,6 +52,7 @@ class Beginning:
 
     def __post_init__(self) -> None:
         """Check what the network does not check itself."""
+        plain_flag("streaming", self.given["streaming"])
         given, prior = self.given["quantiles"], self.prior
         levels = _levels(DEFAULT_QUANTILES if given is None else given)
         ascending = levels == sorted(set(levels))

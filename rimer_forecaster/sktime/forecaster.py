@@ -18,6 +18,7 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 from ..network import NetworkConfig, RimerNetwork
 from ..training import Recipe
 from ..training.arguments import plain_epochs, plain_seed, recipe_or_default
+from ..zero_shot.default import AUTO, WEIGHTS, forecasts_by_default
 from .beginning import Beginning
 from .forecasts import Fitted
 from .learning import Learning, scaled
@@ -31,6 +32,8 @@ from .updates import AllOrNothing
 from .values import check_values
 
 __all__ = ["RimerForecaster"]
+
+_BATCH_SIZE = 32
 
 
 class RimerForecaster(AllOrNothing, BaseForecaster):
@@ -81,10 +84,11 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         pretrained weights, or .025, .05, .1, .25, .5, .75, .9, .95 and .975.
     n_epochs : int, optional
         Passes over the training windows. By default as many as make about 2,000 optimiser steps,
-        between 5 and 100; and none in ``fit`` where there are pretrained weights: it forecasts
-        zero-shot, by the weights as they are. A number trains a copy of them on, at a tenth of the
-        learning rate. ``update`` makes one pass over the new windows at a tenth of it, and none
-        where ``fit`` made none.
+        between 5 and 100; and none in ``fit`` where there are pretrained weights, as on short
+        series (see `pretrained`): it forecasts zero-shot, by the weights as they are. A number
+        trains a copy of them on, at a tenth of the learning rate; where there are none it trains
+        anew. ``update`` makes one pass over the new windows at a tenth of it, and none where
+        ``fit`` made none.
     batch_size : int
         Windows per optimiser step.
     learning_rate, weight_decay : float, optional
@@ -95,12 +99,15 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         after every epoch. The weights with the lowest one are kept, and callbacks such as early
         stopping can read it. Series of which nothing would be left to train on are trained on as a
         whole.
-    pretrained : str, path or Pretrained, optional
+    pretrained : str, path, Pretrained or None
         Weights to begin with: ``"rimer-zero"``, which comes with the package and forecasts series
         never seen; a file of ``save_weights``; or the attribute `pretrained_` of another
         forecaster. Sizes that are not given are theirs. As a parameter it survives ``clone``,
         ``set_params`` and searches, which ``pretrain`` does not. ``"rimer-zero"`` ignores X, and
-        warns, unless a number of `n_epochs` lets it learn what X means.
+        warns, unless a number of `n_epochs` lets it learn what X means. None begins anew.
+        ``"auto"``, the default, is ``"rimer-zero"`` where ``fit`` gets at most 2,000 time points,
+        no X, and all arguments of the network and of its training are left at their defaults: a
+        training would learn the noise of so few values. Elsewhere it is None.
     recipe : Recipe, optional
         What else training does by default; `rimer_forecaster.training.Recipe` with other values is
         an experiment.
@@ -183,11 +190,11 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         streaming: bool = NetworkConfig.streaming,
         quantiles: Sequence[float] | None = None,
         n_epochs: int | None = None,
-        batch_size: int = 32,
+        batch_size: int = _BATCH_SIZE,
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         validation_fraction: float | None = None,
-        pretrained: str | PathLike[str] | Pretrained | None = None,
+        pretrained: str | PathLike[str] | Pretrained | None = AUTO,
         recipe: Recipe | None = None,
         trainer_kwargs: dict[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -216,7 +223,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
 
     def __dynamic_tags__(self) -> None:
         """Weights of the package know no X, and learn of it only in training."""
-        if of_package(self.pretrained) and not self.n_epochs:
+        if self.pretrained != AUTO and of_package(self.pretrained) and not self.n_epochs:
             self.set_tags(**{"capability:exogenous": False})
 
     def __post_init__(self) -> None:
@@ -234,7 +241,8 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         """Learn from a panel, and from what was learnt before if anything was."""
         if plain_epochs(self.n_epochs) == 0:
             raise ValueError("n_epochs=0 pretrains nothing: give at least 1, or None.")
-        memory, network = self._learn(y, X, fh, self._new_generator(), trains=True)
+        prior = self._prior()
+        memory, network = self._learn(y, X, fh, self._new_generator(), prior, trains=True)
         self.pretrained_ = Fitted(network, memory).weights()
         return self
 
@@ -242,9 +250,11 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon | None
     ) -> RimerForecaster:
         self._generator = self._new_generator()
-        weights = hasattr(self, "pretrained_") or self.pretrained is not None
-        trains = bool(plain_epochs(self.n_epochs)) or not weights
-        memory, network = self._learn(y, X, fh, self._generator, trains=trains)
+        prior = self._prior()
+        if prior is None and X is None and self._forecasts_by_default(len(y)):
+            prior = Pretrained.of(WEIGHTS)
+        trains = bool(plain_epochs(self.n_epochs)) or prior is None
+        memory, network = self._learn(y, X, fh, self._generator, prior, trains=trains)
         streams: StreamBank[Key] | None = None
         if self.streaming:
             streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
@@ -257,11 +267,11 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         X: pd.DataFrame | None,
         fh: ForecastingHorizon | None,
         generator: torch.Generator,
+        prior: Pretrained | None,
         *,
         trains: bool,
     ) -> tuple[Memory, RimerNetwork]:
         """Make the network that forecasts, trained or as it is, and the memory of its series."""
-        prior = self._prior()
         if self.n_epochs == 0 and prior is None:
             raise ValueError(
                 "n_epochs=0 trains nothing, and there are no pretrained weights to forecast by. "
@@ -286,7 +296,21 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         """Return what to begin with: what ``pretrain`` left, or else the parameter."""
         if hasattr(self, "pretrained_"):
             return self.pretrained_
-        return None if self.pretrained is None else Pretrained.of(self.pretrained)
+        return None if self.pretrained in (None, AUTO) else Pretrained.of(self.pretrained)
+
+    def _forecasts_by_default(self, time_points: int) -> bool:
+        """Whether weights of the package forecast so few time points, and nothing is trained."""
+        names = ("n_epochs", "learning_rate", "weight_decay", "validation_fraction", "recipe")
+        training = {name: getattr(self, name) for name in names}
+        own_batches = self.batch_size != _BATCH_SIZE
+        return self.pretrained == AUTO and forecasts_by_default(
+            self.get_params(deep=False),
+            {**training, "batch_size": self.batch_size if own_batches else None},
+            trainer=self.trainer_kwargs,
+            quantiles=self.quantiles,
+            look_back=self.input_chunk_length,
+            time_points=time_points,
+        )
 
     def _learning(self) -> Learning:
         rates: dict[str, Any] = {

@@ -60,7 +60,7 @@ def test_few_windows_stop_the_training_and_widen_its_intervals() -> None:
     series, found = noise(), {}
     quantiles = QuantileRegression([0.1, 0.5, 0.9])
     for name, recipe in (("all", Recipe(held_out=0)), ("default", None)):
-        own = model(likelihood=quantiles, recipe=recipe).fit(series)
+        own = model(likelihood=quantiles, recipe=recipe, pretrained=None).fit(series)
         epochs = own.epochs_trained
         low, _, high = own.predict(6, predict_likelihood_parameters=True).values().T
         found[name] = epochs, float((high - low).mean())

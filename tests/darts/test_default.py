@@ -1,0 +1,128 @@
+"""What RimerModel does with few values where nothing was said about a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from darts import TimeSeries, concatenate
+from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+
+from rimer_forecaster import RimerModel, RimerZeroModel
+from rimer_forecaster.training import Recipe
+from rimer_forecaster.zero_shot.default import MOST_TIME_POINTS
+
+SILENT = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+QUICK = SILENT | {"fast_dev_run": True}
+
+
+def season(length: int = 150, dtype: type = np.float32) -> TimeSeries:
+    noise = np.random.default_rng(0).standard_normal(length)
+    return TimeSeries.from_values((np.sin(np.arange(length) / 3) + 0.1 * noise).astype(dtype))
+
+
+def model(**kwargs: Any) -> RimerModel:
+    return RimerModel(48, 6, random_state=0, **{"pl_trainer_kwargs": SILENT} | kwargs)
+
+
+@pytest.mark.parametrize("likelihood", [None, QuantileRegression([0.1, 0.25, 0.5, 0.75, 0.9])])
+def test_few_values_are_forecast_by_the_weights_of_the_package(likelihood: Any) -> None:
+    series = [season(), season(70)]
+    given = {} if likelihood is None else {"predict_likelihood_parameters": True}
+    ours = model(likelihood=likelihood).fit(series)
+    zero = RimerZeroModel(48, 6, likelihood=likelihood, seasonal=False, pl_trainer_kwargs=SILENT)
+    assert ours.epochs_trained == 0
+    for one in series:
+        np.testing.assert_allclose(
+            ours.predict(6, one, **given).values(),
+            zero.fit(series).predict(6, one, **given).values(),
+            atol=1e-5,
+        )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"pretrained": None},
+        {"n_epochs": 1},
+        {"width": 16},
+        {"layers": "rwkv4"},
+        {"dropout": 0.2},
+        {"recipe": Recipe(steps=1)},
+        {"batch_size": 8},
+        {"optimizer_kwargs": {"lr": 1e-3}},
+        {"likelihood": GaussianLikelihood()},
+        {"likelihood": QuantileRegression([0.01, 0.5, 0.99])},
+        {"output_chunk_shift": 2},
+        {"pl_trainer_kwargs": QUICK | {"max_epochs": 1}},
+    ],
+    ids=lambda said: next(iter(said)),
+)
+def test_whoever_says_something_about_network_or_training_gets_one(said: dict[str, Any]) -> None:
+    own = model(**{"pl_trainer_kwargs": QUICK} | said).fit(season())
+    assert own.epochs_trained > 0
+    assert own.network.config.width == said.get("width", 32)
+
+
+@pytest.mark.parametrize("kind", ["past", "static", "validation", "weights", "epochs", "many"])
+def test_what_the_weights_cannot_read_is_trained_on(kind: str) -> None:
+    series, own = season(), model(pl_trainer_kwargs=QUICK)
+    more: dict[str, Any] = {
+        "past": {"past_covariates": season()},
+        "validation": {"val_series": season()},
+        "weights": {"sample_weight": "linear"},
+        "epochs": {"epochs": 1},
+    }.get(kind, {})
+    if kind == "static":
+        series = series.with_static_covariates(concatenate([season()]).to_dataframe().iloc[:1])
+    if kind == "many":
+        series = [season(MOST_TIME_POINTS // 2), season(MOST_TIME_POINTS // 2 + 1)]
+    own.fit(series, **more)
+    assert own.epochs_trained > 0
+
+
+def test_a_model_that_was_not_trained_trains_on_if_asked() -> None:
+    own = model(pl_trainer_kwargs=QUICK).fit(season())
+    weights = [_weights(own)]
+    for more, trains in (({}, False), ({"epochs": 1}, True), ({}, True)):
+        own.fit(season(90 if trains else 150), **more)  # once trained it is trained on
+        weights.append(_weights(own))
+        assert torch.equal(weights[-1], weights[-2]) != trains
+
+
+def _weights(own: RimerModel) -> torch.Tensor:
+    return torch.cat([x.flatten() for x in own.network.parameters()]).detach().clone()
+
+
+def test_it_is_saved_loaded_and_streamed(tmp_path: Path) -> None:
+    series = season(dtype=np.float64)
+    own = model(streaming=True).fit(series)
+    forecast = own.predict(6).values()
+    own.save(str(tmp_path / "whole.pt"))
+    own.save_weights(tmp_path / "weights.safetensors")
+
+    np.testing.assert_array_equal(
+        RimerModel.load(str(tmp_path / "whole.pt")).predict(6).values(), forecast
+    )
+    for file in ("whole.pt", "weights.safetensors"):
+        other = model(streaming=True)
+        other.load_weights(str(tmp_path / file))
+        np.testing.assert_array_equal(other.predict(6, series).values(), forecast)
+    stream = own.stream(series[:-20])
+    stream.update(series[-20:])
+    np.testing.assert_allclose(
+        stream.predict(6).values(), own.stream(series).predict(6).values(), atol=1e-10
+    )
+
+
+def test_a_trained_file_gives_a_model_its_network(tmp_path: Path) -> None:
+    trained = model(pretrained=None, pl_trainer_kwargs=QUICK).fit(season())
+    trained.save_weights(tmp_path / "weights.safetensors")
+    other = model()
+    other.load_weights(str(tmp_path / "weights.safetensors"))
+    np.testing.assert_array_equal(
+        other.predict(6, season()).values(), trained.predict(6, season()).values()
+    )
