@@ -14,6 +14,7 @@ from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
 
 from ..diagnostics import Diagnostics, diagnose
+from ..edge.export import export
 from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import plain_size, warn_of_unprepared
 from ..network.transfer import arguments_like
@@ -153,6 +154,34 @@ class NetworkModel(FilesModel):
         """
         self._check_streams()
         return RimerStream.load(self, path)
+
+    def export_edge(self, path: str | PathLike[str]) -> None:
+        """Write the network to one file for a device without torch.
+
+        `rimer_forecaster.edge.EdgeForecaster` forecasts there as `stream` does here. Of a model of
+        pretrained weights that is all their quantiles, whatever the likelihood.
+
+        Parameters
+        ----------
+        path
+            Must end with ``.safetensors``.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, shifts its output, or uses encoders or what
+            `rimer_forecaster.edge.export.export` refuses by its name: covariates, likelihoods of
+            distributions, and layers other than ``rwkv7``.
+
+        Warns
+        -----
+        UserWarning
+            If the model was not made with ``streaming=True``: its training did not prepare for it.
+        """
+        self._check_streams()
+        warn_of_unprepared("this model was", prepared=self.network.config.prepared_for_streams)
+        with self.model.turn:
+            export(self.model.network_to_read(), path)
 
     def diagnostics(
         self,

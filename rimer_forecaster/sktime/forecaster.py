@@ -15,7 +15,9 @@ import torch
 from sklearn.utils import check_random_state
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
+from ..edge.export import export
 from ..network import NetworkConfig, RimerNetwork
+from ..network.checks import warn_of_unprepared
 from ..training import Recipe
 from ..training.arguments import plain_epochs, plain_seed, recipe_or_default
 from .beginning import Beginning
@@ -320,6 +322,33 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
             self.check_is_fitted()
         weights = self._fitted.weights() if self.is_fitted else self.pretrained_
         weights.save(path)
+
+    def export_edge(self, path: str | PathLike[str]) -> None:
+        """Write the fitted network to one file for a device without torch.
+
+        `rimer_forecaster.edge.EdgeForecaster` observes one series there, in the units of y, and
+        forecasts the quantiles that were trained as a forecaster with ``streaming=True`` does here.
+
+        Parameters
+        ----------
+        path : str or path
+            Must end with ``.safetensors``.
+
+        Raises
+        ------
+        ValueError
+            If the network does what `rimer_forecaster.edge.export.export` refuses by its name: it
+            reads X (``future_covariates``), or has layers other than ``rwkv7``.
+
+        Warns
+        -----
+        UserWarning
+            If the training did not prepare for streams.
+        """
+        self.check_is_fitted()
+        network = self._fitted.network
+        warn_of_unprepared("this forecaster was", prepared=network.config.prepared_for_streams)
+        export(network, path)
 
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True

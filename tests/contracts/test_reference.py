@@ -20,6 +20,7 @@ PUBLIC = [
             "benchmark",
             "darts",
             "diagnostics",
+            "edge",
             "kernels",
             "layers",
             "network",
