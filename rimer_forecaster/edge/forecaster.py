@@ -61,11 +61,14 @@ class EdgeForecaster:
     Examples
     --------
     >>> import numpy as np
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
     >>> from rimer_forecaster.edge import EdgeForecaster
     >>> from rimer_forecaster.edge.export import export
     >>> from rimer_forecaster.zero_shot import zero_shot_network
-    >>> export(zero_shot_network(), "rimer-zero.edge.safetensors")  # where there is torch
-    >>> edge = EdgeForecaster("rimer-zero.edge.safetensors")  # where there is none
+    >>> path = Path(mkdtemp()) / "rimer-zero.safetensors"
+    >>> export(zero_shot_network(), path)  # where there is torch
+    >>> edge = EdgeForecaster(path)  # where there is none
     >>> state = edge.observe(np.sin(np.arange(300) / 4))
     >>> state = edge.update(state, [0.3])
     >>> edge.forecast(state, 24).shape
