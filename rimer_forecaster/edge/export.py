@@ -23,12 +23,14 @@ def export(network: RimerNetwork, path: str | PathLike[str]) -> None:
     """Write a network to one file, for `EdgeForecaster`.
 
     The file is safetensors with a JSON head, so that no code can hide in it. Weights are in single
-    precision, or in half precision where that changes none of them.
+    precision, or in half precision where that changes none of them. Those of a compressed network
+    stay whole numbers of eight bits.
 
     Parameters
     ----------
     network
-        Trained, with ``streaming=True`` if its streams are to forecast as its windows do.
+        Trained, with ``streaming=True`` if its streams are to forecast as its windows do; it may be
+        compressed.
     path
         Must end with ``.safetensors``.
 

@@ -31,7 +31,8 @@ class NetworkFile:
     Attributes
     ----------
     arrays
-        Weights, in half precision where that changes none; initial states under `START`.
+        Weights, in half precision where that changes none; initial states under `START`. Those of
+        `rimer_forecaster.layers.parts.compressed` are as they are there.
     fingerprint
         Of the network, which states belong to.
     config
@@ -89,5 +90,21 @@ class NetworkFile:
         return name in self.arrays
 
     def weight(self, name: str) -> NDArray[np.float32]:
-        """Return a weight in single precision."""
-        return self.arrays[name].astype(np.float32)
+        """Return a weight in single precision; a compressed one multiplied out."""
+        if name in self.arrays:
+            return self.arrays[name].astype(np.float32)
+        matrix = f"{name.removesuffix('weight')}matrix."
+        if f"{matrix}whole" in self.arrays:
+            return self._factor(f"{matrix}whole")
+        if f"{matrix}left" in self.arrays:
+            product: NDArray[np.float32] = self._factor(f"{matrix}left") @ self._factor(
+                f"{matrix}right"
+            )
+            return product
+        raise KeyError(name)
+
+    def _factor(self, name: str) -> NDArray[np.float32]:
+        """Return a factor of a compressed matrix: whole numbers have a scale per row."""
+        factor = self.arrays[name].astype(np.float32)
+        scale = f"{name}_scale"
+        return factor * self.arrays[scale].astype(np.float32) if self.has(scale) else factor

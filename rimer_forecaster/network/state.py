@@ -106,9 +106,9 @@ def check_finite_state(state: State) -> None:
 def fingerprint(network: nn.Module) -> str:
     """Return a digest of the weights, which a state belongs to."""
     digest = hashlib.sha256()
-    for name, parameter in sorted(network.named_parameters()):
+    for name, weight in sorted(network.state_dict().items()):  # whole numbers are no parameters
         digest.update(name.encode())
-        digest.update(_bytes_of(parameter))
+        digest.update(_bytes_of(weight))
     return digest.hexdigest()
 
 

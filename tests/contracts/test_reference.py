@@ -23,6 +23,7 @@ PUBLIC = [
             "edge",
             "kernels",
             "layers",
+            "lifecycle",
             "network",
             "sktime",
             "training",
