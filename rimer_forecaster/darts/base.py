@@ -224,10 +224,12 @@ class NetworkModel(FilesModel):
             If the model is not fitted, an argument is out of range, or a series is too short.
         """
         self._check_network()
-        windows, covariates = None, {}
+        windows: Tensor | None = None
+        covariates: dict[str, Tensor] = {}
         if calibrate is not None:
-            given = (calibrate, past_covariates, future_covariates)
-            windows, covariates = self._windows_to_read(*(series2seq(x) for x in given))
+            windows, covariates = self._windows_to_read(
+                *(series2seq(x) for x in (calibrate, past_covariates, future_covariates))
+            )
         with self.model.turn:
             network, report = compress(
                 self.model.network_to_read(),
@@ -243,10 +245,13 @@ class NetworkModel(FilesModel):
         return small, report
 
     def _windows_to_read(
-        self, *given: Sequence[TimeSeries] | None
+        self,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return windows of series, past and future covariates as the network takes them."""
-        dataset = self._build_train_dataset(*given, sample_weight=None, max_samples_per_ts=None)
+        """Return windows, and covariates of them as the network takes them."""
+        dataset = self._build_train_dataset(series, past_covariates, future_covariates, None, None)
         places = np.linspace(0, len(dataset) - 1, min(len(dataset), _MOST_CALIBRATED), dtype=int)
         batch = collate([dataset[int(i)] for i in places])
         known = {x: getattr(batch, x) for x in ("past_covariates", "static_covariates")}

@@ -175,9 +175,9 @@ class EdgeForecaster:
             location, scale = window_scale(values, marks, self._least_scale)
             values, marks = values[:, -P:], marks[:, -P:]
             values = np.where(marks, (values - location) / scale, np.float32(0))
-            mask = marks.any(1)  # (T, C)
+            mask: NDArray[np.bool_] = np.any(marks, 1)  # (T, C)
             if self._read_gaps:
-                mask = np.asarray(np.logical_or.accumulate(mask) | begun)
+                mask = np.logical_or.accumulate(np.concatenate((begun[None], mask)))[1:]
             begun = begun | marks.any((0, 1))
             yield values.transpose(2, 0, 1), ~marks.transpose(2, 0, 1), mask.T
 

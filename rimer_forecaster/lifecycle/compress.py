@@ -21,7 +21,7 @@ from ..layers.parts.low_rank import LowRank
 from ..layers.parts.precision import widest_dtype
 from ..network import RimerNetwork
 from ..network.checks import is_number
-from ..network.compressed import matrices, replace_matrix, weight_bytes
+from ..network.compressed import matrices, matrix_of, replace_matrix, weight_bytes
 
 __all__ = ["Compression", "compress"]
 
@@ -111,7 +111,7 @@ def compress(
             "matrices are approximated where their inputs lie. Give some, or rank=None."
         )
     small = _copy_of(network)
-    inputs = {}
+    inputs: dict[str, Tensor] = {}
     if calibrate is not None:
         calibrate = calibrate.to(small.skip.offset)
         run = _forecaster(calibrate, covariates or {})
@@ -119,13 +119,13 @@ def compress(
     counts = {"low rank": 0, "whole numbers": 0}
     in_layers = _large_maps(small)
     for name, module in list(matrices(small)):
-        own = getattr(module, "matrix", None)
-        factors = own.factors() if own is not None else [module.weight]
+        own = matrix_of(module)
+        factors = [module.weight] if own is None else own.factors()
         if rank is not None and len(factors) == 1 and name in in_layers and name in inputs:
             factors = _nearest(factors[0], inputs[name], rank)
         if bits is None and len(factors) == 1:
             continue
-        rows, columns = module.weight.shape
+        rows, columns = tuple(module.weight.shape)
         matrix = CompressedMatrix(
             *(rows, columns),
             rank=None if len(factors) == 1 else factors[0].shape[1],

@@ -7,7 +7,7 @@ of a compressed network compresses another one of the same arguments, and the ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +18,29 @@ from .linear_skip import CompressedSkip, LinearSkip
 if TYPE_CHECKING:
     from .network import RimerNetwork
 
-__all__ = ["follow_weights", "is_compressed", "matrices", "replace_matrix", "weight_bytes"]
+__all__ = [
+    "follow_weights",
+    "is_compressed",
+    "matrices",
+    "matrix_of",
+    "replace_matrix",
+    "weight_bytes",
+]
 
-SKIP = "skip"
-"""Name of the linear skip, whose own weight is a matrix."""
+HoldsMatrix: TypeAlias = nn.Linear | CompressedLinear | LinearSkip
+"""A module whose weight is a matrix."""
 
 
-def matrices(network: RimerNetwork) -> Iterator[tuple[str, nn.Module]]:
+def matrices(network: RimerNetwork) -> Iterator[tuple[str, HoldsMatrix]]:
     """Yield the modules that hold one matrix each, by name: linear layers and the linear skip."""
     for name, module in network.named_modules():
         if isinstance(module, (nn.Linear, CompressedLinear, LinearSkip)):
             yield name, module
+
+
+def matrix_of(module: HoldsMatrix) -> CompressedMatrix | None:
+    """Return the compressed matrix of a module, or None if its weight is a plain one."""
+    return module.matrix if isinstance(module, (CompressedLinear, CompressedSkip)) else None
 
 
 def is_compressed(network: RimerNetwork) -> bool:
@@ -48,7 +60,8 @@ def replace_matrix(network: RimerNetwork, name: str, matrix: CompressedMatrix | 
     if isinstance(module, LinearSkip):
         new = _skip_of(network, module, matrix)
     else:
-        bias = module.bias if isinstance(module.bias, nn.Parameter) else None
+        assert isinstance(module, (nn.Linear, CompressedLinear))
+        bias = module.bias
         if matrix is not None:
             new = CompressedLinear(matrix, bias)
         else:
@@ -90,12 +103,12 @@ def follow_weights(network: RimerNetwork, weights: Mapping[str, Any], prefix: st
     for name, module in list(matrices(network)):
         start = f"{prefix}{name}.matrix."
         found = {key.removeprefix(start): x for key, x in weights.items() if key.startswith(start)}
-        own = getattr(module, "matrix", None)
+        own = matrix_of(module)
         wanted = _shape_of(found)
         if wanted != (None if own is None else (own.rank, own.whole_numbers)):
             matrix = None
             if wanted is not None:
-                rows, columns = module.weight.shape
+                rows, columns = tuple(module.weight.shape)
                 rank, whole_numbers = wanted
                 like = network.skip.offset
                 matrix = CompressedMatrix(

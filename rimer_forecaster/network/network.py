@@ -93,7 +93,9 @@ class RimerNetwork(StreamedNetwork):
             if dtype is not None:
                 self.to(dtype)
         _check_count(self.parameters(), config)
-        self.register_load_state_dict_pre_hook(follow_weights)
+        self.register_load_state_dict_pre_hook(  # type: ignore[no-untyped-call]
+            follow_weights
+        )
         # Once: to walk through all modules at every step of training would cost 1 % of it.
         self._mixers = [module for module in self.modules() if isinstance(module, Mixer)]
         device = torch.get_default_device()

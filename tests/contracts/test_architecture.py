@@ -16,7 +16,8 @@ PACKAGE = "rimer_forecaster"
 LEVELS: list[set[str]] = [
     {"__main__", "benchmark"},
     {"darts", "sktime"},
-    {"diagnostics", "edge", "lifecycle", "training", "zero_shot"},
+    {"lifecycle"},
+    {"diagnostics", "edge", "training", "zero_shot"},
     {"network"},
     {"layers.__init__"},
     {"layers.combinators", "layers.mixers"},
