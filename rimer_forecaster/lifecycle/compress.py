@@ -22,6 +22,8 @@ from ..layers.parts.precision import widest_dtype
 from ..network import RimerNetwork
 from ..network.checks import is_number
 from ..network.compressed import matrices, matrix_of, replace_matrix, weight_bytes
+from ..network.scale import unit_of
+from ..zero_shot.catalogue import trainable_copy
 
 __all__ = ["Compression", "compress"]
 
@@ -40,8 +42,8 @@ class Compression:
     n_low_rank, n_whole_numbers
         How many matrices are products of two smaller ones now, and how many are whole numbers.
     largest_change
-        Largest change of a forecast of the calibration windows, in units of their deviation; None
-        without calibration windows.
+        Largest change of a forecast of the calibration windows, in units of the deviation of its
+        window; None without calibration windows.
     """
 
     bytes_before: int
@@ -96,7 +98,8 @@ def compress(
     Raises
     ------
     ValueError
-        If an argument is out of range, or there are no windows to calibrate a rank by.
+        If an argument is out of range, there are no windows to calibrate a rank by, or nothing was
+        observed in one of them.
     """
     if rank is not None and not (is_number(rank) and 0 < rank <= 1):
         raise ValueError(
@@ -110,10 +113,16 @@ def compress(
             f"rank={rank} needs calibrate=, windows or series such as those to be forecast: "
             "matrices are approximated where their inputs lie. Give some, or rank=None."
         )
-    small = _copy_of(network)
+    small = trainable_copy(network).eval()
     inputs: dict[str, Tensor] = {}
     if calibrate is not None:
         calibrate = calibrate.to(small.skip.offset)
+        silent = calibrate.isnan().all(1).any(1)  # (B,)
+        if bool(silent.any()):
+            raise ValueError(
+                f"calibrate has a component without a value in window {int(silent.nonzero()[0])}: "
+                "leave such windows out."
+            )
         run = _forecaster(calibrate, covariates or {})
         inputs = _second_moments(small, run)
     counts = {"low rank": 0, "whole numbers": 0}
@@ -138,8 +147,8 @@ def compress(
         counts["whole numbers"] += bits is not None
     change = None
     if calibrate is not None:
-        deviation = calibrate[~calibrate.isnan()].std().clamp_min(torch.finfo(torch.float32).tiny)
-        change = float((run(small) - run(network.eval())).abs().max() / deviation)
+        moved = run(small) - run(trainable_copy(network).eval())  # (B, H, C, Q)
+        change = float((moved / unit_of(calibrate)[..., None]).abs().max())
     return small, Compression(
         weight_bytes(network),
         weight_bytes(small),
@@ -147,16 +156,6 @@ def compress(
         counts["whole numbers"],
         change,
     )
-
-
-def _copy_of(network: RimerNetwork) -> RimerNetwork:
-    """Return a network of the same weights, compressed as they are, in evaluation mode."""
-    config = network.config.to_json()
-    with torch.device("cpu"):  # a generator of its own: the process's is left alone
-        own = RimerNetwork(**config, generator=torch.Generator(), dtype=network.dtype)
-    own = own.to(network.device)
-    own.load_state_dict(network.state_dict())
-    return own.eval()
 
 
 def _forecaster(windows: Tensor, covariates: dict[str, Tensor]) -> Callable[[RimerNetwork], Tensor]:

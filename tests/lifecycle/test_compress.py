@@ -73,6 +73,20 @@ def test_the_defaults_are_as_small_as_was_promised() -> None:
     assert report.times_smaller > 3.4
 
 
+def test_the_report_says_how_far_forecasts_moved_whatever_their_unit() -> None:
+    large = network()
+    small, report = compress(large, calibrate=WINDOWS)
+    assert report.largest_change is not None
+    moved = (small(WINDOWS) - large(WINDOWS)).abs() / WINDOWS.std(1, correction=0)[:, :, None, None]
+    assert report.largest_change == pytest.approx(moved.max().item(), rel=0.01)
+    _, other = compress(large, calibrate=1e4 * WINDOWS)
+    assert other.largest_change == pytest.approx(report.largest_change, rel=0.01)
+    _, constant = compress(large, calibrate=torch.full((2, L, 1), 7.0))
+    assert constant.largest_change == 0
+    with pytest.raises(ValueError, match="a component without a value in window 3"):
+        compress(large, calibrate=WINDOWS.index_fill(0, torch.tensor([3]), float("nan")))
+
+
 def test_the_given_network_stays_as_it_is() -> None:
     large = network()
     before = fingerprint(large)
