@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import fields
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,8 +14,12 @@ import torch
 from darts import TimeSeries
 from darts.utils.data import TorchInferenceDataset, TorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import TorchTrainingSample
+from darts.utils.ts_utils import series2seq
+from torch import Tensor
 
 from ..diagnostics import Diagnostics, diagnose
+from ..edge.export import export
+from ..lifecycle import Compression, compress
 from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import plain_size, warn_of_unprepared
 from ..network.transfer import arguments_like
@@ -40,6 +45,9 @@ from .series import (
 from .stream import RimerStream
 
 __all__ = ["NetworkModel", "covariates_of", "like_weights"]
+
+_MOST_CALIBRATED = 256
+"""Windows that matrices are approximated by: some thousand tokens."""
 
 
 def covariates_of(train_sample: TorchTrainingSample) -> dict[str, int]:
@@ -154,6 +162,106 @@ class NetworkModel(FilesModel):
         """
         self._check_streams()
         return RimerStream.load(self, path)
+
+    def export_edge(self, path: str | PathLike[str]) -> None:
+        """Write the network to one file for a device without torch.
+
+        `rimer_forecaster.edge.EdgeForecaster` forecasts there as `stream` does here. Of a model of
+        pretrained weights that is all their quantiles, whatever the likelihood.
+
+        Parameters
+        ----------
+        path
+            Must end with ``.safetensors``.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, shifts its output, or uses encoders or what
+            `rimer_forecaster.edge.export.export` refuses by its name: covariates, likelihoods of
+            distributions, and layers other than ``rwkv7``.
+
+        Warns
+        -----
+        UserWarning
+            If the model was not made with ``streaming=True``: its training did not prepare for it.
+        """
+        self._check_streams()
+        warn_of_unprepared("this model was", prepared=self.network.config.prepared_for_streams)
+        with self.model.turn:
+            export(self.model.network_to_read(), path)
+
+    def compress(
+        self,
+        rank: float | None = 0.25,
+        *,
+        bits: int | None = 8,
+        calibrate: TimeSeries | Sequence[TimeSeries] | None = None,
+        past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+        future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+    ) -> tuple[Self, Compression]:
+        """Return a fitted model in fewer bytes, and what was done; this one stays as it is.
+
+        Parameters
+        ----------
+        rank, bits
+            See `rimer_forecaster.lifecycle.compress`.
+        calibrate
+            Series such as those to be forecast; needed with a rank. Of their windows, 256 at most
+            are read.
+        past_covariates, future_covariates
+            Of these series, as the model was fitted with.
+
+        Returns
+        -------
+        small, report
+            The model can be used, saved and fitted as any other. Fitting it moves no whole numbers,
+            only what they are scaled by.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, an argument is out of range, or a series is too short.
+        """
+        self._check_network()
+        windows: Tensor | None = None
+        covariates: dict[str, Tensor] = {}
+        if calibrate is not None:
+            windows, covariates = self._windows_to_read(
+                *(series2seq(x) for x in (calibrate, past_covariates, future_covariates))
+            )
+        with self.model.turn:
+            network, report = compress(
+                self.model.network_to_read(),
+                rank,
+                bits=bits,
+                calibrate=windows,
+                covariates=covariates,
+            )
+        small = self.untrained_model()
+        small.pl_module_params["train_sample_shape"] = self.train_sample.sample_shapes()
+        small._begin_like(network.config)
+        small._take_network(self.train_sample, network)
+        small.encoders = deepcopy(self.encoders)
+        return small, report
+
+    def _windows_to_read(
+        self,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return windows, and covariates of them as the network takes them."""
+        dataset = self._build_train_dataset(series, past_covariates, future_covariates, None, None)
+        places = np.linspace(0, len(dataset) - 1, min(len(dataset), _MOST_CALIBRATED), dtype=int)
+        batch = collate([dataset[int(i)] for i in places])
+        known = {x: getattr(batch, x) for x in ("past_covariates", "static_covariates")}
+        if batch.future_covariates is not None:
+            parts = batch.historic_future_covariates, batch.future_covariates
+            known["future_covariates"] = torch.cat(parts, 1)
+        network = self.model.network
+        found = {name: x.to(network.skip.offset) for name, x in known.items() if x is not None}
+        return batch.past_target, found
 
     def diagnostics(
         self,

@@ -18,8 +18,9 @@ from darts.models.forecasting.torch_forecasting_model import (
     _get_checkpoint_folder,
     _get_runs_folder,
 )
-from darts.utils.data.torch_datasets.utils import _train_sample_from_shapes
+from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _train_sample_from_shapes
 
+from ..network import RimerNetwork
 from ..network.config import OF_TRAINING, NetworkConfig
 from ..network.weights import check_holds, load_network, read_description, save_weights
 from .archives import check_saved_file
@@ -185,10 +186,14 @@ class FilesModel(MixedCovariatesTorchModel):
         config = self._create_model(sample).network.config
         self._check_alike(path, [*differences, *network.config.differences(config)])
 
+        self._take_network(sample, network)
+
+    def _take_network(self, sample: TorchTrainingSample, network: RimerNetwork) -> None:
+        """Become a fitted model whose network has these weights, compressed as they are."""
         self.train_sample = sample
         self.encoders = self.initialize_encoders()
         self.model = self._init_model()
-        self.model.to_dtype(dtype)
+        self.model.to_dtype(network.dtype)
         self.model.network.load_state_dict(network.state_dict())
         self._fit_called = True
         self._update_covariates_use()

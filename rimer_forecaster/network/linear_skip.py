@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..layers.parts.compressed import CompressedMatrix
 from .config import NetworkConfig
 from .missing_values import since_first
 from .window import Window
 
-__all__ = ["LinearSkip"]
+__all__ = ["CompressedSkip", "LinearSkip"]
 
 
 class LinearSkip(nn.Module):
@@ -86,6 +87,21 @@ class LinearSkip(nn.Module):
         steps = torch.arange(self.horizon, device=covariates.device)[:, None]
         lagged = covariates[..., lags + steps]  # (B, n, H, L + 1)
         return (lagged * self.lag_filter.weight[:, :, None]).sum((1, 3))[:, None]
+
+
+class CompressedSkip(LinearSkip):
+    """A linear skip with a `CompressedMatrix` in place of its weight."""
+
+    matrix: CompressedMatrix
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        del self._parameters["weight"], self.learning_rates["weight"]
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """The map from the window to the horizon, computed; writing to it changes nothing."""
+        return self.matrix.dense()
 
 
 def _centred(window: Window, past: int) -> Tensor:

@@ -23,7 +23,9 @@ import torch
 from torch import Tensor
 
 from ..layers import Mixer, RandomModule, State
+from ..layers.parts.compressed import assign_weight
 from .checks import check_input
+from .compressed import follow_weights
 from .config import NetworkConfig
 from .linear_skip import LinearSkip
 from .reader import PatchReader
@@ -91,6 +93,9 @@ class RimerNetwork(StreamedNetwork):
             if dtype is not None:
                 self.to(dtype)
         _check_count(self.parameters(), config)
+        self.register_load_state_dict_pre_hook(  # type: ignore[no-untyped-call]
+            follow_weights
+        )
         # Once: to walk through all modules at every step of training would cost 1 % of it.
         self._mixers = [module for module in self.modules() if isinstance(module, Mixer)]
         device = torch.get_default_device()
@@ -206,13 +211,15 @@ class RimerNetwork(StreamedNetwork):
         The median stays. Where the network squashes, factors are of squashed values.
         """
         H, middle = self.config.output_chunk_length, self.config.middle
-        linear: list[Tensor] = [self.skip.offset]
-        if self.reader is not None:
-            linear.append(self.reader.head.weight)
-        for parameter in linear:
-            outputs = parameter.view(H, -1, *parameter.shape[1:])  # (H, Q, ...)
+
+        def widened(x: Tensor) -> Tensor:
+            outputs = x.clone().view(H, -1, *x.shape[1:])  # (H, Q, ...)
             median = outputs[:, middle : middle + 1].clone()
-            outputs.sub_(median).mul_(factor).add_(median)
+            return outputs.sub_(median).mul_(factor).add_(median).view_as(x)
+
+        self.skip.offset.copy_(widened(self.skip.offset))
+        if self.reader is not None:
+            assign_weight(self.reader.head, widened(self.reader.head.weight))
 
     def draw_from(self, generator: torch.Generator | None) -> None:
         """Let training draw from this generator instead of the process's own; None undoes it."""

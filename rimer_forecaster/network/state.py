@@ -7,7 +7,6 @@ before.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..files import digest_of, write_whole
 from ..layers import State, from_leaves, leaves
-from .files import write_whole
 
 if TYPE_CHECKING:
     from .streams import StreamedNetwork
@@ -107,9 +106,9 @@ def check_finite_state(state: State) -> None:
 def fingerprint(network: nn.Module) -> str:
     """Return a digest of the weights, which a state belongs to."""
     digest = hashlib.sha256()
-    for name, parameter in sorted(network.named_parameters()):
+    for name, weight in sorted(network.state_dict().items()):  # whole numbers are no parameters
         digest.update(name.encode())
-        digest.update(_bytes_of(parameter))
+        digest.update(_bytes_of(weight))
     return digest.hexdigest()
 
 
@@ -255,11 +254,9 @@ def _damaged(path: str | PathLike[str], why: str) -> ValueError:
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Return a digest of tensors, with their names, dtypes and shapes, and of what is beside."""
-    sizes = {name: [str(x.dtype), list(x.shape)] for name, x in tensors.items()}
-    digest = hashlib.sha256(json.dumps([dict(metadata), sizes], sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(_bytes_of(tensors[name]))
-    return digest.hexdigest()
+    return digest_of(
+        ((name, str(x.dtype), x.shape, _bytes_of(x)) for name, x in tensors.items()), metadata
+    )
 
 
 def _bytes_of(tensor: Tensor) -> bytes:

@@ -52,7 +52,7 @@ def take_over(own: RimerNetwork, pretrained: RimerNetwork) -> None:
         Of the arguments of `arguments_like`. Its look-back, horizon, covariates and outputs are its
         own; they must not be scales.
     pretrained
-        Of quantiles, or of the same outputs; without covariates.
+        Of quantiles, or of the same outputs; without covariates. It may be compressed.
 
     Raises
     ------
@@ -72,10 +72,10 @@ def take_over(own: RimerNetwork, pretrained: RimerNetwork) -> None:
             "pretrained weights forecast quantiles, not the scale of a distribution: use no "
             "likelihood, or quantiles."
         )
-    tensors = dict(own.named_parameters())
-    for name, tensor in pretrained.named_parameters():
-        if name in tensors and tensors[name].shape == tensor.shape:
-            tensors[name].copy_(tensor)
+    for name, tensor in own.named_parameters():
+        weight = _weight_of(pretrained, name)
+        if weight is not None and weight.shape == tensor.shape:
+            tensor.copy_(weight)
     steps = torch.arange(ours.output_chunk_length).clamp_max(theirs.output_chunk_length - 1)
     mixture = _mixture(ours, theirs).to(pretrained.skip.offset)
 
@@ -96,6 +96,15 @@ def take_over(own: RimerNetwork, pretrained: RimerNetwork) -> None:
                 embed.weight.zero_()
     if own.skip.lag_filter is not None:
         own.skip.lag_filter.weight.zero_()
+
+
+def _weight_of(network: RimerNetwork, name: str) -> Tensor | None:
+    """Return a weight by the name that it has where it is not compressed."""
+    module, _, leaf = name.rpartition(".")
+    try:
+        return getattr(network.get_submodule(module), leaf)
+    except AttributeError:  # of covariates that this network does not read
+        return None
 
 
 def _mixture(ours: NetworkConfig, theirs: NetworkConfig) -> Tensor:

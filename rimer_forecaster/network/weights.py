@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from ..files import write_together
 from ..version import __version__
-from .files import write_together
 from .network import RimerNetwork
 from .state import fingerprint
 

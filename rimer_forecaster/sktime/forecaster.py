@@ -15,13 +15,16 @@ import torch
 from sklearn.utils import check_random_state
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
+from ..edge.export import export
+from ..lifecycle import Compression, compress
 from ..network import NetworkConfig, RimerNetwork
+from ..network.checks import warn_of_unprepared
 from ..training import Recipe
 from ..training.arguments import plain_epochs, plain_seed, recipe_or_default
 from ..zero_shot.default import AUTO, WEIGHTS, forecasts_by_default
 from .beginning import Beginning
 from .forecasts import Fitted
-from .learning import Learning, scaled
+from .learning import Learning, calibration, scaled
 from .memory import Memory
 from .pretrained import Pretrained, of_package
 from .quantile_curve import interpolated
@@ -344,6 +347,72 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
             self.check_is_fitted()
         weights = self._fitted.weights() if self.is_fitted else self.pretrained_
         weights.save(path)
+
+    def compress(
+        self, rank: float | None = 0.25, *, bits: int | None = 8
+    ) -> tuple[RimerForecaster, Compression]:
+        """Return a fitted forecaster in fewer bytes, and what was done; this one stays as it is.
+
+        It is calibrated by the series that were fitted, of which 256 windows at most are read.
+
+        Parameters
+        ----------
+        rank : float or None
+            Share of the full rank that matrices of the layers keep; None leaves them whole.
+        bits : int or None
+            8, or None for floating point. See `rimer_forecaster.lifecycle.compress`.
+
+        Returns
+        -------
+        small : RimerForecaster
+            Forecasts, is updated and saved as any other. An update that trains moves no whole
+            numbers, only what they are scaled by.
+        report : rimer_forecaster.lifecycle.Compression
+            Bytes before and after, and how far forecasts moved.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range.
+        """
+        self.check_is_fitted()
+        network, memory, streams, _ = self._fitted
+        windows, covariates = calibration(network, memory)
+        network, report = compress(
+            network, rank, bits=bits, calibrate=windows, covariates=covariates
+        )
+        if streams is not None:
+            streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
+        small = copy.deepcopy(self)
+        small._fitted = self._fitted._replace(network=network, streams=streams)
+        return small, report
+
+    def export_edge(self, path: str | PathLike[str]) -> None:
+        """Write the fitted network to one file for a device without torch.
+
+        `rimer_forecaster.edge.EdgeForecaster` observes one series there, in the units of y, and
+        forecasts the quantiles that were trained as a forecaster with ``streaming=True`` does here.
+
+        Parameters
+        ----------
+        path : str or path
+            Must end with ``.safetensors``.
+
+        Raises
+        ------
+        ValueError
+            If the network does what `rimer_forecaster.edge.export.export` refuses by its name: it
+            reads X (``future_covariates``), or has layers other than ``rwkv7``.
+
+        Warns
+        -----
+        UserWarning
+            If the training did not prepare for streams.
+        """
+        self.check_is_fitted()
+        network = self._fitted.network
+        warn_of_unprepared("this forecaster was", prepared=network.config.prepared_for_streams)
+        export(network, path)
 
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True

@@ -19,7 +19,7 @@ from ..training.windows import Windows
 from .memory import Memory, Remembered
 from .series import Key
 
-__all__ = ["Learning", "scaled"]
+__all__ = ["Learning", "calibration", "scaled"]
 
 _LENGTHS = ("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "callbacks")
 """Arguments of the trainer that are not for the one pass of an update."""
@@ -134,6 +134,22 @@ def scaled(
         return y, None
     X = {key: memory.scaled_X(one.X, first.get(key, 0)) for key, one in series.items()}
     return y, X
+
+
+def calibration(network: RimerNetwork, memory: Memory) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return some windows of all series, (B, L, C), and covariates as the network takes them."""
+    series = {key: one for key, one in memory.series.items() if len(one.y) > 1}
+    windows = _windows(network, memory, series)
+    places = torch.linspace(0, len(windows) - 1, min(len(windows), _MOST_CALIBRATED)).long()
+    target, covariates = windows.__getitems__(places.tolist())
+    target = target[:, : -network.config.output_chunk_length]
+    seen = (~target.isnan()).any(1).all(1)
+    known = {} if covariates is None else {"future_covariates": covariates[seen]}
+    return target[seen], known
+
+
+_MOST_CALIBRATED = 256
+"""Windows that matrices are approximated by: some thousand tokens."""
 
 
 def _windows(

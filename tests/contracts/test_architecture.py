@@ -16,7 +16,8 @@ PACKAGE = "rimer_forecaster"
 LEVELS: list[set[str]] = [
     {"__main__", "benchmark"},
     {"darts", "sktime"},
-    {"diagnostics", "training", "zero_shot"},
+    {"lifecycle"},
+    {"diagnostics", "edge", "training", "zero_shot"},
     {"network"},
     {"layers.__init__"},
     {"layers.combinators", "layers.mixers"},
@@ -24,6 +25,7 @@ LEVELS: list[set[str]] = [
     {"layers.block"},
     {"layers.protocol", "layers.layer_string", "layers.parts"},
     {"kernels"},
+    {"files"},
     {"version"},
 ]
 """From the top. A file imports from its own unit and from lower levels, and from no other."""

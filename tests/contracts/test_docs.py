@@ -28,6 +28,7 @@ MODULES = [
     "darts.model",
     "darts.stream",
     "diagnostics.report",
+    "edge.forecaster",
     "sktime.pretrained",
     "sktime.forecaster",
     "sktime.distribution",

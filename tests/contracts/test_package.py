@@ -8,11 +8,14 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
 import rimer_forecaster
+from rimer_forecaster.edge.export import export
+from rimer_forecaster.zero_shot import zero_shot_network
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,6 +160,47 @@ def test_every_dependency_of_a_user_has_a_floor() -> None:
         *(extras[x] for x in ("darts", "sktime", "triton", "onnx", "parquet")),
     )
     assert [name for group in users for name in group if ">=" not in name] == []
+
+
+def site_of(python: Path) -> Path:
+    """The folder that an interpreter takes packages from."""
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    command = [str(python), "-I", "-c", code]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+
+
+@pytest.mark.slow
+def test_a_device_installs_the_wheel_beside_numpy_and_safetensors_alone(
+    wheel: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "edge.safetensors"
+    export(zero_shot_network(), weights)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True
+    )
+    device = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    site = site_of(device)
+    for name in ("numpy", "safetensors"):  # as they are here: the test needs no index
+        for file in distribution(name).files or ():
+            if ".." not in file.parts:
+                (site / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), site / file)
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet"]
+    subprocess.run([*command, "--target", str(site), str(wheel)], check=True)
+    code = f"""
+from importlib.metadata import distributions
+from rimer_forecaster.edge import EdgeForecaster
+edge = EdgeForecaster({str(weights)!r})
+print(edge.forecast(edge.observe(range(99)), 70).shape)
+print(sorted(one.name for one in distributions()))
+"""
+    run = subprocess.run(
+        [str(device), "-I", "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    shape, installed = run.stdout.splitlines()
+    assert shape == "(70, 1, 9)"
+    assert installed == "['numpy', 'rimer-forecaster', 'safetensors']"
 
 
 @pytest.fixture(scope="module")

@@ -126,3 +126,12 @@ def test_a_trained_file_gives_a_model_its_network(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         other.predict(6, season()).values(), trained.predict(6, season()).values()
     )
+
+
+def test_it_is_compressed() -> None:
+    own = model().fit(season())
+    small, report = own.compress(None, bits=8)
+    assert report.times_smaller > 3
+    np.testing.assert_allclose(
+        small.predict(6, season()).values(), own.predict(6).values(), atol=0.05
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.layers import State, from_leaves, leaves
-from rimer_forecaster.network.files import write_whole
 from rimer_forecaster.network.state import (
     KnownWeights,
     _digest,
@@ -143,26 +141,6 @@ def test_a_file_that_changed_is_damaged(content: Any, tmp_path: Path) -> None:
             read()
     with pytest.raises(FileNotFoundError):
         load_state(tmp_path / "nothing", net)
-
-
-@pytest.mark.parametrize("fails", ["write", "replace"])
-def test_a_file_that_cannot_be_written_leaves_the_old_one(
-    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_whole(tmp_path / "s", b"old")
-
-    def full(*args: Any) -> None:
-        if fails == "write":
-            args[0].touch()
-        raise OSError(28, "No space left on device", "a name that nobody gave")
-
-    owner: Any = Path if fails == "write" else os
-    monkeypatch.setattr(owner, "write_bytes" if fails == "write" else "replace", full)
-    with pytest.raises(OSError, match=r"No space left on device; .*/s'$") as caught:
-        write_whole(tmp_path / "s", b"new")
-    assert caught.value.errno == 28
-    assert [file.name for file in tmp_path.iterdir()] == ["s"]
-    assert (tmp_path / "s").read_bytes() == b"old"
 
 
 def trained(net: RimerNetwork, **options: Any) -> None:

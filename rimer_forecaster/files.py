@@ -1,14 +1,36 @@
-"""Files that take the place of others only when they are whole."""
+"""Files that replace others only when they are whole, and digests that tell if they still are."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["write_together", "write_whole"]
+__all__ = ["digest_of", "write_together", "write_whole"]
+
+
+def digest_of(
+    tensors: Iterable[tuple[str, str, Sequence[int], bytes]], metadata: Mapping[str, str]
+) -> str:
+    """Return a SHA-256 of tensors and of what is written beside them.
+
+    Parameters
+    ----------
+    tensors
+        Name, dtype as torch writes it, shape and bytes of each.
+    metadata
+        What is beside them.
+    """
+    ordered = sorted(tensors)
+    sizes = {name: [dtype, list(shape)] for name, dtype, shape, _ in ordered}
+    digest = hashlib.sha256(json.dumps([dict(metadata), sizes], sort_keys=True).encode())
+    for *_, content in ordered:
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def write_whole(path: str | PathLike[str], content: bytes) -> None:
