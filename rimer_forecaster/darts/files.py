@@ -181,6 +181,7 @@ class FilesModel(MixedCovariatesTorchModel):
         own = self._arguments_beside_shapes()
         differences = [(x, (its, own[x])) for x, its in saved["arguments"].items() if its != own[x]]
         self.pl_module_params["train_sample_shape"] = sample.sample_shapes()
+        self._take_names(network.config.target_components or ("any",))
         config = self._create_model(sample).network.config
         self._check_alike(path, [*differences, *network.config.differences(config)])
 
@@ -191,6 +192,9 @@ class FilesModel(MixedCovariatesTorchModel):
         self.model.network.load_state_dict(network.state_dict())
         self._fit_called = True
         self._update_covariates_use()
+
+    def _take_names(self, names: Sequence[str]) -> None:
+        """Take over the names of components that read each other; here they do not."""
 
     @property
     def _ckpt_skipped_params(self) -> list[str]:
