@@ -34,9 +34,9 @@ class RimerModel(NetworkModel):
 
     Every component is forecast by the same weights from its own window, or with
     ``components="cross"`` from those of all components. Windows are scaled by their own mean and
-    standard deviation: no scaler is needed for the target. Covariates are read as they
-    come, so scale them: ``fit`` warns of large ones. NaN is a missing value: masked where it is
-    read, left out of the loss where it is forecast.
+    standard deviation: no scaler is needed for the target. Covariates are read as they come, so
+    scale them: ``fit`` warns of large ones. NaN is a missing value: masked where it is read, left
+    out of the loss where it is forecast.
 
     Parameters
     ----------
@@ -228,6 +228,12 @@ class RimerModel(NetworkModel):
         super()._check_ckpt_parameters(tfm_save)
         self._take_names(tfm_save._target_components)
 
+    def _setup_for_fit_from_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        """Forget the names of another fit; those of a network stay."""
+        network = None if self.model is None else self.model.network
+        self._target_components = () if network is None else network.config.target_components
+        return super()._setup_for_fit_from_dataset(*args, **kwargs)
+
     def _build_train_dataset(
         self,
         series: Sequence[TimeSeries],
@@ -238,9 +244,7 @@ class RimerModel(NetworkModel):
         **kwargs: Any,
     ) -> TorchTrainingDataset:
         if self._crosses:
-            names = tuple(series[0].components)
-            if self.model is not None:
-                names = self.model.network.config.target_components
+            names = self._target_components or tuple(series[0].components)
             series, sample_weight = in_fitted_order(names, series, sample_weight)
             self._target_components = names
         return super()._build_train_dataset(

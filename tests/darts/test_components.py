@@ -87,6 +87,23 @@ def test_training_series_in_another_order_train_the_same_model() -> None:
     assert all(own[name].equal(others[name]) for name in own)
 
 
+def test_a_validation_series_in_another_order_is_the_same_series() -> None:
+    losses = []
+    for validation in (SERIES[-60:], SERIES[-60:][OTHER_ORDER]):
+        model = RimerModel(**TINY, components="cross").fit(SERIES[:100], val_series=validation)
+        assert model.network.config.target_components == ("a", "b", "c")
+        losses.append(float(model.trainer.callback_metrics["val_loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_an_unfitted_model_takes_the_names_of_the_fit_that_succeeds() -> None:
+    model = RimerModel(**TINY, components="cross")
+    with pytest.raises(ValueError, match="series 1 has components"):
+        model.fit([SERIES, wave(components=3)])
+    model.fit(SERIES[OTHER_ORDER])
+    assert model.network.config.target_components == tuple(OTHER_ORDER)
+
+
 def test_static_covariates_stay_with_their_components() -> None:
     static = pd.DataFrame({"size": [1.0, 2.0, 5.0]})
     series = SERIES.with_static_covariates(static).astype(np.float32)
