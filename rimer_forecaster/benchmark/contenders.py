@@ -319,6 +319,7 @@ _NORMALISED = {"use_reversible_instance_norm": True}
 
 _TABLE: dict[str, Callable[..., Contender]] = {
     "rlinear": _rimer(layers=None),
+    "rwkv7-cross": _rimer(layers="rwkv7", components="cross"),
     "timer": _rimer(layers=TIMER),
     "transformer": _theirs(TransformerModel, **_NORMALISED),
     "blockrnn-lstm": _theirs(BlockRNNModel, model="LSTM", hidden_dim=64, **_NORMALISED),
@@ -345,6 +346,7 @@ OPTIONS = (
     "dropout",
     "layers_rate",
     "initial_state",
+    "components",
     "streaming",
 )
 """Arguments of `RimerModel` that a comparison does not set itself."""

@@ -183,6 +183,7 @@ class FilesModel(MixedCovariatesTorchModel):
         differences = [(x, (its, own[x])) for x, its in saved["arguments"].items() if its != own[x]]
         self._begin_like(network.config)
         self.pl_module_params["train_sample_shape"] = sample.sample_shapes()
+        self._take_names(network.config.target_components or ("any",))
         config = self._create_model(sample).network.config
         self._check_alike(path, [*differences, *network.config.differences(config)])
 
@@ -200,6 +201,9 @@ class FilesModel(MixedCovariatesTorchModel):
 
     def _begin_like(self, config: NetworkConfig) -> None:
         """Prepare for weights of such a network, if there is a choice."""
+
+    def _take_names(self, names: Sequence[str]) -> None:
+        """Take over the names of components that read each other; here they do not."""
 
     @property
     def _ckpt_skipped_params(self) -> list[str]:

@@ -22,6 +22,7 @@ from ..network.missing_values import marks_of_observed
 from ..training.arguments import named
 from ..training.held_out import KeepBest
 from ..training.recipe import Recipe, check_trained
+from .components import places_in
 from .likelihoods import LikelihoodHead, LikelihoodParameters
 from .resume import ResumableModule
 from .series import Batch
@@ -76,6 +77,7 @@ class RimerModule(ResumableModule):
         )
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
         self.best: KeepBest | None = None  # which is told of validation
+        self._places: Tensor | None = None  # of components that read each other, in a prediction
         self.turn = RLock()
         self.eval()
 
@@ -136,7 +138,12 @@ class RimerModule(ResumableModule):
         static_covariates: Tensor | None,
     ) -> Tensor:
         """Forecast the output chunk; see `RimerNetwork.forward`."""
-        return self.network(past_target, past_covariates, future_covariates, static_covariates)
+        places = self._places
+        if places is not None:  # darts repeats a batch for every sample
+            places = places.to(past_target.device).repeat(len(past_target) // len(places), 1)
+        return self.network(
+            past_target, past_covariates, future_covariates, static_covariates, places=places
+        )
 
     @property
     def _loss_head(self) -> LikelihoodHead:
@@ -260,7 +267,11 @@ class RimerModule(ResumableModule):
         self.eval()
 
     def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
-        """Refuse forecasts that are not finite."""
-        output = super().predict_step(batch, *args, **kwargs)
+        """Match components by name where they read each other, and refuse what is not finite."""
+        self._places = places_in(self.network.config, batch.series_schema)
+        try:
+            output = super().predict_step(batch, *args, **kwargs)
+        finally:
+            self._places = None
         check_finite_forecast(output[0])
         return output

@@ -22,6 +22,7 @@ from darts.utils.utils import generate_index
 from ..layers import State
 from ..network import RimerNetwork
 from ..network.state import KnownWeights, load_described_state, save_state
+from .components import places_in
 from .module import RimerModule
 from .schemas import described, series_from
 from .series import (
@@ -167,7 +168,8 @@ class RimerStream:
         with module.turn, torch.no_grad():
             network = module.network_to_read()
             static = static_covariates(network, histories)
-            state = network.init_state(len(histories), first.n_components, static)
+            places = places_in(network.config, [one.schema(copy=False) for one in histories])
+            state = network.init_state(len(histories), first.n_components, static, places)
             # Shorter histories are padded on the left by steps at which nothing was observed.
             target = np.full((len(histories), longest, first.n_components), np.nan)
             for i, one in enumerate(histories):

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "check_finite_forecast",
     "check_input",
     "check_not_infinite",
+    "check_places",
     "check_sizes",
     "is_number",
     "plain_flag",
+    "plain_names",
     "plain_number",
     "plain_outputs",
     "plain_size",
@@ -49,6 +52,14 @@ def plain_flag(name: str, x: Any) -> bool:
     if not isinstance(x, (bool, np.bool_)):
         raise ValueError(f"{name}={x!r} must be True or False.")
     return bool(x)
+
+
+def plain_names(name: str, x: Any) -> tuple[str, ...]:
+    """Return names in any sequence as a tuple, or raise a ValueError that names the argument."""
+    names = tuple(x) if isinstance(x, Iterable) and not isinstance(x, str) else (None,)
+    if not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
+        raise ValueError(f"{name}={x!r} must be a list of names, each of them once.")
+    return tuple(str(one) for one in names)
 
 
 def is_number(x: object) -> bool:
@@ -106,6 +117,16 @@ def check_not_infinite(name: str, x: Tensor | None, limit: float = math.inf) -> 
         raise ValueError(
             f"{name} holds {x[stream, step, component]} in stream {stream}, step {step}, component "
             f"{component}: values must be {below}, or NaN where missing."
+        )
+
+
+def check_places(places: Tensor, components: int) -> None:
+    """Raise a ValueError unless places, (..., C), name every fitted component once."""
+    every = torch.arange(components, device=places.device)
+    if places.shape[-1] != components or not bool((places.sort(-1).values == every).all()):
+        raise ValueError(
+            f"places={places.tolist()} must hold every number from 0 to {components - 1} once for "
+            "each series: which of target_components each of its components is."
         )
 
 

@@ -8,7 +8,15 @@ from dataclasses import KW_ONLY, asdict, dataclass, fields
 from typing import Any
 
 from ..layers import check_layers
-from .checks import MOST, check_sizes, plain_flag, plain_number, plain_outputs, plain_size
+from .checks import (
+    MOST,
+    check_sizes,
+    plain_flag,
+    plain_names,
+    plain_number,
+    plain_outputs,
+    plain_size,
+)
 
 __all__ = ["OF_TRAINING", "NetworkConfig", "default_patch_length"]
 
@@ -84,13 +92,21 @@ class NetworkConfig:
     least_scale
         Smallest standard deviation that a window is divided by, in the units of the series. Above
         zero, the forecast of a constant window can be another value: for counts, say.
+    components
+        Whether the components of a series are forecast each on its own, ``"independent"``, or each
+        reads all others, ``"cross"``: see `network.source`. One component alone is forecast as
+        without it.
+    target_components
+        With ``"cross"``, the names of the components, in the order in which they are read; empty
+        with ``"independent"``.
 
     Raises
     ------
     ValueError
         If a value is of another type or out of range, the head size does not divide the width, the
-        layer string cannot be read, or the outputs are neither locations and scales nor ascending
-        probabilities. It names the argument.
+        layer string cannot be read, the outputs are neither locations and scales nor ascending
+        probabilities, or components that are to read each other have no names or no layers. It
+        names the argument.
     """
 
     input_chunk_length: int
@@ -112,6 +128,8 @@ class NetworkConfig:
     squash: bool = False
     read_gaps: bool = False
     least_scale: float = 0.0
+    components: str = "independent"
+    target_components: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every value, and turn it into a plain one."""
@@ -157,8 +175,28 @@ class NetworkConfig:
                 "initial_state='static' needs static covariates to make the state from; give some, "
                 "or use 'learned'."
             )
+        self._set(target_components=plain_names("target_components", self.target_components))
+        self._check_components()
         if self.layers is not None:
             check_layers(self.layers, width=self.width, head_size=self.head_size)
+
+    def _check_components(self) -> None:
+        if self.components not in ("independent", "cross"):
+            raise ValueError(
+                f"components={self.components!r} must be 'independent', or 'cross' for components "
+                "that read each other."
+            )
+        crosses = self.components == "cross"
+        if crosses != bool(self.target_components):
+            raise ValueError(
+                f"target_components={self.target_components!r} must be the names of the components "
+                "with components='cross', and empty with 'independent'."
+            )
+        if crosses and self.layers is None:
+            raise ValueError(
+                "components='cross' needs layers, whose last tokens the components read of each "
+                "other; with layers=None use 'independent'."
+            )
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -173,6 +211,16 @@ class NetworkConfig:
         return distances.index(min(distances))
 
     @property
+    def crosses(self) -> bool:
+        """Whether components read each other, of which there are several then."""
+        return len(self.target_components) > 1
+
+    @property
+    def fitted_components(self) -> int | None:
+        """How many components a series must have; None for any number."""
+        return len(self.target_components) if self.crosses else None
+
+    @property
     def lengths(self) -> tuple[int, int]:
         """Fewest and most steps of a window."""
         whole = self.skip_length is None or self.past_covariates or self.future_covariates
@@ -185,7 +233,8 @@ class NetworkConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return the arguments as JSON can hold them."""
-        return asdict(self) | {"outputs": list(self.outputs)}
+        lists = {"outputs": list(self.outputs), "target_components": list(self.target_components)}
+        return asdict(self) | lists
 
     def differences(
         self, other: NetworkConfig, *, ignored: Collection[str] = OF_TRAINING

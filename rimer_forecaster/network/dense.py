@@ -85,7 +85,8 @@ def dense_forecast(network: RimerNetwork, target: Tensor, *, steps: int) -> Dens
     Raises
     ------
     ValueError
-        If the network reads covariates, forecasts scales, or has no layers.
+        If the network reads covariates, forecasts scales or has no layers, or if its components
+        read each other.
     """
     config, reader = network.config, network.reader
     if reader is None or "scale" in config.outputs or config.past_covariates:
@@ -95,6 +96,11 @@ def dense_forecast(network: RimerNetwork, target: Tensor, *, steps: int) -> Dens
         )
     if config.future_covariates or config.static_covariates:
         raise ValueError(f"dense forecasts are of networks without covariates, not of {config}.")
+    if config.crosses:
+        raise ValueError(
+            "dense forecasts are of networks with components='independent', not 'cross': train on "
+            "windows."
+        )
     P, L = config.patch_length, config.input_chunk_length
     newer = steps % P if steps > P else 0
     values = target[:, :steps].mT  # (B, C, n)

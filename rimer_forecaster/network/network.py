@@ -118,6 +118,7 @@ class RimerNetwork(StreamedNetwork):
         future_covariates: Tensor | None = None,
         static_covariates: Tensor | None = None,
         mask: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> Tensor:
         """Forecast the H steps after each window.
 
@@ -137,6 +138,9 @@ class RimerNetwork(StreamedNetwork):
             (B, C, n), or (B, 1, n) where all components share them.
         mask
             False where target values are not to be read although they are there, (B, L, C).
+        places
+            For components that read each other, which of `target_components` each one is, (B, C);
+            None where they are in that order. See `places_of`.
 
         Returns
         -------
@@ -154,7 +158,7 @@ class RimerNetwork(StreamedNetwork):
         known = coming = None
         if future_covariates is not None:
             known, coming = future_covariates.tensor_split([L], 1)
-        window = self.window(past_target, past_covariates, known, static_covariates, mask)
+        window = self.window(past_target, past_covariates, known, static_covariates, mask, places)
         return self._forecast_next(window, coming)
 
     def _forecast(self, window: Window, unfinished: bool, remembered: State | None) -> Tensor:

@@ -18,6 +18,7 @@ from ..layers.parts.initialisation import uniform_linear
 from .config import NetworkConfig
 from .initial_state import InitialState
 from .preparation import StreamPreparation
+from .source import CrossComponents
 from .window import Patches, Window
 
 __all__ = ["PatchReader"]
@@ -25,6 +26,8 @@ __all__ = ["PatchReader"]
 
 class PatchReader(nn.Module):
     """Patches to tokens, layers over them, and a head on the last one.
+
+    Where components read each other, they do so between the layers and the head.
 
     Parameters
     ----------
@@ -52,6 +55,7 @@ class PatchReader(nn.Module):
         if config.initial_state != "zero":
             features = static if config.initial_state == "static" else 0
             self.initial_state = InitialState(self.layers, features)
+        self.cross = CrossComponents(config) if config.crosses else None
         self.norm = nn.LayerNorm(width)
         outputs = config.output_chunk_length * len(config.outputs)
         self.head = nn.Linear(width, outputs, bias=False)
@@ -66,6 +70,8 @@ class PatchReader(nn.Module):
             self.initial_state.reset_parameters()
         self.norm.reset_parameters()
         nn.init.zeros_(self.head.weight)
+        if self.cross is not None:  # last, so that all else is drawn as without it
+            self.cross.reset_parameters(generator)
 
     def init_state(self, rows: int, static_covariates: Tensor | None = None) -> State:
         """Return the state before the first patch of B * C streams.
@@ -130,7 +136,10 @@ class PatchReader(nn.Module):
             y, _ = self.layers(tokens.flatten(0, 1), start, Pass(mask))  # (B * C, T, D)
             last = _last(y, mask, last)
         assert last is not None
-        return self.head(self.norm(last)).unflatten(0, (-1, tokens.shape[1]))
+        last = last.unflatten(0, (-1, tokens.shape[1]))  # (B * C, D) -> (B, C, D)
+        if self.cross is not None:
+            last = self.cross(last, window.observed, window.places)
+        return self.head(self.norm(last))
 
     def tokens(self, patches: Patches, static_covariates: Tensor | None) -> Tensor:
         """Embed patches, (B, C, T, P) -> (B, C, T, D)."""

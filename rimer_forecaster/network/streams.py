@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import State
-from .checks import check_finite_forecast, check_input, check_not_infinite, check_sizes
+from .checks import (
+    check_finite_forecast,
+    check_input,
+    check_not_infinite,
+    check_places,
+    check_sizes,
+)
 from .config import NetworkConfig
 from .linear_skip import LinearSkip
 from .missing_values import carry_forward, marks_of_observed, since_first
@@ -30,7 +36,7 @@ __all__ = ["StreamedNetwork"]
 _MOST_VALUES = 2**22
 """Values that the scales of a stream's patches are computed from at once; bounds memory."""
 
-_OF_WINDOWS = {"target", "observed", "covariates", "static_covariates"}
+_OF_WINDOWS = {"target", "observed", "covariates", "static_covariates", "places"}
 
 
 class StreamedNetwork(nn.Module):
@@ -65,13 +71,14 @@ class StreamedNetwork(nn.Module):
         future_covariates: Tensor | None = None,
         static_covariates: Tensor | None = None,
         mask: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> State:
         """Return windows as a state that remembers nothing before them; see `forward`.
 
         Of the future covariates, the L steps of the window.
         """
         config, L = self.config, past_target.shape[1]
-        check_input("past_target", past_target, steps=config.lengths)
+        check_input("past_target", past_target, config.fitted_components, config.lengths)
         check_input("past_covariates", past_covariates, config.past_covariates, (L, L))
         check_input("future_covariates", future_covariates, config.future_covariates, (L, L))
         check_input("static_covariates", static_covariates, config.static_covariates)
@@ -82,17 +89,29 @@ class StreamedNetwork(nn.Module):
             state["covariates"] = torch.cat(covariates, -1)
         if static_covariates is not None:
             state["static_covariates"] = static_covariates
+        if places is not None and config.crosses:
+            check_places(places, past_target.shape[2])
+            state["places"] = places
         return state
 
     def init_state(
-        self, batch_size: int, components: int, static_covariates: Tensor | None = None
+        self,
+        batch_size: int,
+        components: int,
+        static_covariates: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> State:
         """Return the state of B streams of C components before their first step.
 
-        Static covariates are as in `forward`.
+        Static covariates and places are as in `forward`.
         """
         config = self.config
         check_sizes(batch_size=batch_size, components=components)
+        if components != (fitted := config.fitted_components or components):
+            raise ValueError(
+                f"components={components} of a stream must be the {fitted} that the network was "
+                "built for: with components='cross' they read each other."
+            )
         check_input("static_covariates", static_covariates, config.static_covariates)
         B, C, L = batch_size, components, config.input_chunk_length
         zeros, n = self.skip.weight.new_zeros, config.past_covariates + config.future_covariates
@@ -102,6 +121,10 @@ class StreamedNetwork(nn.Module):
             "observed": zeros(B, L, C, dtype=torch.bool),
             "begun": zeros(B, C, dtype=torch.bool),
         }
+        if config.crosses:
+            places = torch.arange(C) if places is None else places
+            check_places(places, C)
+            state["places"] = places.to(self.device).expand(B, C).clone()
         if n:
             state["covariates"] = zeros(B, L, n).fill_(float("nan"))  # not known yet
         if static_covariates is not None:
@@ -117,10 +140,11 @@ class StreamedNetwork(nn.Module):
         future_covariates: Tensor | None = None,
         static_covariates: Tensor | None = None,
         mask: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> State:
         """Return the state of streams after their history: `init_state`, then `update`."""
         B, _, C = _stream_shape(past_target)
-        state = self.init_state(B, C, static_covariates)
+        state = self.init_state(B, C, static_covariates, places)
         return self.update(state, past_target, past_covariates, future_covariates, mask)
 
     def update(
@@ -297,6 +321,7 @@ class StreamedNetwork(nn.Module):
             state.get("static_covariates"),
             least_scale=self.config.least_scale,
             reads_gaps=self.config.read_gaps,
+            places=state.get("places"),
         )
         newer = int(state["steps"]) % self.config.patch_length if "steps" in state else 0
         return self._forecast(window, bool(newer), state.get("reader"))
@@ -306,6 +331,8 @@ class StreamedNetwork(nn.Module):
         target = state.get("target")
         B, _, C = (1, 1, 1) if target is None or target.ndim != 3 else target.shape
         self._check_layout(state, B, C)
+        if "places" in state:
+            check_places(state["places"], C)
 
     def _check_state(self, state: State, batch_size: int, components: int) -> None:
         """Raise a ValueError if the state is not one of this network's for such streams."""

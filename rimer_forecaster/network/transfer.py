@@ -42,9 +42,9 @@ def arguments_like(pretrained: NetworkConfig, input_chunk_length: int) -> dict[s
 def take_over(own: RimerNetwork, pretrained: RimerNetwork) -> None:
     """Give a network the weights of another; what it has beyond them starts at zero.
 
-    Covariates change no forecast at first. A horizon beyond the pretrained one starts as its last
-    step does. An output of another probability starts between those of its neighbours, and a
-    location as the median.
+    Covariates and other components change no forecast at first. A horizon beyond the pretrained one
+    starts as its last step does. An output of another probability starts between those of its
+    neighbours, and a location as the median.
 
     Parameters
     ----------
@@ -52,12 +52,14 @@ def take_over(own: RimerNetwork, pretrained: RimerNetwork) -> None:
         Of the arguments of `arguments_like`. Its look-back, horizon, covariates and outputs are its
         own; they must not be scales.
     pretrained
-        Of quantiles, or of the same outputs; without covariates. It may be compressed.
+        Of quantiles, or of the same outputs; without covariates, and of independent components. It
+        may be compressed.
 
     Raises
     ------
     ValueError
-        If another argument differs, by its name.
+        If another argument differs, by its name, or the components of the pretrained network read
+        each other.
     """
     ours, theirs = own.config, pretrained.config
     needed = arguments_like(theirs, ours.input_chunk_length)
@@ -67,6 +69,11 @@ def take_over(own: RimerNetwork, pretrained: RimerNetwork) -> None:
                 f"the pretrained weights are of a network with {name}={value!r}, but this one has "
                 f"{name}={getattr(ours, name)!r}."
             )
+    if theirs.crosses:
+        raise ValueError(
+            "the pretrained weights are of a network with components='cross', which says something "
+            "to its own components alone: begin with weights of 'independent' ones."
+        )
     if "scale" in ours.outputs or "scale" in theirs.outputs:
         raise ValueError(
             "pretrained weights forecast quantiles, not the scale of a distribution: use no "

@@ -65,6 +65,9 @@ class Window:
     reads_gaps
         Whether a patch without a value is a token all the same, once there was a value: where
         covariates are read, a gap in the target is no gap in its causes.
+    places
+        Which of the fitted components each is, (B, C), for components that read each other; None
+        where they are in the order of fitting.
     """
 
     values: Tensor
@@ -76,6 +79,7 @@ class Window:
     static_covariates: Tensor | None = None
     least_scale: float = 0.0
     reads_gaps: bool = False
+    places: Tensor | None = None
 
     @classmethod
     def of(
@@ -87,6 +91,7 @@ class Window:
         *,
         least_scale: float = 0.0,
         reads_gaps: bool = False,
+        places: Tensor | None = None,
     ) -> Window:
         """Scale windows, (B, L, C), that were observed at the marks or, if None, everywhere.
 
@@ -111,7 +116,13 @@ class Window:
             static_covariates,
             least_scale,
             reads_gaps or covariates is not None,
+            places,
         )
+
+    @property
+    def observed(self) -> Tensor | None:
+        """Whether a component has a value in the window, (B, C); None where all have."""
+        return None if self.missing is None else ~self.missing.all(-1)
 
     @property
     def length(self) -> int:

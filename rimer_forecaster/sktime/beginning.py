@@ -26,7 +26,7 @@ _LOOK_BACK, _LOOK_BACK_TRAINED_ON = 96, 512
 """L by default of a new network, and of weights that are trained on but read windows of any length:
 a step over windows of 2,048 takes four times as long."""
 
-_SIZES = ("layers", "width", "head_size", "patch_length", "initial_state")
+_SIZES = ("layers", "width", "head_size", "patch_length", "initial_state", "components")
 """Arguments that are those of the weights unless they were given."""
 
 _OF_NETWORK = (*_SIZES, "dropout", "layers_rate", "streaming")
@@ -44,11 +44,14 @@ class Beginning:
         Weights to begin with, or None.
     trains
         Whether they are trained on.
+    names
+        Of the columns of y.
     """
 
     given: Mapping[str, Any]
     prior: Pretrained | None
     trains: bool
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what the network does not check itself."""
@@ -121,6 +124,7 @@ class Beginning:
             outputs=_first(given["quantiles"], DEFAULT_QUANTILES),
             generator=generator,
             dtype=torch.float32,
+            target_components=self.names if given["components"] == "cross" else (),
             **{name: given[name] for name in _OF_NETWORK},
         )
 
@@ -200,6 +204,8 @@ class Beginning:
                 own[name] = given[name]
         if given["quantiles"] is not None:
             own["outputs"] = given["quantiles"]
+        if "components" in own and not prior.network.config.target_components:
+            own["target_components"] = self.names
         return prior.network.config.to_json() | own
 
 

@@ -43,8 +43,9 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
     """RWKV-7 forecaster for sktime.
 
     One network forecasts every series and component from its own last `input_chunk_length` time
-    points. Series are standardised inside, each by itself, and so is X: no scaler is needed.
-    Series of a panel or hierarchy train one global model. Short series are padded.
+    points, or with ``components="cross"`` from those of all components of its series. Series are
+    standardised inside, each by itself, and so is X: no scaler is needed. Series of a panel or
+    hierarchy train one global model. Short series are padded.
 
     In-sample forecasts (steps of `fh` at or before the cutoff) are each made one step ahead, from
     the `input_chunk_length` time points before (with ``"rimer-zero"``, from at least half of them),
@@ -75,6 +76,10 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         noisy and a linear map does well: see docs/model/overview.md.
     initial_state : {"zero", "learned"}
         What RWKV-7 layers start from: nothing, or one learned state for all series.
+    components : {"independent", "cross"}
+        Whether each column of y is forecast on its own, or reads all others, which on weather data
+        lowers the squared error by a tenth and more: see docs/model/components.md. Columns are
+        matched by name.
     streaming : bool
         Whether to forecast from a state that is carried over the whole history, and not from the
         last `input_chunk_length` time points; training prepares for it, as that of ``"rimer-zero"``
@@ -190,6 +195,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         dropout: float = NetworkConfig.dropout,
         layers_rate: float = NetworkConfig.layers_rate,
         initial_state: str = NetworkConfig.initial_state,
+        components: str = NetworkConfig.components,
         streaming: bool = NetworkConfig.streaming,
         quantiles: Sequence[float] | None = None,
         n_epochs: int | None = None,
@@ -211,6 +217,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         self.dropout = dropout
         self.layers_rate = layers_rate
         self.initial_state = initial_state
+        self.components = components
         self.streaming = streaming
         self.quantiles = quantiles
         self.n_epochs = n_epochs
@@ -280,7 +287,9 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
                 "n_epochs=0 trains nothing, and there are no pretrained weights to forecast by. "
                 "Give at least 1, None, or pretrained=."
             )
-        beginning = Beginning(self.get_params(deep=False), prior, trains)
+        beginning = Beginning(
+            self.get_params(deep=False), prior, trains, tuple(map(str, y.columns))
+        )
         learning = self._learning()
         cap, least = self.input_chunk_length, 2 if trains else 1
         memory = Memory.of(y, X, beginning.known_X, least=least, cap=cap)
@@ -451,7 +460,8 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         fitted = self._fitted
         index, forecasts = fitted.forecast(fh, X)
         median = forecasts[..., fitted.network.config.middle]
-        return pd.DataFrame(median, index=index, columns=fitted.memory.y_columns)
+        frame = pd.DataFrame(median, index=index, columns=fitted.memory.y_columns)
+        return frame[fitted.memory.y_given]
 
     def _predict_quantiles(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: list[float]
@@ -460,6 +470,8 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         if len(levels) > 1:
             values = interpolated(values, levels, alpha)
         columns = self._get_columns(method="predict_quantiles", alpha=alpha)
+        # sktime names them in the order of the last y that it saw, which may be an update's.
+        values = self._fitted.memory.in_order_of(self._get_varnames(), values)
         return pd.DataFrame(values.reshape(len(index), -1), index=index, columns=columns)
 
     def _predict_proba(
@@ -469,7 +481,9 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         from .distribution import QuantileDistribution
 
         index, forecasts, levels = self._fitted.quantiles(fh, X, self.quantiles)
-        return QuantileDistribution(forecasts, levels, index, self._get_varnames())
+        names = self._get_varnames()
+        forecasts = self._fitted.memory.in_order_of(names, forecasts)
+        return QuantileDistribution(forecasts, levels, index, names)
 
     def _check_X_y(self, X: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Name what sktime's own checks would convert, or fail at without a word."""
@@ -516,6 +530,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
                 "layers": "rwkv7*2",
                 "patch_length": 3,
                 "quantiles": (0.1, 0.5, 0.9),
+                "components": "cross",
                 **tiny,
             },
             {"input_chunk_length": 8, "layers": None, **tiny},

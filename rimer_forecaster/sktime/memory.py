@@ -8,7 +8,7 @@ Letters: n time points, C target components, p covariates, L look-back, H output
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,8 +106,10 @@ class Memory:
     ----------
     series
         By their place in the panel.
-    y_columns, level_names
-        Of the frame that ``fit`` was given.
+    y_columns
+        In the order in which the network reads them.
+    y_given, level_names
+        Columns and levels of the frame that ``fit`` was given.
     freq
         Step of all series.
     freq_given
@@ -120,6 +122,7 @@ class Memory:
 
     series: Mapping[Key, Remembered]
     y_columns: pd.Index
+    y_given: pd.Index
     level_names: list[Hashable]
     freq: Any
     freq_given: bool
@@ -139,12 +142,16 @@ class Memory:
     ) -> Memory:
         """Split y and X into series, and measure their scales; covariates by the prior's.
 
+        Columns of y that read each other come in the order of the prior.
+
         Raises
         ------
         ValueError
             If a series has fewer than `least` time points or none observed, the series are not in
             the same steps, or X does not cover them or is not what the prior knows.
         """
+        order = () if prior is None else prior.order_of(y)
+        y_given, y = y.columns, y.iloc[:, list(order)] if order else y
         series, scalers = instances(y), {}
         for key, one in series.items():
             if len(one) < least:
@@ -177,6 +184,7 @@ class Memory:
                 for key, one in series.items()
             },
             y.columns,
+            y_given,
             list(y.index.names),
             shared_step(series),
             any(getattr(one.index, "freq", None) is not None for one in series.values()),
@@ -189,6 +197,15 @@ class Memory:
         """Standardise covariates from one row on, (n, p)."""
         assert X is not None
         return as_scaled(self.X_scaler, X.iloc[start:])
+
+    def in_order_of(
+        self, columns: Iterable[Hashable], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Bring the columns of y, (n, C, Q), into the order of their names."""
+        if len(self.y_columns) == 1:
+            return values  # whatever it is called now
+        places = self.y_columns.get_indexer(pd.Index(columns)).tolist()
+        return values[:, places]
 
     def cutoffs(self) -> dict[Key, pd.Index]:
         """Return the last time point of each series."""

@@ -95,6 +95,26 @@ class Pretrained:
             return None
         return X.iloc[:, [given.index(name) for name in self.X_columns]]
 
+    def order_of(self, y: pd.DataFrame) -> tuple[int, ...]:
+        """Return which column of y is each component that the network reads; empty for its own.
+
+        Raises
+        ------
+        ValueError
+            If the network's components read each other, and the columns of y are others.
+        """
+        config, given = self.network.config, [str(column) for column in y.columns]
+        known = list(config.target_components)
+        if not config.crosses or given == known:
+            return ()
+        if sorted(given) != sorted(known):
+            raise ValueError(
+                f"the weights were pretrained with y {known}, whose columns read each other "
+                f"(components='cross'), but got {given}. Give the same columns, in any order, or "
+                "pretrain with components='independent'."
+            )
+        return tuple(given.index(name) for name in known)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write safetensors, and a JSON file beside them.
 

@@ -25,6 +25,7 @@ MOST_TIME_POINTS = 2000
 
 _OF_NETWORK = (
     "layers", "width", "head_size", "patch_length", "dropout", "layers_rate", "initial_state",
+    "components",
 )  # fmt: skip
 _LENGTHS = {"max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "callbacks"}
 """What a trainer is given by somebody who wants it to train."""

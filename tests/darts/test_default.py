@@ -50,6 +50,7 @@ def test_few_values_are_forecast_by_the_weights_of_the_package(likelihood: Any) 
         {"n_epochs": 1},
         {"width": 16},
         {"layers": "rwkv4"},
+        {"components": "cross"},
         {"dropout": 0.2},
         {"recipe": Recipe(steps=1)},
         {"batch_size": 8},

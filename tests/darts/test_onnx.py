@@ -81,6 +81,17 @@ def test_an_exported_model_forecasts_what_predict_does(
     assert forecast.dtype == expected.dtype
 
 
+def test_an_exported_model_lets_components_read_each_other(tmp_path: Path) -> None:
+    series = wave(components=3)
+    model = with_weights_that_matter(RimerModel(**TINY, components="cross").fit(series))
+    session = exported(model, tmp_path / "model.onnx")
+    values = series.values().copy()
+    values[-9:-4, 1] = np.nan
+    for given in (series, series.with_values(values)):
+        forecast = run_onnx(15, session, given)
+        assert_same_but_for_rounding(forecast.values(), model.predict(15, given).values())
+
+
 def test_an_exported_model_takes_missing_values_and_short_series(tmp_path: Path) -> None:
     settings = {**TINY, "input_chunk_length": (5, 24)}
     values, past = wave(components=2).values().copy(), wave(150, seed=1)

@@ -68,6 +68,25 @@ def test_a_location_is_the_median_and_new_quantiles_lie_between_their_neighbours
     assert not torch.allclose(found[..., 2], expected[..., 2])
 
 
+def test_other_components_change_nothing_at_first_and_learn() -> None:
+    source, x = pretrained(), walk(3, 24, 2)
+    own = taken(source, components="cross", target_components=("a", "b"))
+    assert own.reader is not None
+    assert own.reader.cross is not None
+    own.reader.cross.reset_parameters()  # as a new network's; `taken` drew anew
+    found = own(x)
+    torch.testing.assert_close(found, source(x))
+    found.square().sum().backward()
+    mixer = own.reader.cross.layers.layers[0].token_mixer
+    assert mixer.output.weight.grad.abs().sum() > 0
+
+
+def test_weights_of_components_that_read_each_other_are_refused() -> None:
+    source = pretrained(components="cross", target_components=("a", "b"))
+    with pytest.raises(ValueError, match="components='cross', which says something to its own"):
+        taken(source)
+
+
 def test_covariates_change_nothing_at_first_and_learn() -> None:
     source, x = pretrained(), walk(3, 24, 2)
     own = taken(source, past_covariates=1, future_covariates=2, static_covariates=1)
