@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layers import Mixer, RandomModule, State
+from ..layers import Mixer, RandomModule, State, from_leaves, leaves
 from .checks import check_input
 from .config import NetworkConfig
 from .linear_skip import LinearSkip
@@ -113,6 +113,7 @@ class RimerNetwork(StreamedNetwork):
         future_covariates: Tensor | None = None,
         static_covariates: Tensor | None = None,
         mask: Tensor | None = None,
+        start: State | None = None,
     ) -> Tensor:
         """Forecast the H steps after each window.
 
@@ -132,6 +133,10 @@ class RimerNetwork(StreamedNetwork):
             (B, C, n), or (B, 1, n) where all components share them.
         mask
             False where target values are not to be read although they are there, (B, L, C).
+        start
+            Memory that the layers start from, such as `rimer_forecaster.lifecycle` learns: a state
+            whose leaves, (B, ...), are those of the layers' ``memory``. None or zeros start from
+            nothing.
 
         Returns
         -------
@@ -149,7 +154,7 @@ class RimerNetwork(StreamedNetwork):
         known = coming = None
         if future_covariates is not None:
             known, coming = future_covariates.tensor_split([L], 1)
-        window = self.window(past_target, past_covariates, known, static_covariates, mask)
+        window = self.window(past_target, past_covariates, known, static_covariates, mask, start)
         return self._forecast_next(window, coming)
 
     def _forecast(self, window: Window, unfinished: bool, remembered: State | None) -> Tensor:
@@ -171,7 +176,11 @@ class RimerNetwork(StreamedNetwork):
 
     @torch.inference_mode()
     def forecast_windows(
-        self, past_target: Tensor, steps: int, future_covariates: Tensor | None = None
+        self,
+        past_target: Tensor,
+        steps: int,
+        future_covariates: Tensor | None = None,
+        start: State | None = None,
     ) -> Tensor:
         """Forecast any number of steps after windows, of which only some are read at once.
 
@@ -183,6 +192,8 @@ class RimerNetwork(StreamedNetwork):
             How many; see `forecast`.
         future_covariates
             (B, L + steps, n): the windows, then these steps.
+        start
+            See `forward`.
 
         Returns
         -------
@@ -195,7 +206,10 @@ class RimerNetwork(StreamedNetwork):
             known = coming = None
             if future_covariates is not None:
                 known, coming = future_covariates[rows].tensor_split([L], 1)
-            window = self.window(past_target[rows], future_covariates=known)
+            own = start
+            if start is not None:
+                own = from_leaves({path: memory[rows] for path, memory in leaves(start)})
+            window = self.window(past_target[rows], future_covariates=known, start=own)
             parts.append(self.forecast(window, steps, coming))
         return torch.cat(parts)
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ..layers import State
 from .checks import check_finite_forecast, check_input, check_not_infinite, check_sizes
 from .config import NetworkConfig
+from .initial_state import check_memory
 from .linear_skip import LinearSkip
 from .missing_values import carry_forward, marks_of_observed, since_first
 from .reader import PatchReader
@@ -30,7 +31,7 @@ __all__ = ["StreamedNetwork"]
 _MOST_VALUES = 2**22
 """Values that the scales of a stream's patches are computed from at once; bounds memory."""
 
-_OF_WINDOWS = {"target", "observed", "covariates", "static_covariates"}
+_OF_WINDOWS = {"target", "observed", "covariates", "static_covariates", "start"}
 
 
 class StreamedNetwork(nn.Module):
@@ -65,6 +66,7 @@ class StreamedNetwork(nn.Module):
         future_covariates: Tensor | None = None,
         static_covariates: Tensor | None = None,
         mask: Tensor | None = None,
+        start: State | None = None,
     ) -> State:
         """Return windows as a state that remembers nothing before them; see `forward`.
 
@@ -82,14 +84,21 @@ class StreamedNetwork(nn.Module):
             state["covariates"] = torch.cat(covariates, -1)
         if static_covariates is not None:
             state["static_covariates"] = static_covariates
+        if start is not None:
+            self._check_start(start, len(past_target))
+            state["start"] = start
         return state
 
     def init_state(
-        self, batch_size: int, components: int, static_covariates: Tensor | None = None
+        self,
+        batch_size: int,
+        components: int,
+        static_covariates: Tensor | None = None,
+        start: State | None = None,
     ) -> State:
         """Return the state of B streams of C components before their first step.
 
-        Static covariates are as in `forward`.
+        Static covariates and the start are as in `forward`.
         """
         config = self.config
         check_sizes(batch_size=batch_size, components=components)
@@ -106,8 +115,11 @@ class StreamedNetwork(nn.Module):
             state["covariates"] = zeros(B, L, n).fill_(float("nan"))  # not known yet
         if static_covariates is not None:
             state["static_covariates"] = static_covariates.expand(B, C, -1).to(self.dtype)
+        if start is not None:
+            self._check_start(start, B)
         if self.reader is not None:
-            state["reader"] = self.reader.init_state(B * C, state.get("static_covariates"))
+            static = state.get("static_covariates")
+            state["reader"] = self.reader.init_state(B * C, static, start)
         return state
 
     def observe(
@@ -117,10 +129,11 @@ class StreamedNetwork(nn.Module):
         future_covariates: Tensor | None = None,
         static_covariates: Tensor | None = None,
         mask: Tensor | None = None,
+        start: State | None = None,
     ) -> State:
         """Return the state of streams after their history: `init_state`, then `update`."""
         B, _, C = _stream_shape(past_target)
-        state = self.init_state(B, C, static_covariates)
+        state = self.init_state(B, C, static_covariates, start)
         return self.update(state, past_target, past_covariates, future_covariates, mask)
 
     def update(
@@ -297,6 +310,7 @@ class StreamedNetwork(nn.Module):
             state.get("static_covariates"),
             least_scale=self.config.least_scale,
             reads_gaps=self.config.read_gaps,
+            start=state.get("start"),
         )
         newer = int(state["steps"]) % self.config.patch_length if "steps" in state else 0
         return self._forecast(window, bool(newer), state.get("reader"))
@@ -306,6 +320,10 @@ class StreamedNetwork(nn.Module):
         target = state.get("target")
         B, _, C = (1, 1, 1) if target is None or target.ndim != 3 else target.shape
         self._check_layout(state, B, C)
+
+    def _check_start(self, start: State, batch_size: int) -> None:
+        """Raise a ValueError if a start is not of the memory of these layers."""
+        check_memory(start, None if self.reader is None else self.reader.layers, batch_size)
 
     def _check_state(self, state: State, batch_size: int, components: int) -> None:
         """Raise a ValueError if the state is not one of this network's for such streams."""

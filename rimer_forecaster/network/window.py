@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..layers import State
 from .missing_values import carry_forward, interpolated, marks_of_observed, since_first
 from .scale import resolution, running_scale, window_scale
 
@@ -65,6 +66,8 @@ class Window:
     reads_gaps
         Whether a patch without a value is a token all the same, once there was a value: where
         covariates are read, a gap in the target is no gap in its causes.
+    start
+        Memory that the layers start from, (B, ...), or None.
     """
 
     values: Tensor
@@ -76,6 +79,7 @@ class Window:
     static_covariates: Tensor | None = None
     least_scale: float = 0.0
     reads_gaps: bool = False
+    start: State | None = None
 
     @classmethod
     def of(
@@ -87,6 +91,7 @@ class Window:
         *,
         least_scale: float = 0.0,
         reads_gaps: bool = False,
+        start: State | None = None,
     ) -> Window:
         """Scale windows, (B, L, C), that were observed at the marks or, if None, everywhere.
 
@@ -111,6 +116,7 @@ class Window:
             static_covariates,
             least_scale,
             reads_gaps or covariates is not None,
+            start,
         )
 
     @property

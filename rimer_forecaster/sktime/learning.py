@@ -19,7 +19,7 @@ from ..training.windows import Windows
 from .memory import Memory, Remembered
 from .series import Key
 
-__all__ = ["Learning", "scaled"]
+__all__ = ["Learning", "scaled", "windows_of"]
 
 _LENGTHS = ("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "callbacks")
 """Arguments of the trainer that are not for the one pass of an update."""
@@ -64,7 +64,7 @@ class Learning:
     ) -> None:
         """Train in place on series, all or all but their ends, which validate."""
         lengths = {key: len(one.y) for key, one in series.items()}
-        windows, validation = _windows(network, memory, series), None
+        windows, validation = windows_of(network, memory, series), None
         held_back = self._may_hold_back and self.recipe.holds_out(len(windows))
         share = self.recipe.held_out if held_back else self.validation_fraction
         if share is not None:
@@ -77,8 +77,8 @@ class Learning:
                 )
             if left:
                 ends = {key: series[key] for key in left}
-                validation = _windows(network, memory, ends, first_origins=left)
-                windows = _windows(network, memory, series, lengths=lengths | left)
+                validation = windows_of(network, memory, ends, first_origins=left)
+                windows = windows_of(network, memory, series, lengths=lengths | left)
         held_back = held_back and validation is not None
         self._train(network, windows, validation, generator, held_back=held_back)
 
@@ -98,7 +98,7 @@ class Learning:
     ) -> None:
         """Train in place by one pass over windows from the first time points to forecast on."""
         kwargs = {n: x for n, x in (self.trainer_kwargs or {}).items() if n not in _LENGTHS}
-        windows = _windows(network, memory, series, first_origins=first_origins)
+        windows = windows_of(network, memory, series, first_origins=first_origins)
         once = replace(self.trained_on(), n_epochs=1, trainer_kwargs=kwargs)
         once._train(network, windows, None, generator)
 
@@ -136,7 +136,7 @@ def scaled(
     return y, X
 
 
-def _windows(
+def windows_of(
     network: RimerNetwork,
     memory: Memory,
     series: Mapping[Key, Remembered],

@@ -16,6 +16,7 @@ PACKAGE = "rimer_forecaster"
 LEVELS: list[set[str]] = [
     {"__main__", "benchmark"},
     {"darts", "sktime"},
+    {"lifecycle"},
     {"diagnostics", "training", "zero_shot"},
     {"network"},
     {"layers.__init__"},

@@ -22,6 +22,7 @@ PUBLIC = [
             "diagnostics",
             "kernels",
             "layers",
+            "lifecycle",
             "network",
             "sktime",
             "training",

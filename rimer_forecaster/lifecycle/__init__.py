@@ -1,0 +1,7 @@
+"""The life of a state: a trained network in, states or other networks out."""
+
+from .adapt import adapt
+from .adapted_state import AdaptedState
+from .half_life import half_life
+
+__all__ = ["AdaptedState", "adapt", "half_life"]
