@@ -95,8 +95,7 @@ class AdaptableModel(FilesModel):
         with self.model.turn:
             network = self.model.network_to_read()
             objective = self._objective(target, past or None, future or None)
-            options = {"steps": steps, "rank": rank, "groups": groups, "keep": keep}
-            return adapt(network, objective, **options)
+            return adapt(network, objective, steps=steps, rank=rank, groups=groups, keep=keep)
 
     def _objective(
         self,

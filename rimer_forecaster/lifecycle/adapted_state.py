@@ -95,7 +95,7 @@ class AdaptedState:
             self,
             names=tuple("" if name is None else name for name in wanted),
             kept=tuple(name is not None and self.kept[places[name]] for name in wanted),
-            tensors={path: x[rows].where(known, 0.0) for path, x in self.tensors.items()},
+            tensors={path: own[rows].where(known, 0.0) for path, own in self.tensors.items()},
         )
 
     def check(self, network: nn.Module) -> None:
@@ -149,9 +149,9 @@ class AdaptedState:
         """Return the initial states as matrices, (G, H, N, N) by path."""
         found = {path: x for path, x in self.tensors.items() if ":" not in path}
         for path, left in self.tensors.items():
-            name, _, side = path.partition(":")
+            layer, _, side = path.partition(":")
             if side == "left":
-                found[name] = left @ self.tensors[f"{name}:right"]
+                found[layer] = left @ self.tensors[f"{layer}:right"]
         return found
 
     def save(self, path: str | PathLike[str]) -> None:

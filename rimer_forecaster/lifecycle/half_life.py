@@ -51,13 +51,13 @@ def half_life(network: RimerNetwork, state: AdaptedState, values: NDArray[np.flo
         return math.nan
     P = network.config.patch_length
     target = torch.as_tensor(values, dtype=network.dtype, device=network.device)[None]
-    streams = [network.init_state(1, target.shape[2], start=x) for x in (start, None)]
+    ours, theirs = (network.init_state(1, target.shape[2], start=x) for x in (start, None))
     assert network.reader is not None
     paths = network.reader.layers.memory
-    first = before = _distance(*streams, paths)
+    first = before = _distance(ours, theirs, paths)
     for end in range(P, target.shape[1] + 1, P):
-        streams = [network.update(x, target[:, end - P : end]) for x in streams]
-        after = _distance(*streams, paths)
+        ours, theirs = (network.update(x, target[:, end - P : end]) for x in (ours, theirs))
+        after = _distance(ours, theirs, paths)
         if after <= first / 2:
             share = math.log(2 * before / first) / math.log(before / after)
             return end - P + P * share

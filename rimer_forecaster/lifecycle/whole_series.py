@@ -146,8 +146,8 @@ class WholeSeries(Objective):
         """
         network, H = self._network, self._horizon
         rows = np.full((len(chosen), length + H), np.nan)
-        for row, i, start, end in zip(rows, chosen, starts, ends, strict=True):
-            row[start : start + end] = self._values[i][:end]
+        for row, i, first, end in zip(rows, chosen, starts, ends, strict=True):
+            row[first : first + end] = self._values[i][:end]
         target = torch.as_tensor(rows[..., None], dtype=network.dtype, device=network.device)
         start = None if start_of is None else start_of(self._owners[list(chosen)])
         dense = dense_forecast(network, target, steps=length, start=start)

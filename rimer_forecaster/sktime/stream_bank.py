@@ -89,7 +89,7 @@ class StreamBank(Generic[Key]):
             if covariates is not None:
                 known = torch.stack([_padded(covariates[key], length) for key in keys])
             memory = None if start is None else start(keys)
-            state = network.init_state(*target.shape[::2], start=memory)
+            state = network.init_state(len(target), target.shape[2], start=memory)
             state = network.update(state, target, future_covariates=known)
             batches.append(_Batch(tuple(keys), state))
         return StreamBank(_merged(batches, network))
