@@ -87,8 +87,8 @@ class AdaptedState:
         wanted = [None if name is None else str(name) for name in names]
         for name in wanted:
             if name is not None and name not in places:
-                known = ", ".join(map(repr, self.names[:10]))
-                raise ValueError(f"the state has no row {name!r}; it has {known}.")
+                first = ", ".join(map(repr, self.names[:10]))
+                raise ValueError(f"the state has no row {name!r}; it has {first}.")
         rows = torch.tensor([0 if name is None else places[name] for name in wanted])
         known = torch.tensor([name is not None for name in wanted]).view(-1, 1, 1, 1)
         return replace(
