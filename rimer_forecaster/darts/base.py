@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..diagnostics import Diagnostics, diagnose
 from ..edge.export import export
-from ..lifecycle import Compression, compress
+from ..lifecycle import AdaptedState, Compression, compress
 from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import plain_size, warn_of_unprepared
 from ..network.transfer import arguments_like
@@ -27,8 +27,8 @@ from ..training import Recipe
 from ..training.arguments import named
 from ..training.fit import interruptible
 from ..training.held_out import KeepBest
+from .adaptation import AdaptableModel
 from .beside import check_weights, warn_of_units
-from .files import FilesModel
 from .likelihoods import LikelihoodHead
 from .module import RimerModule
 from .series import (
@@ -84,7 +84,7 @@ def like_weights(
     return needed
 
 
-class NetworkModel(FilesModel):
+class NetworkModel(AdaptableModel):
     """A darts model whose module holds a `RimerNetwork`.
 
     Attributes
@@ -127,6 +127,8 @@ class NetworkModel(FilesModel):
         series: TimeSeries | Sequence[TimeSeries],
         past_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
         future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
+        *,
+        state: AdaptedState | None = None,
     ) -> RimerStream:
         """Begin live forecasts: observe a history, then update and predict at constant cost.
 
@@ -136,6 +138,8 @@ class NetworkModel(FilesModel):
             The history of one series, or of several that end at the same time.
         past_covariates, future_covariates
             As the model was fitted with; they must cover the longest history.
+        state
+            What `adapt` returned, which the stream begins from.
 
         Raises
         ------
@@ -150,7 +154,10 @@ class NetworkModel(FilesModel):
         """
         self._check_streams()
         warn_of_unprepared("this model was", prepared=self.network.config.prepared_for_streams)
-        return RimerStream.begin(self, series, past_covariates, future_covariates)
+        memory = None
+        if state is not None:
+            memory = self._memory_of(state, len(series2seq(series) or ()))
+        return RimerStream.begin(self, series, past_covariates, future_covariates, memory)
 
     def load_stream(self, path: str | PathLike[str]) -> RimerStream:
         """Go on with a stream that `RimerStream.save` wrote with these weights.
@@ -379,7 +386,7 @@ class NetworkModel(FilesModel):
     def _init_trainer(trainer_params: dict[str, Any], max_epochs: int | None = None) -> pl.Trainer:
         """Return darts' trainer, or the name of the argument that it cannot be made of."""
         with named("pl_trainer_kwargs", trainer_params):
-            return FilesModel._init_trainer(trainer_params, max_epochs)
+            return AdaptableModel._init_trainer(trainer_params, max_epochs)
 
     def _train(self, trainer: pl.Trainer, model: RimerModule, *args: Any, **kwargs: Any) -> None:
         """Train, and take the best weights where windows were held back."""

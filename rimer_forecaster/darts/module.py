@@ -24,15 +24,15 @@ from ..training.held_out import KeepBest
 from ..training.recipe import Recipe, check_trained
 from .components import places_in
 from .likelihoods import LikelihoodHead, LikelihoodParameters
-from .resume import ResumableModule
 from .series import Batch
+from .starts import StartedModule
 
 __all__ = ["RimerModule"]
 
 _BEING_TRAINED = TrainerFn.FITTING, TrainerStatus.RUNNING
 
 
-class RimerModule(ResumableModule):
+class RimerModule(StartedModule):
     """Lightning module: permutes darts' tensors for the network and back.
 
     It is in evaluation mode but while it is trained, whatever was done with it in between.
@@ -141,9 +141,9 @@ class RimerModule(ResumableModule):
         places = self._places
         if places is not None:  # darts repeats a batch for every sample
             places = places.to(past_target.device).repeat(len(past_target) // len(places), 1)
-        return self.network(
-            past_target, past_covariates, future_covariates, static_covariates, places=places
-        )
+        start = self.start(len(past_target))
+        covariates = past_covariates, future_covariates, static_covariates
+        return self.network(past_target, *covariates, places=places, start=start)
 
     @property
     def _loss_head(self) -> LikelihoodHead:
@@ -160,6 +160,12 @@ class RimerModule(ResumableModule):
         """Remember the unit of the batch for its loss."""
         self._unit = self.recipe.unit(batch.past_target, getattr(batch, "unit", None))
         return super()._train_val_step(batch, *args, **kwargs)
+
+    def loss_of(self, batch: Batch, stage: ModuleStage) -> Tensor:
+        """Return the loss of a batch, which nothing logs."""
+        self._unit = self.recipe.unit(batch.past_target, batch.unit)
+        output = self(batch.to_module_input(stage=stage))
+        return self._compute_loss(output, batch.future_target, self.val_criterion, None)
 
     def _compute_loss(
         self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None

@@ -192,6 +192,13 @@ class TrainingDataset(SequentialTorchTrainingDataset):
             return None
         return TrainingPart(self, parts[0]), TrainingPart(self, parts[1])
 
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the series of each window, and how many steps it is before the latest one."""
+        numbers = np.arange(len(self))
+        owners = np.searchsorted(self._ends, numbers, side="right")
+        first = np.concatenate(([0], self._ends))
+        return owners, self.stride * (numbers - first[owners])
+
     def __getitems__(self, indices: list[int]) -> Samples:
         """Return windows with the units of their series."""
         units = [self.units[bisect_right(self._ends, index)] for index in indices]
@@ -276,12 +283,18 @@ class InferenceDataset(SequentialTorchInferenceDataset):
 
     def __getitem__(self, index: int) -> TorchInferenceSample:
         """Return a window; see darts."""
-        sample = super().__getitem__(index)
-        return replace(sample, series_schema=_Schema(sample.series_schema))
+        sample, schema = super().__getitem__(index), _Schema()
+        schema.update(sample.series_schema)
+        schema.place = index
+        if self.bounds is not None:
+            schema.place = bisect_right(self.cum_lengths, index)
+        return replace(sample, series_schema=schema)
 
 
 class _Schema(dict[str, Any]):
-    """A dictionary that moves to a device as it is."""
+    """A dictionary that moves to a device as it is, with the number of its series."""
+
+    place: int
 
     def to(self, *args: Any, **kwargs: Any) -> _Schema:
         """Return itself."""

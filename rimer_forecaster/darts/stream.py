@@ -147,6 +147,7 @@ class RimerStream:
         series: Series,
         past_covariates: Series | None,
         future_covariates: Series | None,
+        start: State | None = None,
     ) -> RimerStream:
         """Observe a history; see `NetworkModel.stream`."""
         histories = _checked(series, past_covariates, future_covariates)
@@ -169,7 +170,7 @@ class RimerStream:
             network = module.network_to_read()
             static = static_covariates(network, histories)
             places = places_in(network.config, [one.schema(copy=False) for one in histories])
-            state = network.init_state(len(histories), first.n_components, static, places)
+            state = network.init_state(len(histories), first.n_components, static, places, start)
             # Shorter histories are padded on the left by steps at which nothing was observed.
             target = np.full((len(histories), longest, first.n_components), np.nan)
             for i, one in enumerate(histories):

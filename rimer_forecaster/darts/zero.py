@@ -23,6 +23,8 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
+from ..lifecycle.objective import Objective
+from ..lifecycle.whole_series import WholeSeries
 from ..network.checks import plain_flag, plain_size
 from ..network.transfer import arguments_like, take_over
 from ..training import Recipe
@@ -74,7 +76,7 @@ class RimerZeroModule(RimerModule):
 
     def __init__(self, network_params: dict[str, Any], seasonal: bool, **kwargs: Any) -> None:
         super().__init__(network_params=network_params, **kwargs)
-        self._seasonal = seasonal
+        self.seasonal = seasonal
         trained = [float(x) for x in self.network.config.outputs]
         self.head = _Chosen(self.likelihood, trained)
         self._trained = QuantileRegression(trained)
@@ -88,18 +90,19 @@ class RimerZeroModule(RimerModule):
         static_covariates: Tensor | None,
     ) -> Tensor:
         L, shift = past_target.shape[1], self.output_chunk_shift
-        steps = shift + self.output_chunk_length
-        if self._seasonal:
+        steps, start = shift + self.output_chunk_length, self.start(len(past_target))
+        if self.seasonal:
             if torch.compiler.is_exporting():
                 raise ValueError(
                     "an exported model cannot take seasons off its windows: export one with "
                     "seasonal=False, which forecasts by the network alone."
                 )
-            return forecast_windows(self.network, past_target, steps)[:, shift:]
+            return forecast_windows(self.network, past_target, steps, start)[:, shift:]
         known = coming = None
         if future_covariates is not None:
             known, coming = future_covariates.tensor_split([L], 1)
-        window = self.network.window(past_target, past_covariates, known, static_covariates)
+        given = (past_target, past_covariates, known, static_covariates)
+        window = self.network.window(*given, start=start)
         return self.network.forecast(window, steps, coming)[:, shift:]
 
     @property
@@ -266,6 +269,24 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         )
         take_over(module.network, weights)
         return module
+
+    def _objective(
+        self,
+        series: Sequence[TimeSeries],
+        past_covariates: Sequence[TimeSeries] | None,
+        future_covariates: Sequence[TimeSeries] | None,
+    ) -> Objective:
+        """Return whole series, as the weights were trained; with covariates, windows."""
+        config = self.model.network.config
+        if config.past_covariates or config.future_covariates:
+            return super()._objective(series, past_covariates, future_covariates)
+        return WholeSeries(
+            self.model.network,
+            [one.values(copy=False) for one in series],
+            horizon=self.output_chunk_length + self.output_chunk_shift,
+            look_back=self.input_chunk_length,
+            seasonal=self.model.seasonal,
+        )
 
     def _whole_windows(self, shortest: int) -> int:
         """Return the length of windows with covariates, which are never padded."""

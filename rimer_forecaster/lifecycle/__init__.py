@@ -1,5 +1,8 @@
-"""The life of a trained network: another network, or its states, out of one that was trained."""
+"""The life of a state: a trained network in, states or other networks out."""
 
+from .adapt import adapt
+from .adapted_state import AdaptedState
 from .compress import Compression, compress
+from .half_life import half_life
 
-__all__ = ["Compression", "compress"]
+__all__ = ["AdaptedState", "Compression", "adapt", "compress", "half_life"]

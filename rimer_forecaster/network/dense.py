@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..layers import Pass
+from ..layers import Pass, State
 from ..layers.parts.precision import widest_dtype
 from .missing_values import interpolated, since_first
 from .network import RimerNetwork
@@ -23,6 +23,10 @@ from .scale import resolution
 from .window import Patches
 
 __all__ = ["DenseForecast", "dense_forecast"]
+
+_FEWEST_OBSERVED = 4
+_LEAST_SCALE = 1e-5
+"""Origins that saw fewer values, or less spread of a series of unit spread, have no loss."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,46 @@ class DenseForecast:
         values = (ahead[..., steps] - self.location[..., None]) / self.scale[..., None]
         return torch.asinh(values) if squash else values
 
+    def quantile_losses(
+        self,
+        target: Tensor,
+        quantiles: Tensor,
+        *,
+        squash: bool,
+        fewest_observed: int = _FEWEST_OBSERVED,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the quantile losses in the units of `outputs`, and which of them count.
+
+        Parameters
+        ----------
+        target, squash
+            See `of_truth`; of a spread near 1.
+        quantiles
+            (Q,), probabilities.
+        fewest_observed
+            Values that an origin must have seen to count.
+
+        Returns
+        -------
+        losses, counts
+            (B, C, T, H) each; losses are 0 where they do not count.
+        """
+        values = self.of_truth(target, squash=squash)  # (B, C, T, H)
+        counts = (self.observed >= fewest_observed) & (self.scale > _LEAST_SCALE)
+        counts = counts[..., None] & ~values.isnan()
+        errors = values.where(counts, 0.0)[..., None] - self.outputs
+        losses = torch.maximum(quantiles * errors, (quantiles - 1) * errors).mean(-1)
+        return losses.where(counts, 0.0), counts
+
     def to_units(self, squash: bool) -> Tensor:
         """Return the outputs in the units of the series, in ascending order, (B, C, T, H, Q)."""
         x = torch.sinh(self.outputs) if squash else self.outputs
         return (self.location[..., None, None] + self.scale[..., None, None] * x).sort(-1).values
 
 
-def dense_forecast(network: RimerNetwork, target: Tensor, *, steps: int) -> DenseForecast:
+def dense_forecast(
+    network: RimerNetwork, target: Tensor, *, steps: int, start: State | None = None
+) -> DenseForecast:
     """Forecast from the end of every patch of series, and from their end if it lies in a patch.
 
     Parameters
@@ -76,11 +113,13 @@ def dense_forecast(network: RimerNetwork, target: Tensor, *, steps: int) -> Dens
         (B, n, C), NaN where missing; more steps than are read may follow, to be compared with.
     steps
         How many are read.
+    start
+        Memory that the layers start from, see `RimerNetwork.forward`.
 
     Returns
     -------
     DenseForecast
-        Differentiable with regard to the weights.
+        Differentiable with regard to the weights and the start.
 
     Raises
     ------
@@ -122,8 +161,8 @@ def dense_forecast(network: RimerNetwork, target: Tensor, *, steps: int) -> Dens
     if config.read_gaps:
         mask = since_first(mask)
     tokens = reader.tokens(Patches(patches, marks), None)
-    start = reader.start_of(tokens)
-    y, _ = reader.layers(tokens.flatten(0, 1), start, Pass(mask.flatten(0, 1)))
+    begin = reader.start_of(tokens, start=start)
+    y, _ = reader.layers(tokens.flatten(0, 1), begin, Pass(mask.flatten(0, 1)))
     outputs = reader.head(reader.norm(_latest(y, mask.flatten(0, 1))))  # (B * C, T, H * Q)
     outputs = outputs.unflatten(0, tokens.shape[:2]).unflatten(-1, (config.output_chunk_length, -1))
     outputs = outputs + network.skip.offset.view(config.output_chunk_length, -1)

@@ -1,6 +1,6 @@
-"""A learned state before the first token, one for all sequences or made from static features.
+"""A state before the first token: learned with the weights, or given for each series.
 
-Letters: B sequences, n static features.
+Letters: B sequences, n static features, C components of a series.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..layers import Mixer, State, from_leaves, leaves
 
-__all__ = ["InitialState"]
+__all__ = ["InitialState", "check_memory", "with_memory"]
 
 
 class InitialState(nn.Module):
@@ -61,3 +61,48 @@ class InitialState(nn.Module):
         nn.init.zeros_(self.learned)
         if self.from_static is not None:
             nn.init.zeros_(self.from_static.weight)
+
+
+def with_memory(state: State, memory: State) -> State:
+    """Add memory, (B, ...), to a fresh state, (B * C, ...): components of a series share it."""
+    fresh = dict(leaves(state))
+    for path, start in leaves(memory):
+        components = len(fresh[path]) // len(start)
+        fresh[path] = fresh[path] + start.to(fresh[path]).repeat_interleave(components, 0)
+    return from_leaves(fresh)
+
+
+def check_memory(memory: State, layers: Mixer | None, batch_size: int) -> None:
+    """Raise a ValueError that names the first tensor of a memory which the layers do not have.
+
+    Parameters
+    ----------
+    memory
+        What layers are to start from, a state of their memory alone, (B, ...).
+    layers
+        Which start from it; None for a network without layers.
+    batch_size
+        B.
+    """
+    paths = () if layers is None else layers.memory
+    if layers is None or not paths:
+        raise ValueError(
+            "start is for layers with a memory of their own, such as rwkv7 has; this network has "
+            "none. Leave it out."
+        )
+    expected, given = dict(leaves(layers.init_state(1))), dict(leaves(memory))
+    for path in sorted(given.keys() | set(paths)):
+        if path not in given or path not in paths:
+            what = "lacks" if path not in given else "has, and these layers have not,"
+            raise ValueError(
+                f"start {what} {path!r}: it is of another network. The memory of these layers is "
+                f"{', '.join(paths)}."
+            )
+        wanted = (batch_size, *expected[path].shape[1:])
+        if given[path].shape != wanted:
+            raise ValueError(
+                f"{path!r} of start has shape {tuple(given[path].shape)}; it must be {wanted}: one "
+                "row per series."
+            )
+        if not bool(given[path].isfinite().all()):
+            raise ValueError(f"{path!r} of start holds values that are not finite. Leave it out.")

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layers import Mixer, RandomModule, State
+from ..layers import Mixer, RandomModule, State, from_leaves, leaves
 from ..layers.parts.compressed import assign_weight
 from .checks import check_input
 from .compressed import follow_weights
@@ -119,6 +119,7 @@ class RimerNetwork(StreamedNetwork):
         static_covariates: Tensor | None = None,
         mask: Tensor | None = None,
         places: Tensor | None = None,
+        start: State | None = None,
     ) -> Tensor:
         """Forecast the H steps after each window.
 
@@ -141,6 +142,10 @@ class RimerNetwork(StreamedNetwork):
         places
             For components that read each other, which of `target_components` each one is, (B, C);
             None where they are in that order. See `places_of`.
+        start
+            Memory that the layers start from, such as `rimer_forecaster.lifecycle` learns: a state
+            whose leaves, (B, ...), are those of the layers' ``memory``. None or zeros start from
+            nothing.
 
         Returns
         -------
@@ -158,7 +163,9 @@ class RimerNetwork(StreamedNetwork):
         known = coming = None
         if future_covariates is not None:
             known, coming = future_covariates.tensor_split([L], 1)
-        window = self.window(past_target, past_covariates, known, static_covariates, mask, places)
+        window = self.window(
+            past_target, past_covariates, known, static_covariates, mask, places, start
+        )
         return self._forecast_next(window, coming)
 
     def _forecast(self, window: Window, unfinished: bool, remembered: State | None) -> Tensor:
@@ -180,7 +187,11 @@ class RimerNetwork(StreamedNetwork):
 
     @torch.inference_mode()
     def forecast_windows(
-        self, past_target: Tensor, steps: int, future_covariates: Tensor | None = None
+        self,
+        past_target: Tensor,
+        steps: int,
+        future_covariates: Tensor | None = None,
+        start: State | None = None,
     ) -> Tensor:
         """Forecast any number of steps after windows, of which only some are read at once.
 
@@ -192,6 +203,8 @@ class RimerNetwork(StreamedNetwork):
             How many; see `forecast`.
         future_covariates
             (B, L + steps, n): the windows, then these steps.
+        start
+            See `forward`.
 
         Returns
         -------
@@ -204,7 +217,10 @@ class RimerNetwork(StreamedNetwork):
             known = coming = None
             if future_covariates is not None:
                 known, coming = future_covariates[rows].tensor_split([L], 1)
-            window = self.window(past_target[rows], future_covariates=known)
+            own = start
+            if start is not None:
+                own = from_leaves({path: memory[rows] for path, memory in leaves(start)})
+            window = self.window(past_target[rows], future_covariates=known, start=own)
             parts.append(self.forecast(window, steps, coming))
         return torch.cat(parts)
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..layers import Pass, State, build_layers
 from ..layers.parts.initialisation import uniform_linear
 from .config import NetworkConfig
-from .initial_state import InitialState
+from .initial_state import InitialState, with_memory
 from .preparation import StreamPreparation
 from .source import CrossComponents
 from .window import Patches, Window
@@ -73,14 +73,17 @@ class PatchReader(nn.Module):
         if self.cross is not None:  # last, so that all else is drawn as without it
             self.cross.reset_parameters(generator)
 
-    def init_state(self, rows: int, static_covariates: Tensor | None = None) -> State:
+    def init_state(
+        self, rows: int, static_covariates: Tensor | None = None, start: State | None = None
+    ) -> State:
         """Return the state before the first patch of B * C streams.
 
-        It holds the state of the layers, and what they made of the last real token, (B * C, D).
+        It holds the state of the layers, and what they made of the last real token, (B * C, D). For
+        the start see `start_of`.
         """
         static = None if static_covariates is None else static_covariates.flatten(0, 1)
         return {
-            "layers": self._start(rows, static),
+            "layers": self._start(rows, static, start),
             "last": self.head.weight.new_zeros(rows, self.head.in_features),
         }
 
@@ -155,25 +158,35 @@ class PatchReader(nn.Module):
             tokens = tokens + self.embed_static(static_covariates)[:, :, None]
         return tokens
 
-    def start_of(self, tokens: Tensor, static_covariates: Tensor | None = None) -> State | None:
-        """Return the state before tokens, (B, C, T, D), or None where it is zero."""
-        if self.initial_state is None:
+    def start_of(
+        self,
+        tokens: Tensor,
+        static_covariates: Tensor | None = None,
+        start: State | None = None,
+    ) -> State | None:
+        """Return the state before tokens, (B, C, T, D), or None where it is zero.
+
+        Memory to start from, (B, ...), is added to what was learned with the weights.
+        """
+        if self.initial_state is None and start is None:
             return None
         static = static_covariates
         if static is not None:
             static = static.expand(*tokens.shape[:2], -1).flatten(0, 1)
-        return self._start(tokens.shape[0] * tokens.shape[1], static)
+        return self._start(tokens.shape[0] * tokens.shape[1], static, start)
 
-    def _start(self, rows: int, static: Tensor | None) -> State:
+    def _start(self, rows: int, static: Tensor | None, start: State | None) -> State:
         """State before the first token; static covariates are (rows, n)."""
         state = self.layers.init_state(rows)
-        return state if self.initial_state is None else self.initial_state(state, static)
+        if self.initial_state is not None:
+            state = self.initial_state(state, static)
+        return state if start is None else with_memory(state, start)
 
     def _start_of_window(
         self, window: Window, tokens: Tensor, mask: Tensor | None, newer: int
     ) -> State | None:
         """State before a window: none, a learned one, or what other windows of the batch left."""
-        start = self.start_of(tokens, window.static_covariates)
+        start = self.start_of(tokens, window.static_covariates, window.start)
         if not self.preparation.draw_carried():
             return start
         whole = tokens.detach()

@@ -33,7 +33,9 @@ __all__ = [
     "load_described_state",
     "load_state",
     "read_metadata",
+    "read_tensors",
     "save_state",
+    "write_tensors",
 ]
 
 Layout: TypeAlias = dict[str, tuple[torch.Size, torch.dtype]]
@@ -184,10 +186,22 @@ def save_state(
         If the file cannot be written; one that was there before is then as it was.
     """
     check_finite_state(state)
-    tensors = {name: leaf.detach().cpu().contiguous().clone() for name, leaf in leaves(state)}
-    described = {**(metadata or {}), "network": fingerprint(network)}
-    described["sha256"] = _digest(tensors, described)
-    write_whole(path, save(tensors, metadata=described))
+    write_tensors(path, dict(leaves(state)), {**(metadata or {}), "network": fingerprint(network)})
+
+
+def write_tensors(
+    path: str | PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write safetensors with what is said about them, and with a digest of both.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; one that was there before is then as it was.
+    """
+    plain = {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
+    described = {**metadata, "sha256": _digest(plain, metadata)}
+    write_whole(path, save(plain, metadata=described))
 
 
 def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
@@ -198,7 +212,7 @@ def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
     ValueError
         If the file is damaged.
     """
-    return _read(path)[1]
+    return read_tensors(path)[1]
 
 
 def load_state(path: str | PathLike[str], network: StreamedNetwork) -> State:
@@ -217,7 +231,7 @@ def load_described_state(
     path: str | PathLike[str], network: StreamedNetwork
 ) -> tuple[State, dict[str, str]]:
     """Return what `load_state` and `read_metadata` do, of one reading."""
-    tensors, metadata = _read(path)
+    tensors, metadata = read_tensors(path)
     if metadata.get("network") != fingerprint(network):
         raise ValueError(
             f"the state in {fspath(path)!r} was not saved with this network: its weights are "
@@ -229,8 +243,16 @@ def load_described_state(
     return state, metadata
 
 
-def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors of a file and what was written beside them, verified."""
+def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors that `write_tensors` wrote and what was said about them, verified.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -25,6 +25,7 @@ from .checks import (
     check_sizes,
 )
 from .config import NetworkConfig
+from .initial_state import check_memory
 from .linear_skip import LinearSkip
 from .missing_values import carry_forward, marks_of_observed, since_first
 from .reader import PatchReader
@@ -36,7 +37,7 @@ __all__ = ["StreamedNetwork"]
 _MOST_VALUES = 2**22
 """Values that the scales of a stream's patches are computed from at once; bounds memory."""
 
-_OF_WINDOWS = {"target", "observed", "covariates", "static_covariates", "places"}
+_OF_WINDOWS = {"target", "observed", "covariates", "static_covariates", "places", "start"}
 
 
 class StreamedNetwork(nn.Module):
@@ -72,6 +73,7 @@ class StreamedNetwork(nn.Module):
         static_covariates: Tensor | None = None,
         mask: Tensor | None = None,
         places: Tensor | None = None,
+        start: State | None = None,
     ) -> State:
         """Return windows as a state that remembers nothing before them; see `forward`.
 
@@ -92,6 +94,9 @@ class StreamedNetwork(nn.Module):
         if places is not None and config.crosses:
             check_places(places, past_target.shape[2])
             state["places"] = places
+        if start is not None:
+            self._check_start(start, len(past_target))
+            state["start"] = start
         return state
 
     def init_state(
@@ -100,10 +105,11 @@ class StreamedNetwork(nn.Module):
         components: int,
         static_covariates: Tensor | None = None,
         places: Tensor | None = None,
+        start: State | None = None,
     ) -> State:
         """Return the state of B streams of C components before their first step.
 
-        Static covariates and places are as in `forward`.
+        Static covariates, places and the start are as in `forward`.
         """
         config = self.config
         check_sizes(batch_size=batch_size, components=components)
@@ -129,8 +135,11 @@ class StreamedNetwork(nn.Module):
             state["covariates"] = zeros(B, L, n).fill_(float("nan"))  # not known yet
         if static_covariates is not None:
             state["static_covariates"] = static_covariates.expand(B, C, -1).to(self.dtype)
+        if start is not None:
+            self._check_start(start, B)
         if self.reader is not None:
-            state["reader"] = self.reader.init_state(B * C, state.get("static_covariates"))
+            static = state.get("static_covariates")
+            state["reader"] = self.reader.init_state(B * C, static, start)
         return state
 
     def observe(
@@ -141,10 +150,11 @@ class StreamedNetwork(nn.Module):
         static_covariates: Tensor | None = None,
         mask: Tensor | None = None,
         places: Tensor | None = None,
+        start: State | None = None,
     ) -> State:
         """Return the state of streams after their history: `init_state`, then `update`."""
         B, _, C = _stream_shape(past_target)
-        state = self.init_state(B, C, static_covariates, places)
+        state = self.init_state(B, C, static_covariates, places, start)
         return self.update(state, past_target, past_covariates, future_covariates, mask)
 
     def update(
@@ -322,6 +332,7 @@ class StreamedNetwork(nn.Module):
             least_scale=self.config.least_scale,
             reads_gaps=self.config.read_gaps,
             places=state.get("places"),
+            start=state.get("start"),
         )
         newer = int(state["steps"]) % self.config.patch_length if "steps" in state else 0
         return self._forecast(window, bool(newer), state.get("reader"))
@@ -333,6 +344,10 @@ class StreamedNetwork(nn.Module):
         self._check_layout(state, B, C)
         if "places" in state:
             check_places(state["places"], C)
+
+    def _check_start(self, start: State, batch_size: int) -> None:
+        """Raise a ValueError if a start is not of the memory of these layers."""
+        check_memory(start, None if self.reader is None else self.reader.layers, batch_size)
 
     def _check_state(self, state: State, batch_size: int, components: int) -> None:
         """Raise a ValueError if the state is not one of this network's for such streams."""

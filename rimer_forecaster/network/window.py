@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..layers import State
 from .missing_values import carry_forward, interpolated, marks_of_observed, since_first
 from .scale import resolution, running_scale, window_scale
 
@@ -68,6 +69,8 @@ class Window:
     places
         Which of the fitted components each is, (B, C), for components that read each other; None
         where they are in the order of fitting.
+    start
+        Memory that the layers start from, (B, ...), or None.
     """
 
     values: Tensor
@@ -80,6 +83,7 @@ class Window:
     least_scale: float = 0.0
     reads_gaps: bool = False
     places: Tensor | None = None
+    start: State | None = None
 
     @classmethod
     def of(
@@ -92,6 +96,7 @@ class Window:
         least_scale: float = 0.0,
         reads_gaps: bool = False,
         places: Tensor | None = None,
+        start: State | None = None,
     ) -> Window:
         """Scale windows, (B, L, C), that were observed at the marks or, if None, everywhere.
 
@@ -117,6 +122,7 @@ class Window:
             least_scale,
             reads_gaps or covariates is not None,
             places,
+            start,
         )
 
     @property

@@ -16,14 +16,15 @@ from sklearn.utils import check_random_state
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from ..edge.export import export
-from ..lifecycle import Compression, compress
+from ..lifecycle import AdaptedState, Compression, adapt, compress
 from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import warn_of_unprepared
 from ..training import Recipe
 from ..training.arguments import plain_epochs, plain_seed, recipe_or_default
 from ..zero_shot.default import AUTO, WEIGHTS, forecasts_by_default
+from .adaptation import Groups, adapted_to, groups_of, like_memory, objective_of
 from .beginning import Beginning
-from .forecasts import Fitted
+from .forecasts import Adapted, Fitted
 from .learning import Learning, calibration, scaled
 from .memory import Memory
 from .pretrained import Pretrained, of_package
@@ -133,6 +134,8 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         The fitted network.
     pretrained_ : Pretrained
         What ``pretrain`` learnt; ``fit`` and ``update`` leave it as it is.
+    adapted_ : AdaptedState or None
+        What ``adapt`` learnt; ``update`` leaves it as it is, and ``fit`` forgets it.
 
     Raises
     ------
@@ -427,8 +430,8 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> RimerForecaster:
         """Make a new memory, network and streams."""
-        network, memory, streams, trained = self._fitted
-        length = self._fitted.length
+        network, memory, streams, trained, adapted = self._fitted
+        length, start = self._fitted.length, self._fitted.start
         memory, updates = memory.updates(y, X, length=length)
         series = {key: update.series for key, update in updates.items()}
         new = {key: len(one.y) - updates[key].known for key, one in series.items()}
@@ -440,7 +443,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
             for key, one in series.items()
             if new[key] and len(one.y) > 1
         }
-        if update_params and origins and trained:
+        if update_params and origins and trained and adapted is None:
             network, self._generator = copy.deepcopy(network), self._generator.clone_state()
             moved = {key: series[key] for key in origins}
             self._learning().update(network, memory, moved, origins, self._generator)
@@ -449,12 +452,104 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
             series |= {key: one.end(length) for key, one in others.items()}
         if streams is not None:
             anew = {key: one for key, one in series.items() if key not in goes_on}
-            streams = streams.begun(network, *scaled(memory, anew))
+            streams = streams.begun(network, *scaled(memory, anew), start)
             more = {key: series[key] for key in goes_on if new[key]}
             streams = streams.updated(network, *scaled(memory, more, goes_on))
         memory = memory.updated(updates, length=length)
-        self._fitted = Fitted(network, memory, streams, trained)
+        self._fitted = Fitted(network, memory, streams, trained, adapted)
         return self
+
+    def adapt(
+        self,
+        y: Any = None,
+        X: Any = None,
+        *,
+        steps: int = 60,
+        rank: int | None = None,
+        groups: Groups = None,
+        keep: str = "better",
+    ) -> RimerForecaster:
+        """Learn what the layers start from, for each series or group; the weights stay as they are.
+
+        Every later forecast begins from it, after an ``update`` too, which then leaves the weights
+        alone. The last part of each series is held back at first: a state is kept where it
+        forecasts that part better than no state does, by two standard errors over the series of a
+        group. It is then trained on everything. Elsewhere it is zero, and changes nothing.
+
+        Parameters
+        ----------
+        y : series, panel or hierarchy of sktime, optional
+            What states are tuned on; by default what is remembered of the series that are forecast.
+            Other series need `groups`.
+        X : optional
+            Its covariates, as ``fit`` was given.
+        steps : int
+            Of either training.
+        rank : int, optional
+            Of the states of each head, at most `head_size`: fewer numbers to learn. None for full
+            ones.
+        groups : dict or "all", optional
+            Group of each series, by the name of the series; its series share a state. Series that
+            are forecast and not in `y` may be in it. ``"all"`` is one state for all; None one for
+            each series.
+        keep : {"better", "always"}
+            Whether something is held back, as said above, or every state kept: for series too short
+            to hold something back, and for what matters at the beginning of series.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, a series has no group, the layers have no memory, or the
+            series are too short to hold something back.
+        """
+        self.check_is_fitted()
+        fitted = self._fitted
+        memory = fitted.memory
+        if y is not None:
+            inner_X, inner_y = self._twin()._check_X_y(X=X, y=y)
+            memory = like_memory(memory, inner_y, inner_X)
+        names, owners = groups_of(memory, groups, fitted.memory)
+        horizon = self.output_chunk_length or fitted.network.config.output_chunk_length
+        if self.output_chunk_length is None and self._fh is not None:
+            horizon = max(1, int(max(self._fh.to_relative(self.cutoff))))
+        objective = objective_of(fitted, memory, self._learning(), horizon)
+        state = adapt(fitted.network, objective, steps=steps, rank=rank, groups=names, keep=keep)
+        return self._begin_from(replace(owners, state=state))
+
+    def begin_from(self, state: AdaptedState, groups: Groups = None) -> RimerForecaster:
+        """Let every later forecast begin from a state that `adapt` made before, as by a file.
+
+        Parameters
+        ----------
+        state
+            One row for all series, or rows by the names of series or groups.
+        groups
+            See `adapt`.
+
+        Raises
+        ------
+        ValueError
+            If the state belongs to other weights, or has no row of a name.
+        """
+        self.check_is_fitted()
+        adapted = adapted_to(self._fitted.memory, state, groups)
+        state.check(self._fitted.network)
+        return self._begin_from(adapted)
+
+    def _begin_from(self, adapted: Adapted) -> RimerForecaster:
+        fitted = self._fitted._replace(adapted=adapted)
+        if fitted.streams is not None:
+            histories = scaled(fitted.memory, fitted.memory.series)
+            streams = StreamBank[Key]().begun(fitted.network, *histories, fitted.start)
+            fitted = fitted._replace(streams=streams)
+        self._fitted = fitted
+        return self
+
+    @property
+    def adapted_(self) -> AdaptedState | None:
+        """See the attributes above."""
+        adapted = self._fitted.adapted
+        return None if adapted is None else adapted.state
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
         fitted = self._fitted

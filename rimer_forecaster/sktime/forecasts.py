@@ -6,6 +6,7 @@ Letters: L look-back, n time points, C target components, p covariates, Q quanti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from sktime.forecasting.base import ForecastingHorizon
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..layers import State
+from ..lifecycle import AdaptedState
 from ..network import RimerNetwork
 from ..network.checks import check_finite_forecast
 from ..zero_shot.forecast import forecast
@@ -28,7 +31,32 @@ from .stream_bank import StreamBank
 from .times import name_of_step
 from .values import check_observed
 
-__all__ = ["Fitted"]
+__all__ = ["Adapted", "Fitted"]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """Which series begin from which row of a state.
+
+    Attributes
+    ----------
+    state
+        What was tuned; None until it is.
+    owners
+        Names of rows by series.
+    shared
+        Name of the row of all others; None lets them begin from nothing.
+    """
+
+    state: AdaptedState | None
+    owners: Mapping[Key, str]
+    shared: str | None = None
+
+    def start(self, series: Sequence[Key]) -> State | None:
+        """Return what the network starts from for some series."""
+        assert self.state is not None
+        names = [self.owners.get(key, self.shared) for key in series]
+        return self.state.of(names).rows(len(series))
 
 
 class Fitted(NamedTuple):
@@ -44,12 +72,15 @@ class Fitted(NamedTuple):
         Their states, or None where forecasts are from windows.
     trained
         Whether the weights were trained in ``fit``, and are not what they were given as.
+    adapted
+        States that series begin from, or None.
     """
 
     network: RimerNetwork
     memory: Memory
     streams: StreamBank[Key] | None = None
     trained: bool = True
+    adapted: Adapted | None = None
 
     @property
     def length(self) -> int:
@@ -96,7 +127,7 @@ class Fitted(NamedTuple):
         if max(steps.max() for steps in ahead.values()) >= 1:
             if self.streams is not None:
                 coming = self._from_streams(cutoffs, ahead, given)
-            elif self._of_any_length:
+            elif self.of_any_length:
                 coming = self._from_ends(ahead)
             else:
                 coming = self._from_windows(cutoffs, ahead, given)
@@ -144,8 +175,13 @@ class Fitted(NamedTuple):
             values = interpolated(values, trained, levels)
         return index, values, levels
 
+    def start(self, series: Sequence[Key]) -> State | None:
+        """Return what the network starts from for some series, (series, ...), or None."""
+        return None if self.adapted is None else self.adapted.start(series)
+
     @property
-    def _of_any_length(self) -> bool:
+    def of_any_length(self) -> bool:
+        """Whether forecasts are from as many time points as there are."""
         shortest, longest = self.network.config.lengths
         return shortest < longest
 
@@ -156,7 +192,9 @@ class Fitted(NamedTuple):
         ends = [self._window(key, one).y.to_numpy(float).T for key, one in series.items()]
         # In double precision and the units of y: a window may move little beside its series.
         columns = [column for end in ends for column in end]
-        outputs = forecast(self.network, columns, most, seasonal=not self.trained)
+        owners = [key for key, end in zip(series, ends, strict=True) for _ in end]
+        start = self.start(owners)
+        outputs = forecast(self.network, columns, most, seasonal=not self.trained, start=start)
         quantiles = outputs.reshape(len(series), -1, *outputs.shape[1:]).swapaxes(1, 2)
         return dict(zip(series, quantiles, strict=True))
 
@@ -185,7 +223,10 @@ class Fitted(NamedTuple):
                 )
                 known.append(_padded(self.memory.scaled_X(own), lead, L + most, fill=0.0))
         quantiles = self.network.forecast_windows(
-            torch.stack(past), most, torch.stack(known) if known else None
+            torch.stack(past),
+            most,
+            torch.stack(known) if known else None,
+            self.start(list(self.memory.series)),
         )  # (series, steps, C, Q)
         series = self.memory.series.items()
         return {
@@ -237,8 +278,9 @@ class Fitted(NamedTuple):
         at = torch.from_numpy(origins)
         own = torch.tensor(y.to_numpy(dtype=float))
         windows = _padded(own, L, L + len(y), fill=float("nan")).unfold(0, L, 1)[at].mT.numpy()
-        if self._of_any_length:
-            quantiles = forecast_past(self.network, one.scaled_y(), origins, look_back=L)
+        if self.of_any_length:
+            start, own = self.start([key]), one.scaled_y()
+            quantiles = forecast_past(self.network, own, origins, look_back=L, start=start)
             return _kept(windows, one.in_units(quantiles))
         target = _padded(one.scaled_y(), L, L + len(y), fill=float("nan"))
         past = target.unfold(0, L, 1)[at].mT  # (L + n, C) -> (steps, L, C)
@@ -246,7 +288,8 @@ class Fitted(NamedTuple):
         if one.X is not None:
             covariates = _padded(self.memory.scaled_X(one.X), L, L + len(y), fill=0.0)
             known = covariates.unfold(0, L + 1, 1)[at].mT
-        quantiles = self.network.forecast_windows(past, 1, known)[:, 0]  # (steps, C, Q)
+        start = self.start([key] * len(past))
+        quantiles = self.network.forecast_windows(past, 1, known, start)[:, 0]  # (steps, C, Q)
         nothing = past.isnan().all(1)
         quantiles = quantiles.masked_fill(nothing[..., None], float("nan"))
         return _kept(windows, one.in_units(quantiles))

@@ -19,7 +19,7 @@ from ..training.windows import Windows
 from .memory import Memory, Remembered
 from .series import Key
 
-__all__ = ["Learning", "calibration", "scaled"]
+__all__ = ["Learning", "calibration", "scaled", "windows_of"]
 
 _LENGTHS = ("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "callbacks")
 """Arguments of the trainer that are not for the one pass of an update."""
@@ -64,7 +64,7 @@ class Learning:
     ) -> None:
         """Train in place on series, all or all but their ends, which validate."""
         lengths = {key: len(one.y) for key, one in series.items()}
-        windows, validation = _windows(network, memory, series), None
+        windows, validation = windows_of(network, memory, series), None
         held_back = self._may_hold_back and self.recipe.holds_out(len(windows))
         share = self.recipe.held_out if held_back else self.validation_fraction
         if share is not None:
@@ -77,8 +77,8 @@ class Learning:
                 )
             if left:
                 ends = {key: series[key] for key in left}
-                validation = _windows(network, memory, ends, first_origins=left)
-                windows = _windows(network, memory, series, lengths=lengths | left)
+                validation = windows_of(network, memory, ends, first_origins=left)
+                windows = windows_of(network, memory, series, lengths=lengths | left)
         held_back = held_back and validation is not None
         self._train(network, windows, validation, generator, held_back=held_back)
 
@@ -98,7 +98,7 @@ class Learning:
     ) -> None:
         """Train in place by one pass over windows from the first time points to forecast on."""
         kwargs = {n: x for n, x in (self.trainer_kwargs or {}).items() if n not in _LENGTHS}
-        windows = _windows(network, memory, series, first_origins=first_origins)
+        windows = windows_of(network, memory, series, first_origins=first_origins)
         once = replace(self.trained_on(), n_epochs=1, trainer_kwargs=kwargs)
         once._train(network, windows, None, generator)
 
@@ -139,7 +139,7 @@ def scaled(
 def calibration(network: RimerNetwork, memory: Memory) -> tuple[Tensor, dict[str, Tensor]]:
     """Return some windows of all series, (B, L, C), and covariates as the network takes them."""
     series = {key: one for key, one in memory.series.items() if len(one.y) > 1}
-    windows = _windows(network, memory, series)
+    windows = windows_of(network, memory, series)
     places = torch.linspace(0, len(windows) - 1, min(len(windows), _MOST_CALIBRATED)).long()
     target, covariates = windows.__getitems__(places.tolist())
     target = target[:, : -network.config.output_chunk_length]
@@ -152,7 +152,7 @@ _MOST_CALIBRATED = 256
 """Windows that matrices are approximated by: some thousand tokens."""
 
 
-def _windows(
+def windows_of(
     network: RimerNetwork,
     memory: Memory,
     series: Mapping[Key, Remembered],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..layers import State, from_leaves, leaves
 from ..network import RimerNetwork
 from ..network.dense import dense_forecast
 
@@ -19,7 +20,12 @@ __all__ = ["forecast_past"]
 
 @torch.inference_mode()
 def forecast_past(
-    network: RimerNetwork, y: Tensor, origins: NDArray[np.int64], *, look_back: int
+    network: RimerNetwork,
+    y: Tensor,
+    origins: NDArray[np.int64],
+    *,
+    look_back: int,
+    start: State | None = None,
 ) -> Tensor:
     """Forecast time points of a series, each from those before it.
 
@@ -36,6 +42,8 @@ def forecast_past(
         Indices of the time points to forecast.
     look_back
         L. Of a time point with more than L before it, at least half of them are read.
+    start
+        Memory that the layers start from, (1, ...), or None.
 
     Returns
     -------
@@ -46,19 +54,23 @@ def forecast_past(
     P = config.patch_length
     outputs = y.new_full((len(origins), y.shape[1], len(config.outputs)), float("nan"))
     starts = np.maximum(0, -(-(origins - look_back) // half)) * half
-    for start in np.unique(starts[origins > 0]):
-        own = np.flatnonzero((starts == start) & (origins > 0))
-        ends = origins[own] - start
+    for first in np.unique(starts[origins > 0]):
+        own = np.flatnonzero((starts == first) & (origins > 0))
+        ends = origins[own] - first
         leads = np.unique(-ends % P)
         length = -(-int(ends.max() + leads.max()) // P) * P
-        span = y[start : start + int(ends.max())].T
+        span = y[first : first + int(ends.max())].T
         target = torch.stack(
             [
                 F.pad(span, (lead, length - lead - span.shape[1]), value=float("nan")).T
                 for lead in leads.tolist()
             ]
         )  # (passes, length, C)
-        dense = dense_forecast(network, target, steps=length)
+        memory = None
+        if start is not None:
+            rows = {path: x.expand(len(target), *x.shape[1:]) for path, x in leaves(start)}
+            memory = from_leaves(rows)
+        dense = dense_forecast(network, target, steps=length, start=memory)
         values = dense.to_units(config.squash)[:, :, :, 0]  # (passes, C, T, Q)
         values[dense.observed == 0] = float("nan")
         passes = np.searchsorted(leads, -ends % P)

@@ -8,7 +8,7 @@ Letters: B streams, n new steps, C target components, p covariates, Q outputs pe
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -56,6 +56,7 @@ class StreamBank(Generic[Key]):
         network: RimerNetwork,
         histories: Mapping[Key, Tensor],
         covariates: Mapping[Key, Tensor] | None = None,
+        start: Callable[[Sequence[Key]], State | None] | None = None,
     ) -> StreamBank[Key]:
         """Return a bank in which streams begin with their histories, or begin anew.
 
@@ -67,6 +68,8 @@ class StreamBank(Generic[Key]):
             A tensor (n, C) per stream, NaN where missing.
         covariates
             A tensor (n, p) per stream, if the network reads any.
+        start
+            Gives what some of the streams begin from; None for nothing.
         """
         batches = []
         for batch in self._batches:
@@ -85,7 +88,8 @@ class StreamBank(Generic[Key]):
             known = None
             if covariates is not None:
                 known = torch.stack([_padded(covariates[key], length) for key in keys])
-            state = network.init_state(*target.shape[::2])
+            memory = None if start is None else start(keys)
+            state = network.init_state(len(target), target.shape[2], start=memory)
             state = network.update(state, target, future_covariates=known)
             batches.append(_Batch(tuple(keys), state))
         return StreamBank(_merged(batches, network))

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from ..layers import State
 from ..network import RimerNetwork
 from .held_out import KeepBest, quantile_loss
 from .recipe import Recipe
@@ -42,19 +43,23 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss = self._loss(batch)
+        loss = self.loss(batch)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(batch.target))
         return loss + self.network.penalty()
 
     def validation_step(self, batch: WindowBatch, batch_idx: int) -> None:
         """Log the loss of a batch that is not trained on."""
-        loss, n = self._loss(batch), len(batch.target)
+        loss, n = self.loss(batch), len(batch.target)
         self.log("val_loss", loss, prog_bar=True, batch_size=n, sync_dist=True)
 
-    def _loss(self, batch: WindowBatch) -> Tensor:
+    def loss(self, batch: WindowBatch, start: State | None = None) -> Tensor:
+        """Return the mean quantile loss of windows, in units of their series.
+
+        For the start see `RimerNetwork.forward`.
+        """
         H = self.network.config.output_chunk_length
         past, target = batch.target[:, :-H], batch.target[:, -H:]  # of at most L steps
-        forecast = self.network(past, future_covariates=batch.covariates)
+        forecast = self.network(past, future_covariates=batch.covariates, start=start)
         unit = self.recipe.unit(past, past.new_ones(()))  # each series was standardised
         forecast, target = forecast / unit[..., None], target / unit
         if self.best is not None and not self.training:

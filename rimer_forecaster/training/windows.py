@@ -48,6 +48,12 @@ class Windows(Dataset[WindowBatch]):
         L and H.
     first_origins
         Index of the first time point to forecast in each series; None for the rule above.
+
+    Attributes
+    ----------
+    owners, left
+        Of each window, the number of its series, and how many time points of that come after what
+        is read.
     """
 
     def __init__(
@@ -62,14 +68,17 @@ class Windows(Dataset[WindowBatch]):
         L, H = input_chunk_length, output_chunk_length
         gap = max(L, H)  # between two series, read by windows of both
         self.steps = torch.arange(-L, H)
-        origins, start = [], gap
+        origins, left, start = [], [], gap
         for i, target in enumerate(targets):
             n = len(target)
             first = first_origins[i] if first_origins else min(L, max(1, (n - H) // 2))
             last = n - H if n - H >= first else n - 1
             origins.append(torch.arange(start + first, start + last + 1))
+            left.append(torch.arange(n - first, n - last - 1, -1))
             start += n + gap
-        self.origins = torch.cat(origins)
+        self.origins, self.left = torch.cat(origins), torch.cat(left)
+        counts = torch.tensor([len(own) for own in origins])
+        self.owners = torch.arange(len(targets)).repeat_interleave(counts)
         self.target = _spaced(targets, gap, fill=float("nan"))
         self.covariates = None if covariates is None else _spaced(covariates, gap, fill=0.0)
 

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..layers import State, from_leaves, leaves
 from ..network import RimerNetwork
 from .seasons import without_seasons
 
-__all__ = ["forecast", "forecast_windows"]
+__all__ = ["forecast", "forecast_windows", "standardised"]
 
 Array = NDArray[np.float64]
 
@@ -24,7 +25,12 @@ _LENGTHS = tuple(k * 2**i for i in range(11) for k in (2, 3))  # 2, 3, 4, 6, 8, 
 
 
 def forecast(
-    network: RimerNetwork, series: Sequence[ArrayLike], horizon: int, *, seasonal: bool = True
+    network: RimerNetwork,
+    series: Sequence[ArrayLike],
+    horizon: int,
+    *,
+    seasonal: bool = True,
+    start: State | None = None,
 ) -> Array:
     """Forecast the steps after each series.
 
@@ -40,6 +46,8 @@ def forecast(
         Whether seasons of 48 steps and more are taken off first and put back on the forecast, where
         they were seen three times and explain most of what a series does. The network alone
         forecasts rough ones too smoothly.
+    start
+        Memory that the layers start from, (n, ...); see `RimerNetwork.forward`.
 
     Returns
     -------
@@ -61,7 +69,7 @@ def forecast(
     groups: dict[int, list[int]] = {}
     windows, units, coming = [], [], np.zeros((len(series), horizon))
     for place, values in enumerate(series):
-        window, unit = _standardised(np.asarray(values, np.float64), L, place)
+        window, unit = standardised(np.asarray(values, np.float64), L, place)
         if seasonal:
             window, coming[place] = without_seasons(window, horizon)
         windows.append(window)
@@ -74,25 +82,33 @@ def forecast(
         for row, place in zip(x, places, strict=True):
             row[length - len(windows[place]) :, 0] = windows[place]
         target = torch.as_tensor(x, dtype=network.dtype, device=network.device)
-        outputs = network.forecast_windows(target, horizon)[:, :, 0]
+        own = None
+        if start is not None:
+            own = from_leaves({path: x[places] for path, x in leaves(start)})
+        outputs = network.forecast_windows(target, horizon, start=own)[:, :, 0]
         found[places] = outputs.double().cpu().numpy()
     for place, (level, spread, largest) in enumerate(units):
         found[place] = (level + spread * (found[place] + coming[place, :, None])) * largest
     return found
 
 
-def forecast_windows(network: RimerNetwork, windows: Tensor, horizon: int) -> Tensor:
-    """Forecast the steps after windows less their long seasons, (B, L, C) -> (B, H, C, Q)."""
+def forecast_windows(
+    network: RimerNetwork, windows: Tensor, horizon: int, start: State | None = None
+) -> Tensor:
+    """Forecast the steps after windows less their long seasons, (B, L, C) -> (B, H, C, Q).
+
+    For the start see `RimerNetwork.forward`.
+    """
     rows = windows.detach().double().cpu().numpy()
     rest, coming = rows.copy(), np.zeros((len(rows), horizon, rows.shape[2]))
     for b, c in np.ndindex(len(rows), rows.shape[2]):
         if not np.isnan(rows[b, :, c]).all():
             rest[b, :, c], coming[b, :, c] = without_seasons(rows[b, :, c], horizon)
     read, seasons = (torch.as_tensor(x).to(windows) for x in (rest, coming))
-    return network.forecast_windows(read, horizon) + seasons[..., None]
+    return network.forecast_windows(read, horizon, start=start) + seasons[..., None]
 
 
-def _standardised(values: Array, longest: int, place: int) -> tuple[Array, tuple[float, ...]]:
+def standardised(values: Array, longest: int, place: int) -> tuple[Array, tuple[float, ...]]:
     """Return the last values of a series in a unit of their own, and level, spread and size.
 
     In double precision: single precision has no digit left of a small movement of large values, and

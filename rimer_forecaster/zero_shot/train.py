@@ -46,9 +46,6 @@ LONGEST = 2048
 """Steps that a scale is taken from, and a window may have, at most."""
 
 _WARM_UP = 300
-_FEWEST_OBSERVED = 4
-_LEAST_SCALE = 1e-5
-"""Origins that saw fewer values, or less spread of a series of unit spread, do not count."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +116,9 @@ def loss_of(network: RimerNetwork, batch: Batch, half: bool = False) -> Tensor:
     read, truth = (torch.from_numpy(x)[..., None].to(device) for x in (batch.read, batch.truth))
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         forecast = dense_forecast(network, read, steps=batch.steps)
-    values = forecast.of_truth(truth, squash=True)  # (B, 1, T, H)
-    counts = (forecast.observed >= _FEWEST_OBSERVED) & (forecast.scale > _LEAST_SCALE)
-    counts = counts[..., None] & ~values.isnan()
     probabilities = torch.tensor(QUANTILES, device=device)
-    errors = values.where(counts, 0.0)[..., None] - forecast.outputs
-    losses = torch.maximum(probabilities * errors, (probabilities - 1) * errors).mean(-1)
-    return losses.where(counts, 0.0).sum() / counts.sum().clamp_min(1)
+    losses, counts = forecast.quantile_losses(truth, probabilities, squash=True)
+    return losses.sum() / counts.sum().clamp_min(1)
 
 
 class Training:
