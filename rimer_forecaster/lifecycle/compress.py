@@ -132,7 +132,7 @@ def compress(
         factors = [module.weight] if own is None else own.factors()
         if rank is not None and len(factors) == 1 and name in in_layers and name in inputs:
             factors = _nearest(factors[0], inputs[name], rank)
-        if bits is None and len(factors) == 1:
+        if not module.weight.numel() or (bits is None and len(factors) == 1):
             continue
         rows, columns = tuple(module.weight.shape)
         matrix = CompressedMatrix(

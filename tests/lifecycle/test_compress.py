@@ -67,6 +67,13 @@ def test_whole_numbers_change_little_and_take_a_quarter_of_the_bytes(layers: str
     assert report.times_smaller > 3
 
 
+def test_a_skip_that_reads_nothing_is_left_alone() -> None:
+    large = network(skip_length=0)
+    small, _ = compress(large, None)
+    assert small.skip.weight.shape == (H, 0)
+    assert relative(small, large) < 0.03
+
+
 def test_the_defaults_are_as_small_as_was_promised() -> None:
     large = RimerNetwork(96, 96).eval()
     _, report = compress(large, calibrate=walk(8, 96, 1).float())

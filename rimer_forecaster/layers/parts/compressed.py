@@ -113,11 +113,7 @@ class CompressedLinear(nn.Module):
 
 
 def _short(x: Tensor) -> Tensor:
-    """Round to 11 binary digits.
-
-    Products with whole numbers of eight bits are then exact in single precision, so that what was
-    rounded once is not changed by rounding it again.
-    """
+    """Round to 11 binary digits: files hold such scales in half precision, and lose nothing."""
     mantissa, exponent = torch.frexp(x)
     return torch.ldexp((mantissa * 2048).round() / 2048, exponent)
 

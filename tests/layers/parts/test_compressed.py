@@ -30,16 +30,19 @@ def test_whole_numbers_are_as_near_as_half_a_step_of_their_row(size: float) -> N
     assert bool(((stored.dense() - weight).abs() <= 0.51 * step).all())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_was_rounded_once_stays_to_the_bit(dtype: torch.dtype) -> None:
-    """Of many rows: without short scales one in a hundred moves by a rounding."""
-    like = torch.zeros(0, dtype=dtype)
-    stored, again = (
-        CompressedMatrix(2_000, 4, rank=None, whole_numbers=True, like=like) for _ in range(2)
-    )
-    stored.assign([normal(2_000, 4).to(dtype)])
+@pytest.mark.parametrize("rank", [None, 3])
+def test_what_was_rounded_once_stays_to_the_bit(rank: int | None) -> None:
+    stored, again = matrix(rank), matrix(rank)
+    shapes = [(6, 10)] if rank is None else [(6, rank), (rank, 10)]
+    stored.assign([normal(*shape, seed=i).float() for i, shape in enumerate(shapes)])
     again.assign(stored.factors())
     assert torch.equal(again.dense(), stored.dense())
+
+
+def test_half_precision_holds_the_scales() -> None:
+    stored = matrix()
+    stored.assign([normal(6, 10).float()])
+    assert torch.equal(stored.whole_scale.half().float(), stored.whole_scale)
 
 
 def test_a_row_of_zeros_stays_one() -> None:
