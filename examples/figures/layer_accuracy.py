@@ -80,14 +80,13 @@ def on_windows(task: Task, layers: str | None, *, steps: int, seed: int) -> dict
     model.fit(task.train)
     seconds = time.process_time() - start
     errors = score(model, task)
-    weights = sum(parameter.numel() for parameter in model.network.parameters())
-    reports = solver_reports(model)
     return {
         "MSE": errors["MSE"],
         "MAE": errors["MAE"],
-        "parameters": weights,
+        "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "fit, s": seconds,
-    } | (reports)
+        **solver_reports(model),
+    }
 
 
 def on_panel(
