@@ -164,6 +164,8 @@ def every_run(
             for name in arguments.layers:
                 file = f"{real}{data}-{name}-{size}-{seed}.json".replace("*", "x")
                 path = arguments.output / "layer-accuracy-runs" / file
+                if arguments.kept and not path.exists():
+                    continue
                 run = kept(path, partial(make, LAYERS[name], seed=seed))
                 yield {"layers": name, "data": data, "seed": seed} | run
 
@@ -178,6 +180,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--panel-batch", type=int, default=64, help="windows of M4 hourly")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--kept", action="store_true", help="train nothing: what there is")
     options.add_argument("--output", type=Path, default=Path(), help="folder of the table")
     return options
 
