@@ -1,6 +1,7 @@
 """Train layers on the task that each is for, and write what they score.
 
-    python examples/figures/layer_tasks.py [--tasks NAME ...] [--seeds 3] [--output FOLDER]
+    python examples/figures/layer_tasks.py [--tasks NAME ...] [--layers STRING ...] [--seeds 3]
+        [--output FOLDER]
 
 Tasks and trainings are those of tests/cases/efficacy_training.py. The layers stand between a linear
 map in and another one out: nothing else of a forecaster is there. A score is the share of right
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--tasks", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
+    options.add_argument("--layers", nargs="+", help="layer strings; by default all of a task")
     options.add_argument("--seeds", type=int, default=3, help="number of seeds")
     options.add_argument("--quick", action="store_true", help="train for a tenth of the steps")
     options.add_argument("--output", type=Path, default=Path(), help="folder of the table")
@@ -82,7 +84,7 @@ def main() -> None:
     print(versions())
     runs = []
     for name in arguments.tasks:
-        for layers in EXPERIMENTS[name].layers:
+        for layers in arguments.layers or EXPERIMENTS[name].layers:
             for seed in range(arguments.seeds):
                 row = run(name, layers, seed=seed, shorter=10 if arguments.quick else 1)
                 runs.append(row)

@@ -90,6 +90,7 @@ def through_darts(
     steps: int,
     seed: int,
     seconds: float | None = None,
+    batch: int = BATCH,
 ) -> dict[str, Any]:
     """Train a torch model of darts on all series, and forecast each."""
     means, deviations = (np.array([f(row) for row in train]) for f in (np.mean, np.std))
@@ -100,7 +101,7 @@ def through_darts(
     model = make(
         input_chunk_length=LOOK_BACK,
         output_chunk_length=HORIZON,
-        batch_size=BATCH,
+        batch_size=batch,
         n_epochs=10_000,
         random_state=seed,
         loss_fn=torch.nn.L1Loss(),

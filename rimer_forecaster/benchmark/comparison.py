@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "compare", "versions"]
 
+_OF_STREAMS = ("state, bytes", "update, ms")
+"""Columns of models that a stream can carry on."""
+
 DEFAULT = ("rwkv7", "blockrnn-gru", "transformer", "dlinear")
 
 
@@ -331,8 +334,8 @@ def _differences(task: Task, runs: Sequence[Run], found: Sequence[dict[str, Any]
 
 def _shown(column: str, value: float) -> str:
     if pd.isna(value):
-        return ""
-    if column in ("parameters", "seeds"):
+        return "-" if column in _OF_STREAMS else ""
+    if column in ("parameters", "seeds", "state, bytes"):
         return f"{value:,.0f}"
-    coarse = column.startswith(("fit", "predict", "peak"))
+    coarse = column.startswith(("fit", "predict", "peak", "update"))
     return f"{value:.3g}" if coarse else f"{value:.4f}"

@@ -32,8 +32,10 @@ from sktime.base import BaseObject
 from sktime.forecasting.base import BaseForecaster
 from sktime.registry import craft
 
+from ..darts.base import NetworkModel
 from ..darts.model import RimerModel
 from ..layers import check_layers
+from ..network import RimerNetwork
 from .budget import Budget
 from .task import Task
 
@@ -74,6 +76,9 @@ class Contender(Protocol):
     def parameters(self) -> int:
         """Return the number of weights."""
 
+    def streamed_network(self) -> RimerNetwork | None:
+        """Return the fitted network if it can be carried on from a state, else None."""
+
 
 class Naive:
     """Repeats the last value, or the last season."""
@@ -97,6 +102,9 @@ class Naive:
     def parameters(self) -> int:
         """None."""
         return 0
+
+    def streamed_network(self) -> None:
+        """None."""
 
 
 class Darts:
@@ -199,6 +207,10 @@ class Darts:
         """See `Contender`."""
         return sum(weights.numel() for weights in self.model.model.parameters())
 
+    def streamed_network(self) -> RimerNetwork | None:
+        """See `Contender`."""
+        return self.model.network if isinstance(self.model, NetworkModel) else None
+
 
 _UPDATED = ("network_", "network")
 """Where forecasters of sktime keep a network that reads what an update brings."""
@@ -283,6 +295,11 @@ class Sktime:
         """See `Contender`; 0 where there is no network."""
         network = _network(self.forecaster, *_UPDATED, *_FITTED_AGAIN)
         return 0 if network is None else sum(one.numel() for one in network.parameters())
+
+    def streamed_network(self) -> RimerNetwork | None:
+        """See `Contender`."""
+        network = _network(self.forecaster, *_UPDATED)
+        return network if isinstance(network, RimerNetwork) else None
 
     def _read(self, end: int) -> None:
         """Bring the forecaster to the time before a step."""

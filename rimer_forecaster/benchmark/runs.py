@@ -36,6 +36,7 @@ from ..sktime.pretrained import Pretrained
 from .budget import Budget
 from .contenders import Model, make_contender
 from .scores import Scores
+from .stream_cost import stream_cost
 from .task import Task
 
 __all__ = ["Run", "measure", "peak_memory", "shown_places", "stored"]
@@ -139,6 +140,9 @@ def measure(run: Run) -> dict[str, Any]:
         contender.forecast(origins[-1:])
         times.append(1e3 * (time.perf_counter() - start))
     after = peak_memory()
+    network = contender.streamed_network()
+    before_test = task.z_scored().values(copy=False)[: task.validation_end][-task.look_back :]
+    cost = None if network is None else stream_cost(network, before_test)
     return {
         **scores.table(),
         **({"MAPE, %": float("nan")} if no_mape else {}),
@@ -150,6 +154,8 @@ def measure(run: Run) -> dict[str, Any]:
             torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
         ),
         "parameters": contender.parameters(),
+        "state, bytes": None if cost is None else cost.state_bytes,
+        "update, ms": None if cost is None else cost.update_milliseconds,
         "mape_remark": no_mape,
         "reads_covariates": contender.reads_covariates,
         "by_step": scores.by_step().tolist(),

@@ -153,6 +153,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         ("taylor(feature=4, kernel=elu)", "taylor(feature=4)", "rwkv7", "gru"),
         {"steps": 400, "width": 32, "head_size": 16},
     ),
+    "recall of 64 pairs": Experiment(
+        partial(recall, pairs=64, keys=64),
+        ("taylor(feature=16, kernel=elu)", "(taylor(feature=16), attention(window=64))"),
+        {"steps": 700, "batch": 16, "width": 32, "head_size": 16},
+    ),
     "passkey": Experiment(
         partial(passkey, P=8, values=4),
         (
