@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ def stream_cost(network: RimerNetwork, values: NDArray[np.float32]) -> StreamCos
     repeats = -(-(L + (1 + _PATCHES) * P) // steps.shape[1])
     steps = steps.repeat(1, repeats, 1)  # (1, at least L + 6 P, C)
 
-    def known(n: int) -> dict[str, torch.Tensor]:
+    def known(n: int) -> dict[str, Any]:
         sizes = {name: getattr(config, name) for name in ("past_covariates", "future_covariates")}
         return {name: steps.new_zeros(1, n, p) for name, p in sizes.items() if p}
 

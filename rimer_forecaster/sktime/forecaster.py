@@ -378,7 +378,8 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         -------
         small : RimerForecaster
             Forecasts, is updated and saved as any other. An update that trains moves no whole
-            numbers, only what they are scaled by.
+            numbers, only what they are scaled by. Adapted states belong to other weights, and do
+            not come along: adapt it anew.
         report : rimer_forecaster.lifecycle.Compression
             Bytes before and after, and how far forecasts moved.
 
@@ -388,7 +389,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
             If an argument is out of range.
         """
         self.check_is_fitted()
-        network, memory, streams, _ = self._fitted
+        network, memory, streams = self._fitted[:3]
         windows, covariates = calibration(network, memory)
         network, report = compress(
             network, rank, bits=bits, calibrate=windows, covariates=covariates
@@ -396,7 +397,7 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         if streams is not None:
             streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
         small = copy.deepcopy(self)
-        small._fitted = self._fitted._replace(network=network, streams=streams)
+        small._fitted = self._fitted._replace(network=network, streams=streams, adapted=None)
         return small, report
 
     def export_edge(self, path: str | PathLike[str]) -> None:

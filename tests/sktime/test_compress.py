@@ -45,3 +45,14 @@ def test_a_panel_with_covariates_is_compressed() -> None:
     assert report.n_whole_numbers == 0
     assert report.largest_change is not None
     assert is_compressed(small.network_)
+
+
+def test_states_of_the_whole_weights_do_not_come_along() -> None:
+    y = sktime_cases.wave()
+    adapted = RimerForecaster(pretrained="rimer-zero").fit(y, fh=[1, 2])
+    adapted.adapt(steps=2, keep="always")
+    small, report = adapted.compress(None)
+    assert report.times_smaller > 3
+    plain = RimerForecaster(pretrained="rimer-zero").fit(y, fh=[1, 2]).compress(None)[0]
+    pd.testing.assert_frame_equal(small.predict(), plain.predict())
+    assert (small.predict() != adapted.predict()).to_numpy().any()
