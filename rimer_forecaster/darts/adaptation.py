@@ -153,8 +153,16 @@ class AdaptableModel(FilesModel):
         Raises
         ------
         ValueError
-            If the state belongs to other weights, or has another number of rows.
+            If the state belongs to other weights, or has another number of rows; or if there are no
+            samples to draw.
         """
+        count = kwargs.get("num_samples", 1)
+        if self.model is not None and count != 1 and not self.supports_probabilistic_prediction:
+            raise ValueError(
+                f"num_samples={count!r} is not for this model, which forecasts one value per step. "
+                "Give it likelihood=QuantileRegression([0.1, 0.5, 0.9]) or another one, or a "
+                "dropout above 0 and mc_dropout=True in predict."
+            )
         if state is None:
             return super().predict(n, series, *args, **kwargs)
         self._check_network()

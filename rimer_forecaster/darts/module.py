@@ -141,7 +141,7 @@ class RimerModule(StartedModule):
         places = self._places
         if places is not None:  # darts repeats a batch for every sample
             places = places.to(past_target.device).repeat(len(past_target) // len(places), 1)
-        start = self.start(len(past_target))
+        start = self.start(past_target.shape[0])  # `len` would fix it in an export
         covariates = past_covariates, future_covariates, static_covariates
         return self.network(past_target, *covariates, places=places, start=start)
 

@@ -626,7 +626,6 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
                 "layers": "rwkv7*2",
                 "patch_length": 3,
                 "quantiles": (0.1, 0.5, 0.9),
-                "components": "cross",
                 **tiny,
             },
             {"input_chunk_length": 8, "layers": None, **tiny},

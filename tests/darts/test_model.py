@@ -28,14 +28,17 @@ def fitted() -> RimerModel:
     return RimerModel(**TINY).fit(wave())
 
 
-def test_one_argument_is_enough_and_beats_seasonal_naive() -> None:
+@pytest.mark.parametrize("pretrained", ["auto", None])
+def test_one_argument_is_enough_and_beats_seasonal_naive(pretrained: str | None) -> None:
     series = wave(400) + linear_timeseries(
         0, 4, length=400, start=wave().start_time(), dtype=np.float32
     )
     train, test = series[:-24], series[-24:]
-    model = RimerModel(input_chunk_length=96, random_state=0, **QUIET).fit(train)
+    model = RimerModel(input_chunk_length=96, pretrained=pretrained, random_state=0, **QUIET)
+    model.fit(train)
     assert model.output_chunk_length == 24
-    assert 10 < model.epochs_trained < 100  # of 257 windows some are held back, and end it
+    if pretrained is None:
+        assert 10 < model.epochs_trained < 100  # of 257 windows some are held back, and end it
     naive = NaiveSeasonal(12).fit(train).predict(24)
     assert mae(test, model.predict(24)) < 0.7 * mae(test, naive)
 
@@ -226,6 +229,14 @@ def test_a_large_level_does_not_drown_the_signal() -> None:
         model = RimerModel(**{**TINY, "n_epochs": 40}).fit(wave(level=level))
         spread = model.predict(12).values().std()
         assert 0.4 < spread < 1.0, f"level {level}: the sine has 0.7"
+
+
+def test_samples_of_points_are_refused_with_the_form_of_a_model_that_draws() -> None:
+    points = RimerModel(**TINY | {"dropout": 0.0}).fit(wave())
+    with pytest.raises(ValueError, match=r"num_samples=100 .* likelihood=QuantileRegression\(\["):
+        points.predict(6, num_samples=100)
+    with_dropout = RimerModel(**TINY | {"dropout": 0.2}).fit(wave())
+    assert with_dropout.predict(6, num_samples=100, mc_dropout=True).n_samples == 100
 
 
 @pytest.mark.parametrize("n", [0, -1])

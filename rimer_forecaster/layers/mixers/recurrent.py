@@ -66,7 +66,10 @@ class Recurrent(Mixer):
         """Read tokens that all count, in one pass."""
         first = {name: value[None].contiguous() for name, value in state.items()}  # (1, B, D)
         if self.is_lstm:
-            y, (hidden, cell) = self.recurrence(x, (first["hidden"], first["cell"]))
+            # On the CPU torch has no LSTM in half precision for processors without such arithmetic.
+            with torch.autocast("cpu", enabled=False):
+                x = x.to(self.output.weight.dtype) if x.device.type == "cpu" else x
+                y, (hidden, cell) = self.recurrence(x, (first["hidden"], first["cell"]))
             return y, {"hidden": hidden[0], "cell": cell[0]}
         y, hidden = self.recurrence(x, first["hidden"])
         return y, {"hidden": hidden[0]}
