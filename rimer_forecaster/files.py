@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-__all__ = ["digest_of", "write_together", "write_whole"]
+from safetensors import SafetensorError, safe_open
+
+__all__ = ["digest_of", "read_verified", "write_together", "write_whole"]
 
 
 def digest_of(
@@ -31,6 +34,47 @@ def digest_of(
     for *_, content in ordered:
         digest.update(content)
     return digest.hexdigest()
+
+
+def read_verified(
+    path: str | PathLike[str],
+    framework: str,
+    *,
+    digest: Callable[[dict[str, Any], dict[str, str]], str],
+    damaged: Callable[[str | PathLike[str], str], ValueError],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the tensors of a file of safetensors and what is beside them, if its digest holds.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    framework
+        Whose tensors they are to be, as safetensors calls it.
+    digest
+        Gives the digest of tensors and of what is beside them.
+    damaged
+        Gives the error for a file, by what is wrong with it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged.
+    """
+    try:
+        with safe_open(path, framework=framework) as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
+    written = metadata.pop("sha256", None)
+    if written is None:
+        raise damaged(path, "there is no SHA-256 of its content in it")
+    if written != (found := digest(tensors, metadata)):
+        raise damaged(path, f"the SHA-256 of its content is {found}, not {written}")
+    return tensors, metadata
 
 
 def write_whole(path: str | PathLike[str], content: bytes) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..diagnostics import Diagnostics, diagnose
 from ..edge.export import export
 from ..lifecycle import AdaptedState, Compression, compress
+from ..lifecycle.compress import calibration_places
 from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import plain_size, warn_of_unprepared
 from ..network.transfer import arguments_like
@@ -45,9 +46,6 @@ from .series import (
 from .stream import RimerStream
 
 __all__ = ["NetworkModel", "covariates_of", "like_weights"]
-
-_MOST_CALIBRATED = 256
-"""Windows that matrices are approximated by: some thousand tokens."""
 
 
 def covariates_of(train_sample: TorchTrainingSample) -> dict[str, int]:
@@ -93,12 +91,15 @@ class NetworkModel(AdaptableModel):
         Fewest steps that a forecast is made from.
     _recipe, _sets_epochs
         How it is trained, and whether the recipe chooses the number of epochs.
+    _skips_training
+        Whether a fit is under way that trains nothing.
     """
 
     _min_input_chunk_length: int
     _recipe: Recipe
     _sets_epochs: bool
     _best: KeepBest | None = None
+    _skips_training = False
 
     @property
     def supports_static_covariates(self) -> bool:
@@ -260,8 +261,7 @@ class NetworkModel(AdaptableModel):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return windows, and covariates of them as the network takes them."""
         dataset = self._build_train_dataset(series, past_covariates, future_covariates, None, None)
-        places = np.linspace(0, len(dataset) - 1, min(len(dataset), _MOST_CALIBRATED), dtype=int)
-        batch = collate([dataset[int(i)] for i in places])
+        batch = collate([dataset[i] for i in calibration_places(len(dataset))])
         known = {x: getattr(batch, x) for x in ("past_covariates", "static_covariates")}
         if batch.future_covariates is not None:
             parts = batch.historic_future_covariates, batch.future_covariates
@@ -360,6 +360,9 @@ class NetworkModel(AdaptableModel):
         ):
             val_dataset.units = train_dataset.units
         self._best, epochs = None, plain_size("epochs", epochs, least=0)
+        self._skips_training = self._leaves_training_out(
+            train_dataset, val_dataset, trainer, epochs
+        )
         if not epochs and self._sets_epochs:
             epochs = self._recipe.epochs(len(train_dataset), self.batch_size)
             if (
@@ -372,15 +375,33 @@ class NetworkModel(AdaptableModel):
             ):
                 train_dataset, val_dataset = parts
                 self._best = KeepBest(self._recipe.patience)
-        return super().fit_from_dataset(
-            train_dataset,
-            val_dataset,
-            trainer,
-            verbose,
-            epochs,
-            {"collate_fn": collate, **(dataloader_kwargs or {})},
-            load_best,
-        )
+        try:
+            super().fit_from_dataset(
+                train_dataset,
+                val_dataset,
+                trainer,
+                verbose,
+                epochs,
+                {"collate_fn": collate, **(dataloader_kwargs or {})},
+                load_best,
+            )
+        finally:
+            self._skips_training = False
+        return self
+
+    def _leaves_training_out(
+        self,
+        train_dataset: TorchTrainingDataset,
+        val_dataset: TorchTrainingDataset | None,
+        trainer: pl.Trainer | None,
+        epochs: int,
+    ) -> bool:
+        """Whether a fit needs no training because of what it was given."""
+        return False
+
+    @property
+    def _requires_training(self) -> bool:
+        return not self._skips_training and super()._requires_training
 
     @staticmethod
     def _init_trainer(trainer_params: dict[str, Any], max_epochs: int | None = None) -> pl.Trainer:

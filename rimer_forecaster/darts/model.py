@@ -20,9 +20,9 @@ from ..network import NetworkConfig
 from ..network.checks import plain_flag, plain_size
 from ..network.transfer import take_over
 from ..training import Recipe
-from ..training.arguments import named, plain_epochs, recipe_or_default
+from ..training.arguments import lengths_said, named, plain_epochs, recipe_or_default
 from ..zero_shot.catalogue import zero_shot_network
-from ..zero_shot.default import AUTO, MOST_TIME_POINTS, WEIGHTS, forecasts_by_default
+from ..zero_shot.default import AUTO, MOST_TIME_POINTS, WEIGHTS, says_nothing, weights_cover
 from .arguments import look_back, plain_arguments
 from .base import NetworkModel, covariates_of, like_weights
 from .components import in_fitted_order, unknown_names
@@ -130,8 +130,8 @@ class RimerModel(NetworkModel):
     24
     """
 
-    _may_skip = _skips = _skipped = False
-    """Whether training may be left out, is being left out, and was by the last ``fit``."""
+    _says_nothing = _skipped = False
+    """Whether nothing was said about a training, and the last ``fit`` left it out."""
 
     def __init__(
         self,
@@ -172,19 +172,17 @@ class RimerModel(NetworkModel):
         self._begin_from(self._pretrained, input_chunk_length)
         likelihood = kwargs.get("likelihood")
         quantiles = likelihood.quantiles if isinstance(likelihood, QuantileRegression) else None
-        self._may_skip = pretrained == AUTO and forecasts_by_default(
+        self._quantiles = quantiles
+        self._says_nothing = pretrained == AUTO and says_nothing(
             self._own_params,
             {
                 "n_epochs": n_epochs,
                 "recipe": recipe,
                 "output_chunk_shift": output_chunk_shift or None,
                 "likelihood": None if quantiles else likelihood,
+                "pl_trainer_kwargs": lengths_said(kwargs.get("pl_trainer_kwargs")),
                 **{name: kwargs[name] for name in kwargs.keys() - _BESIDE_TRAINING},
             },
-            trainer=kwargs.get("pl_trainer_kwargs"),
-            quantiles=quantiles,
-            look_back=input_chunk_length,
-            time_points=0,
         )
         NetworkConfig(  # checks them; covariates and components `fit` alone knows
             input_chunk_length,
@@ -231,19 +229,16 @@ class RimerModel(NetworkModel):
             like = like_weights(name, weights.config, input_chunk_length, self._own_params)
             self._network_params = {**self._own_params, **like}
 
-    def fit_from_dataset(
+    def _leaves_training_out(
         self,
         train_dataset: TorchTrainingDataset,
-        val_dataset: TorchTrainingDataset | None = None,
-        trainer: pl.Trainer | None = None,
-        verbose: bool | None = None,
-        epochs: int = 0,
-        dataloader_kwargs: dict[str, Any] | None = None,
-        load_best: bool = False,
-    ) -> RimerModel:
-        """Fit on windows, see `NetworkModel`, or leave the training out, see `pretrained`."""
-        skips = (
-            self._may_skip
+        val_dataset: TorchTrainingDataset | None,
+        trainer: pl.Trainer | None,
+        epochs: int,
+    ) -> bool:
+        """Forecast few time points by the weights of the package; see `pretrained`."""
+        self._skipped = (
+            self._says_nothing
             and (self.model is None or self._skipped)
             and (val_dataset, trainer, self.load_ckpt_path) == (None, None, None)
             and not epochs
@@ -251,24 +246,14 @@ class RimerModel(NetworkModel):
             and sum(map(len, train_dataset.series)) <= MOST_TIME_POINTS
             and not any(covariates_of(sample := train_dataset[0]).values())
             and sample.sample_weight is None
+            and weights_cover(self.input_chunk_length, self._quantiles)
         )
-        if self._may_skip and self.model is None:
-            self._begin_from(WEIGHTS if skips else None, self.input_chunk_length)
-        self._skips = self._skipped = skips
-        try:
-            super().fit_from_dataset(
-                train_dataset, val_dataset, trainer, verbose, epochs, dataloader_kwargs, load_best
-            )
-        finally:
-            self._skips = False
-        return self
-
-    @property
-    def _requires_training(self) -> bool:
-        return not self._skips and super()._requires_training
+        if self._says_nothing and self.model is None:
+            self._begin_from(WEIGHTS if self._skipped else None, self.input_chunk_length)
+        return self._skipped
 
     def _begin_like(self, config: NetworkConfig) -> None:
-        if self._may_skip:
+        if self._says_nothing and weights_cover(self.input_chunk_length, self._quantiles):
             known = zero_shot_network(WEIGHTS).config
             alike = (config.layers, config.width) == (known.layers, known.width)
             self._begin_from(WEIGHTS if alike else None, self.input_chunk_length)
@@ -308,7 +293,7 @@ class RimerModel(NetworkModel):
     def _check_ckpt_parameters(self, tfm_save: RimerModel) -> None:
         super()._check_ckpt_parameters(tfm_save)
         self._take_names(tfm_save._target_components)
-        if self._may_skip:
+        if self._says_nothing:
             self._begin_from(tfm_save._pretrained, self.input_chunk_length)
 
     def _setup_for_fit_from_dataset(self, *args: Any, **kwargs: Any) -> Any:

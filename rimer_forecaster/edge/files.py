@@ -7,10 +7,9 @@ from os import PathLike, fspath
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ..files import digest_of, write_whole
+from ..files import digest_of, read_verified, write_whole
 
 __all__ = ["Arrays", "damaged", "read_arrays", "write_arrays"]
 
@@ -40,18 +39,7 @@ def read_arrays(path: str | PathLike[str]) -> tuple[Arrays, dict[str, str]]:
     ValueError
         If it is damaged.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = dict(file.metadata() or {})
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError) as error:
-        raise damaged(path, f"{type(error).__name__}: {error}") from error
-    digest = metadata.pop("sha256", None)
-    if digest is None:
-        raise damaged(path, "there is no SHA-256 of its content in it")
-    if digest != (found := _digest(arrays, metadata)):
-        raise damaged(path, f"the SHA-256 of its content is {found}, not {digest}")
-    return arrays, metadata
+    return read_verified(path, "np", digest=_digest, damaged=damaged)
 
 
 def damaged(path: str | PathLike[str], why: str) -> ValueError:

@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from .files import damaged, read_arrays, write_arrays
+from .layers import transposed
 from .network_file import NetworkFile
 from .reader import Reader
 from .window import interpolated, resolution, window_scale
@@ -80,7 +81,7 @@ class EdgeForecaster:
         config = file.config
         try:
             self._reader = None if config["layers"] is None else Reader(file)
-            self._skip = np.ascontiguousarray(file.weight("skip.weight").T)  # (reach, H)
+            self._skip = transposed(file.weight("skip.weight"))  # (reach, H)
             self._offset = file.weight("skip.offset")
         except KeyError as error:
             raise damaged(path, f"it lacks {error}") from error
@@ -205,7 +206,7 @@ class EdgeForecaster:
         """
         H = self.output_chunk_length
         steps = H if steps is None else _at_least_1("steps", steps)
-        self._check(state, state["target"].shape[-1] if "target" in state else 1)
+        self._check(state)
         silent = ~state["observed"][0].any(0)
         if silent.any():
             raise ValueError(
@@ -264,7 +265,7 @@ class EdgeForecaster:
         OSError
             If the file cannot be written; one that was there before is then as it was.
         """
-        self._check(state, state["target"].shape[-1] if "target" in state else 1)
+        self._check(state)
         _check_finite(state)
         write_arrays(path, state, {"network": self._fingerprint})
 
@@ -290,12 +291,17 @@ class EdgeForecaster:
                 f"{fspath(path)!r} holds {streams} streams, and an edge state is one: save each in "
                 "a file of its own. The components of one stream can be many."
             )
-        self._check(state, state["target"].shape[-1] if "target" in state else 1)
+        self._check(state)
         _check_finite(state)
         return state
 
-    def _check(self, state: EdgeState, components: int) -> None:
-        """Raise a ValueError that names the first array which is not of such a stream."""
+    def _check(self, state: EdgeState, components: int | None = None) -> None:
+        """Raise a ValueError that names the first array which is not of such a stream.
+
+        Without a number of components it is that of the state.
+        """
+        if components is None:
+            components = state["target"].shape[-1] if "target" in state else 1
         expected = self._layout(components)
         for name in sorted(state.keys() | expected.keys()):
             if name not in state or name not in expected:

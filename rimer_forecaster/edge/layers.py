@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Block", "LayerNorm", "Maps"]
+__all__ = ["Block", "LayerNorm", "Maps", "transposed"]
 
 Array = NDArray[np.float32]
 Maps = Callable[[str], Array]
@@ -81,7 +81,10 @@ class Block:
             if has(f"{mixer}.mix"):
                 self.channel_mix = _ChannelMix(mixer, f"{state}/channel_mixer", weights)
             else:
-                self.linear = _map(weights(f"{mixer}.value.weight")), weights(f"{mixer}.value.bias")
+                self.linear = (
+                    transposed(weights(f"{mixer}.value.weight")),
+                    weights(f"{mixer}.value.bias"),
+                )
 
     def __call__(
         self, x: Array, before: dict[str, Array], after: dict[str, Array], shared: list[Array]
@@ -111,7 +114,7 @@ class _ChannelMix:
 
     def __init__(self, name: str, state: str, weights: Maps) -> None:
         self.path, self.mix = f"{state}/shift", weights(f"{name}.mix")
-        self.key, self.value = (_map(weights(f"{name}.{x}.weight")) for x in ("key", "value"))
+        self.key, self.value = (transposed(weights(f"{name}.{x}.weight")) for x in ("key", "value"))
 
     def __call__(self, x: Array, before: dict[str, Array], after: dict[str, Array]) -> Array:
         hidden = (x + self.mix * _to_previous(x, before[self.path])) @ self.key
@@ -139,7 +142,7 @@ class _TimeMix:
         self.mix = weight("mix")[:, None, None]  # ways of r, w, k, v, a, g: (6, 1, 1, D)
         self.heads = weight("bonus").shape
         self.receptance, self.key, self.value, self.output = (
-            _map(weight(f"{x}.weight")) for x in ("receptance", "key", "value", "output")
+            transposed(weight(f"{x}.weight")) for x in ("receptance", "key", "value", "output")
         )
         # A sigmoid is half of tanh(x / 2), plus a half, which overflows nowhere. The halves are in
         # the maps before it.
@@ -147,13 +150,13 @@ class _TimeMix:
         if has(f"{name}.value_residual.up.bias"):
             names.append("value_residual")
         self.downs, self.ups = (
-            [_map(weight(f"{x}.{part}.weight")) for x in names] for part in ("down", "up")
+            [transposed(weight(f"{x}.{part}.weight")) for x in names] for part in ("down", "up")
         )
         for up in self.ups:
             up *= _HALF
         self.biases = np.stack([weight(f"{x}.up.bias") for x in names])[:, None, None] * _HALF
         self.gate_down, self.gate_up = (
-            _map(weight(f"gate.{part}.weight")) * _HALF for part in ("down", "up")
+            transposed(weight(f"gate.{part}.weight")) * _HALF for part in ("down", "up")
         )
         self.removal, self.replacement = (
             weight(x).reshape(self.heads) for x in ("removal", "replacement")
@@ -228,8 +231,8 @@ class _TimeMix:
         return _normalised(o, np.float32(64e-5)) * weight + bias
 
 
-def _map(weight: Array) -> Array:
-    """(outputs, inputs) -> (inputs, outputs), in the order of memory that calls read fastest."""
+def transposed(weight: Array) -> Array:
+    """Return (outputs, inputs) as (inputs, outputs), in the order that products read fastest."""
     return np.ascontiguousarray(weight.T)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import Block, LayerNorm
+from .layers import Block, LayerNorm, transposed
 from .network_file import START, NetworkFile
 
 __all__ = ["Reader"]
@@ -27,7 +27,7 @@ class Reader:
 
     def __init__(self, file: NetworkFile) -> None:
         embed = "reader.embed_target"
-        self.embed = np.ascontiguousarray(file.weight(f"{embed}.weight").T)  # (2 P, D)
+        self.embed = transposed(file.weight(f"{embed}.weight"))  # (2 P, D)
         self.bias = file.weight(f"{embed}.bias")
         self.squash = bool(file.config["squash"])
         self.blocks = [
@@ -42,7 +42,7 @@ class Reader:
             for i, rate in enumerate(file.icl_rates)
         ]
         self.norm = LayerNorm("reader.norm", file.weight)
-        self.head = np.ascontiguousarray(file.weight("reader.head.weight").T)  # (D, H * Q)
+        self.head = transposed(file.weight("reader.head.weight"))  # (D, H * Q)
         self.layout = file.layout
         self.start = {
             path: file.weight(START + path) for path in self.layout if file.has(START + path)

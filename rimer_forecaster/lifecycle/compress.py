@@ -25,7 +25,10 @@ from ..network.compressed import matrices, matrix_of, replace_matrix, weight_byt
 from ..network.scale import unit_of
 from ..zero_shot.catalogue import trainable_copy
 
-__all__ = ["Compression", "compress"]
+__all__ = ["Compression", "calibration_places", "compress"]
+
+_MOST_CALIBRATED = 256
+"""Windows that matrices are approximated by: some thousand tokens."""
 
 _RIDGE = 1e-4
 """Share of the mean second moment that is added to each: inputs that never came count a little."""
@@ -56,6 +59,12 @@ class Compression:
     def times_smaller(self) -> float:
         """How many times fewer bytes there are."""
         return self.bytes_before / self.bytes_after
+
+
+def calibration_places(count: int) -> list[int]:
+    """Return which of so many windows are enough to calibrate by, spread over all."""
+    kept = min(count, _MOST_CALIBRATED)
+    return torch.linspace(0, count - 1, kept, dtype=torch.float64).long().tolist()
 
 
 @torch.no_grad()
@@ -114,7 +123,7 @@ def compress(
             "matrices are approximated where their inputs lie. Give some, or rank=None."
         )
     small = trainable_copy(network).eval()
-    inputs: dict[str, Tensor] = {}
+    in_layers, inputs = _large_maps(small), dict[str, Tensor]()
     if calibrate is not None:
         calibrate = calibrate.to(small.skip.offset)
         silent = calibrate.isnan().all(1).any(1)  # (B,)
@@ -123,10 +132,9 @@ def compress(
                 f"calibrate has a component without a value in window {int(silent.nonzero()[0])}: "
                 "leave such windows out."
             )
-        run = _forecaster(calibrate, covariates or {})
-        inputs = _second_moments(small, run)
+        known = covariates or {}
+        before, inputs = _second_moments(small, in_layers, calibrate, known)
     counts = {"low rank": 0, "whole numbers": 0}
-    in_layers = _large_maps(small)
     for name, module in list(matrices(small)):
         own = matrix_of(module)
         factors = [module.weight] if own is None else own.factors()
@@ -147,7 +155,7 @@ def compress(
         counts["whole numbers"] += bits is not None
     change = None
     if calibrate is not None:
-        moved = run(small) - run(trainable_copy(network).eval())  # (B, H, C, Q)
+        moved = small(calibrate, **known) - before  # (B, H, C, Q)
         change = float((moved / unit_of(calibrate)[..., None]).abs().max())
     return small, Compression(
         weight_bytes(network),
@@ -156,10 +164,6 @@ def compress(
         counts["whole numbers"],
         change,
     )
-
-
-def _forecaster(windows: Tensor, covariates: dict[str, Tensor]) -> Callable[[RimerNetwork], Tensor]:
-    return lambda network: network(windows, **covariates)
 
 
 def _large_maps(network: RimerNetwork) -> set[str]:
@@ -177,9 +181,9 @@ def _large_maps(network: RimerNetwork) -> set[str]:
 
 
 def _second_moments(
-    network: RimerNetwork, run: Callable[[RimerNetwork], Tensor]
-) -> dict[str, Tensor]:
-    """Return the mean of x xᵀ over the inputs x of each linear map, by its name."""
+    network: RimerNetwork, maps: set[str], windows: Tensor, covariates: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return forecasts of windows, and of linear maps, by name, the sum of x xᵀ over inputs x."""
     totals: dict[str, Tensor] = {}
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
@@ -191,10 +195,9 @@ def _second_moments(
 
     with ExitStack() as stack:
         for name, module in matrices(network):
-            if name in _large_maps(network):
+            if name in maps:
                 stack.callback(module.register_forward_pre_hook(watch(name)).remove)
-        run(network)
-    return totals
+        return network(windows, **covariates), totals
 
 
 def _nearest(weight: Tensor, moments: Tensor, rank: float) -> list[Tensor]:

@@ -12,11 +12,10 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..files import digest_of, write_whole
+from ..files import digest_of, read_verified, write_whole
 from ..layers import State, from_leaves, leaves
 
 if TYPE_CHECKING:
@@ -253,18 +252,7 @@ def read_tensors(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str
     ValueError
         If it is damaged.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    digest = metadata.pop("sha256", None)
-    if digest is None:
-        raise _damaged(path, "there is no SHA-256 of its content in it")
-    if digest != (found := _digest(tensors, metadata)):
-        raise _damaged(path, f"the SHA-256 of its content is {found}, not {digest}")
-    return tensors, metadata
+    return read_verified(path, "pt", digest=_digest, damaged=_damaged)
 
 
 def _damaged(path: str | PathLike[str], why: str) -> ValueError:

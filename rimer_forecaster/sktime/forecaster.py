@@ -20,8 +20,8 @@ from ..lifecycle import AdaptedState, Compression, adapt, compress
 from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import warn_of_unprepared
 from ..training import Recipe
-from ..training.arguments import plain_epochs, plain_seed, recipe_or_default
-from ..zero_shot.default import AUTO, WEIGHTS, forecasts_by_default
+from ..training.arguments import lengths_said, plain_epochs, plain_seed, recipe_or_default
+from ..zero_shot.default import AUTO, MOST_TIME_POINTS, WEIGHTS, says_nothing, weights_cover
 from .adaptation import Groups, adapted_to, groups_of, like_memory, objective_of
 from .beginning import Beginning
 from .forecasts import Adapted, Fitted
@@ -317,14 +317,13 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         """Whether weights of the package forecast so few time points, and nothing is trained."""
         names = ("n_epochs", "learning_rate", "weight_decay", "validation_fraction", "recipe")
         training = {name: getattr(self, name) for name in names}
-        own_batches = self.batch_size != _BATCH_SIZE
-        return self.pretrained == AUTO and forecasts_by_default(
-            self.get_params(deep=False),
-            {**training, "batch_size": self.batch_size if own_batches else None},
-            trainer=self.trainer_kwargs,
-            quantiles=self.quantiles,
-            look_back=self.input_chunk_length,
-            time_points=time_points,
+        training["batch_size"] = None if self.batch_size == _BATCH_SIZE else self.batch_size
+        training["trainer_kwargs"] = lengths_said(self.trainer_kwargs)
+        return (
+            self.pretrained == AUTO
+            and time_points <= MOST_TIME_POINTS
+            and says_nothing(self.get_params(deep=False), training)
+            and weights_cover(self.input_chunk_length, self.quantiles)
         )
 
     def _learning(self) -> Learning:

@@ -10,19 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..lifecycle.compress import calibration_places
 from ..network import RimerNetwork
 from ..network.checks import plain_number, plain_size
 from ..training import Recipe
-from ..training.arguments import check_trainer, plain_epochs
+from ..training.arguments import LENGTHS, check_trainer, plain_epochs
 from ..training.fit import train
 from ..training.windows import Windows
 from .memory import Memory, Remembered
 from .series import Key
 
 __all__ = ["Learning", "calibration", "scaled", "windows_of"]
-
-_LENGTHS = ("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "callbacks")
-"""Arguments of the trainer that are not for the one pass of an update."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Learning:
         generator: torch.Generator,
     ) -> None:
         """Train in place by one pass over windows from the first time points to forecast on."""
-        kwargs = {n: x for n, x in (self.trainer_kwargs or {}).items() if n not in _LENGTHS}
+        kwargs = {n: x for n, x in (self.trainer_kwargs or {}).items() if n not in LENGTHS}
         windows = windows_of(network, memory, series, first_origins=first_origins)
         once = replace(self.trained_on(), n_epochs=1, trainer_kwargs=kwargs)
         once._train(network, windows, None, generator)
@@ -140,16 +138,11 @@ def calibration(network: RimerNetwork, memory: Memory) -> tuple[Tensor, dict[str
     """Return some windows of all series, (B, L, C), and covariates as the network takes them."""
     series = {key: one for key, one in memory.series.items() if len(one.y) > 1}
     windows = windows_of(network, memory, series)
-    places = torch.linspace(0, len(windows) - 1, min(len(windows), _MOST_CALIBRATED)).long()
-    target, covariates = windows.__getitems__(places.tolist())
+    target, covariates = windows.__getitems__(calibration_places(len(windows)))
     target = target[:, : -network.config.output_chunk_length]
     seen = (~target.isnan()).any(1).all(1)
     known = {} if covariates is None else {"future_covariates": covariates[seen]}
     return target[seen], known
-
-
-_MOST_CALIBRATED = 256
-"""Windows that matrices are approximated by: some thousand tokens."""
 
 
 def windows_of(

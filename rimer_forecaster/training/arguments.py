@@ -15,7 +15,18 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from ..network.checks import plain_size
 from .recipe import Recipe
 
-__all__ = ["check_trainer", "named", "plain_epochs", "plain_seed", "recipe_or_default"]
+__all__ = [
+    "LENGTHS",
+    "check_trainer",
+    "lengths_said",
+    "named",
+    "plain_epochs",
+    "plain_seed",
+    "recipe_or_default",
+]
+
+LENGTHS = ("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "callbacks")
+"""Arguments of Lightning's trainer that are about one training, and not about the machine."""
 
 
 def plain_epochs(n_epochs: Any) -> int | None:
@@ -88,6 +99,13 @@ def check_trainer(name: str, kwargs: Any) -> None:
             "trained: the squares of its gradients are zero there, whatever the learning rate. "
             "Use '16-mixed', 'bf16-mixed' or '32-true'."
         )
+
+
+def lengths_said(trainer_kwargs: Any) -> Any:
+    """Return arguments of the trainer if they are about a training, or are none; else None."""
+    if isinstance(trainer_kwargs, Mapping) and set(LENGTHS).isdisjoint(trainer_kwargs):
+        return None
+    return trainer_kwargs
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 from ..network import NetworkConfig
 from .catalogue import zero_shot_network
 
-__all__ = ["AUTO", "MOST_TIME_POINTS", "WEIGHTS", "forecasts_by_default"]
+__all__ = ["AUTO", "MOST_TIME_POINTS", "WEIGHTS", "says_nothing", "weights_cover"]
 
 AUTO = "auto"
 """Default of the models' argument ``pretrained``."""
@@ -27,20 +27,10 @@ _OF_NETWORK = (
     "layers", "width", "head_size", "patch_length", "dropout", "layers_rate", "initial_state",
     "components",
 )  # fmt: skip
-_LENGTHS = {"max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "callbacks"}
-"""What a trainer is given by somebody who wants it to train."""
 
 
-def forecasts_by_default(
-    network: Mapping[str, Any],
-    training: Mapping[str, Any],
-    *,
-    trainer: Mapping[str, Any] | None,
-    quantiles: Sequence[Any] | None,
-    look_back: Any,
-    time_points: int,
-) -> bool:
-    """Whether series are to be forecast by the weights of the package, with no training.
+def says_nothing(network: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
+    """Whether nothing was said about a network and its training.
 
     Parameters
     ----------
@@ -49,21 +39,22 @@ def forecasts_by_default(
         network.
     training
         What was said about training, None where nothing was.
-    trainer
-        Arguments of Lightning's trainer.
-    quantiles
-        Probabilities to forecast, None for any. Others than the weights cover want a training.
-    look_back
-        Longest look-back, None for any.
-    time_points
-        Of all series together.
     """
-    if time_points > MOST_TIME_POINTS or any(x is not None for x in training.values()):
-        return False
-    if trainer is not None and not (isinstance(trainer, Mapping) and _LENGTHS.isdisjoint(trainer)):
-        return False
-    if any(_differs(network[x], getattr(NetworkConfig, x, None)) for x in _OF_NETWORK):
-        return False
+    return all(x is None for x in training.values()) and not any(
+        _differs(network[x], getattr(NetworkConfig, x, None)) for x in _OF_NETWORK
+    )
+
+
+def weights_cover(look_back: Any, quantiles: Sequence[Any] | None) -> bool:
+    """Whether the weights of the package read a look-back, and forecast some quantiles.
+
+    Parameters
+    ----------
+    look_back
+        The longest one, None for any.
+    quantiles
+        Probabilities to forecast, None for any.
+    """
     config = zero_shot_network(WEIGHTS).config
     shortest, longest = config.patch_length, config.input_chunk_length
     if look_back is not None and not (type(look_back) is int and shortest <= look_back <= longest):
