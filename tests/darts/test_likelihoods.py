@@ -246,7 +246,7 @@ def test_monte_carlo_dropout_draws_and_leaves_no_trace() -> None:
     np.testing.assert_array_equal(model.predict(6).values(), before)
     without = RimerModel(**TINY, layers=None).fit(series)
     assert not without.supports_probabilistic_prediction
-    with pytest.raises(ValueError, match="num_samples > 1"):
+    with pytest.raises(ValueError, match="num_samples=3 is not for this model"):
         without.predict(6, num_samples=3, mc_dropout=True)
 
 
