@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from ..network.checks import check_sizes
 from ..version import __version__
 from .budget import Budget, Rule
-from .contenders import ALWAYS, Model, check_model, resolved
+from .contenders import ALWAYS, OF_PACKAGE, Model, check_model, resolved
 from .runs import Run, stored
 from .task import Task, make_task
 
@@ -318,6 +318,12 @@ def _differences(task: Task, runs: Sequence[Run], found: Sequence[dict[str, Any]
         yield (
             f"{', '.join(own)}: forecasters of sktime keep their own look-back, batches and "
             "epochs, are fitted to the training part and not stopped early."
+        )
+    zero = dict.fromkeys(run.label for run in runs if run.model in list(OF_PACKAGE))
+    if zero:
+        yield (
+            f"{', '.join(zero)}: weights of the package, which read up to 2,048 values before the "
+            "time of the forecast; trained on, 512."
         )
     blind = dict.fromkeys(
         run.label for run, result in zip(runs, found, strict=True) if not result["reads_covariates"]

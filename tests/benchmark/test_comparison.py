@@ -121,10 +121,13 @@ def test_rows_that_are_not_made_as_the_others_are_named() -> None:
         frame(160), 3, look_back=12, future_covariates=TimeSeries.from_dataframe(frame(160, seed=1))
     )
     models = {"ours": "rwkv7", "lstm": "rnn-lstm", "linear": "dlinear", "mean": NaiveForecaster()}
+    models |= {"weights": "zero", "wide": {"layers": "rwkv7", "width": 32}}
     found = compare(task, models=models, **QUICK)
     remarks = " ".join(found.remarks)
     assert "mean: forecasters of sktime keep their own look-back" in remarks
-    assert "linear, mean, seasonal naive, last value: without the future covariates" in remarks
+    assert "weights: weights of the package, which read up to 2,048 values" in remarks
+    blind = "linear, mean, weights, seasonal naive, last value"
+    assert f"{blind}: without the future covariates" in remarks
     assert "lstm: trained and stopped by the error one step ahead" in remarks
     assert np.isnan(found.table.loc["lstm", "validation loss"])
 

@@ -23,14 +23,11 @@ from sktime.transformations.compose import Id
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.benchmark import make_task
 from rimer_forecaster.benchmark.budget import Budget
-from rimer_forecaster.benchmark.contenders import (
-    ALWAYS,
-    NAMES,
-    Darts,
-    Model,
-    Sktime,
-    make_contender,
-)
+from rimer_forecaster.benchmark.contenders import ALWAYS, NAMES, Model, make_contender
+from rimer_forecaster.benchmark.of_darts import Darts
+from rimer_forecaster.benchmark.of_sktime import Sktime
+from rimer_forecaster.benchmark.task import Task
+from rimer_forecaster.zero_shot.catalogue import zero_shot_network
 
 
 @pytest.mark.parametrize("name", [*NAMES, "rwkv7*2", "(rwkv7, attention(window=2))"])
@@ -218,3 +215,40 @@ def test_a_network_whose_updates_are_lost_is_fitted_again_and_counted(place: str
     contender.fit()
     contender.forecast(contender.task.origins[:2])
     assert contender.parameters() == 8
+
+
+def of_package(name: str, task: Task, budget: Budget | None = None) -> Any:
+    contender = make_contender(name, task, budget or Budget(epochs=2), 0)
+    contender.fit()
+    return contender
+
+
+def test_weights_of_the_package_forecast_as_they_are_tuned_and_compressed() -> None:
+    """Beyond their own horizon; each variant is what its name says."""
+    noise = 0.3 * np.random.default_rng(0).normal(size=(600, 1))
+    task = make_task(frame(600) + noise, 70, look_back=24, stride=40)
+    zero = of_package("zero", task)
+    forecast = zero.forecast(task.origins)
+    assert forecast.shape == (len(task.origins), 70, 1, 1)
+    weights = zero_shot_network().state_dict()
+    others = {name: of_package(name, task) for name in ("zero+adapt", "zero+fine-tuned")}
+    for name, contender in {"zero": zero, **others}.items():
+        own = contender.forecaster.network_.state_dict()
+        same = all(torch.equal(own[key].cpu(), weight) for key, weight in weights.items())
+        assert same == (name != "zero+fine-tuned")
+    assert zero.forecaster.adapted_ is None
+    assert others["zero+adapt"].forecaster.adapted_ is not None
+    compressed = of_package("compressed", task)
+    assert compressed.parameters() > 0.95 * zero.parameters()
+    stored = [x.dtype for x in compressed.forecaster.network_.buffers()]
+    assert torch.int8 in stored
+    np.testing.assert_allclose(compressed.forecast(task.origins), forecast, atol=0.2)
+
+
+def test_covariates_are_read_by_weights_of_the_package_that_are_trained_on() -> None:
+    known = TimeSeries.from_dataframe(frame(120, seed=1))
+    task = make_task(frame(120), 3, look_back=12, future_covariates=known)
+    for name, expected in {"zero": False, "zero+adapt": False, "zero+fine-tuned": True}.items():
+        contender = of_package(name, task, Budget(epochs=1))
+        assert contender.reads_covariates == expected
+        assert bool(contender.forecaster.network_.config.future_covariates) == expected
