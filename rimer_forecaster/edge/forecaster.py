@@ -220,10 +220,11 @@ class EdgeForecaster:
                 point = parts[-1][..., self.middle]
                 state = self.update(state, point * np.float32("nan") if self._read_gaps else point)
             parts.append(self._forecast_next(state))
-            if not np.isfinite(parts[-1]).all():
+            feeds_back = first + H < steps and not self._read_gaps
+            if not (np.abs(parts[-1]) < (_LARGEST if feeds_back else np.inf)).all():
                 raise ValueError(
-                    f"the forecast is not finite beyond step {first}: values or forecasts that "
-                    "were fed back are so large that it overflowed. Forecast fewer steps."
+                    f"the forecast beyond step {first} is not finite, or too large to be fed back. "
+                    "Values are very large, or forecasts that were fed back. Forecast fewer steps."
                 )
         return np.concatenate(parts)[:steps]
 

@@ -130,12 +130,20 @@ def check_places(places: Tensor, components: int) -> None:
         )
 
 
-def check_finite_forecast(forecast: Tensor) -> None:
-    """Raise a ValueError if any value of a forecast from finite input is not finite."""
-    if not bool(forecast.isfinite().all()):
+def check_finite_forecast(forecast: Tensor, limit: float = math.inf) -> None:
+    """Raise a ValueError if any value of a forecast from finite input is not finite.
+
+    With a limit, also if the size of any value is at or above it, and so too large to feed back.
+    """
+    small = forecast.abs() < limit  # False for NaN
+    if not bool(small.all()):
+        worst = forecast.detach()[~small][0].item()
+        what = (
+            "is not finite" if not math.isfinite(worst) else f"holds {worst:.3g}, too large a value"
+        )
         raise ValueError(
-            "the forecast is not finite. The input is finite, so a sampled likelihood parameter or "
-            "the feedback of earlier forecasts overflowed; forecast fewer steps, and look for "
+            f"the forecast {what}. The input is finite, so a sampled likelihood parameter or the "
+            "feedback of earlier forecasts overflowed; forecast fewer steps, and look for "
             "covariates that are large or far from those trained on."
         )
 

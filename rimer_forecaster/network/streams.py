@@ -61,6 +61,11 @@ class StreamedNetwork(nn.Module):
         return self.skip.weight.dtype
 
     @property
+    def _limit(self) -> float:
+        """Size from which values are too large to square."""
+        return torch.finfo(self.dtype).max ** 0.5
+
+    @property
     def device(self) -> torch.device:
         """On which the network computes."""
         return self.skip.weight.device
@@ -200,7 +205,7 @@ class StreamedNetwork(nn.Module):
         if observed is None:
             observed = torch.ones_like(past_target, dtype=torch.bool)
         target = past_target.where(observed, 0.0).to(self.dtype)
-        check_not_infinite("past_target", target, torch.finfo(self.dtype).max ** 0.5)
+        check_not_infinite("past_target", target, self._limit)
         check_not_infinite("past_covariates", past_covariates)
         check_not_infinite("future_covariates", future_covariates)
         new = {"target": target, "observed": observed}
@@ -312,6 +317,8 @@ class StreamedNetwork(nn.Module):
                 point = outputs[-1][..., self.config.middle]
                 if self.config.read_gaps:
                     point = torch.full_like(point, float("nan"))
+                else:
+                    check_finite_forecast(point, self._limit)
                 state = self.update(state, point, future_covariates=coming)
         return torch.cat(outputs, 1)[:, :steps]
 

@@ -54,7 +54,7 @@ DOCUMENTED = {
     "nothing was observed": r"has no value (in column|of component) .* from .* to ",
     "too short": r"training needs at least \d+|leaves no series with 2 time points",
     "before what is remembered": r"fh reaches back to the time points before",
-    "covariates of any size fed back": r"the forecast is not finite. The input is finite",
+    "covariates of any size fed back": r"(is not finite|too large a value)\. The input is finite",
     "uneven": r"are not evenly spaced|are not consecutive",
 }
 """What `fit` and `predict` say, by kind; any other error fails the test."""

@@ -293,8 +293,19 @@ def test_a_forecast_that_overflows_is_an_error(tmp_path: Path) -> None:
     with torch.no_grad():
         net.skip.offset.fill_(200.0)
     _, edge = paired(net, tmp_path)
-    with pytest.raises(ValueError, match="the forecast is not finite"):
+    with pytest.raises(ValueError, match="the forecast beyond step 0 is not finite"):
         edge.forecast(edge.observe([1.0, 2.0]))
+
+
+def test_a_forecast_that_is_too_large_to_feed_back_is_an_error(tmp_path: Path) -> None:
+    net = network()
+    with torch.no_grad():
+        net.skip.offset.fill_(1e21)
+    _, edge = paired(net, tmp_path)
+    state = edge.observe([1.0, 2.0])
+    assert edge.forecast(state).max() > 1e20
+    with pytest.raises(ValueError, match="or too large to be fed back"):
+        edge.forecast(state, net.config.output_chunk_length + 1)
 
 
 def test_a_state_that_is_not_finite_is_not_saved(small: Pair, tmp_path: Path) -> None:

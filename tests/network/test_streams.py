@@ -361,3 +361,13 @@ def test_what_cannot_be_forecast_is_refused() -> None:
         net.forecast(state, 0)
     with pytest.raises(ValueError, match=r"it must be \(B, n, C\) with at least one step"):
         net.update(state, history(0))
+
+
+def test_a_forecast_that_is_too_large_to_feed_back_is_an_error() -> None:
+    net = network(None).float()
+    with torch.no_grad():
+        net.skip.offset.fill_(1e21)
+    state = net.window(history(L).float())
+    assert net.forecast(state).max() > 1e20
+    with pytest.raises(ValueError, match=r"holds .*e\+2\d, too large a value. The input is finite"):
+        net.forecast(state, H + 1)
