@@ -36,6 +36,8 @@ class AdaptableModel(FilesModel):
         *,
         steps: int = 60,
         rank: int | None = None,
+        upscale: int = 0,
+        decorrelate: bool = False,
         groups: Sequence[object] | None = None,
         keep: str = "better",
     ) -> AdaptedState:
@@ -56,6 +58,11 @@ class AdaptableModel(FilesModel):
         rank
             Of the states of each head, at most ``head_size``: smaller files, and fewer numbers to
             learn. None for full ones.
+        upscale
+            Number of kernels beside the state of each head, which the layers read and do not write:
+            what they add does not decay with time, as a state does. 0 for none.
+        decorrelate
+            Whether the features of the kernels are mixed so that they do not correlate.
         groups
             For each series the name of its group, which shares a state; None for a state of each
             series. ``state.of(names)`` selects the rows for the series of a ``predict``.
@@ -93,9 +100,16 @@ class AdaptableModel(FilesModel):
         check_values(target, past or None, future or None)
         check_one_sample(target, past or None, future or None)
         with self.model.turn:
-            network = self.model.network_to_read()
-            objective = self._objective(target, past or None, future or None)
-            return adapt(network, objective, steps=steps, rank=rank, groups=groups, keep=keep)
+            return adapt(
+                self.model.network_to_read(),
+                self._objective(target, past or None, future or None),
+                steps=steps,
+                rank=rank,
+                upscale=upscale,
+                decorrelate=decorrelate,
+                groups=groups,
+                keep=keep,
+            )
 
     def _objective(
         self,

@@ -3,7 +3,7 @@
 Source: Xiao, Li and Lin (2025), "State Tuning: State-based Test-Time Scaling on RWKV-7",
 arXiv:2504.05097. That a state is kept only where it forecasts held back values better is ours.
 
-Letters: G groups, n series, H heads, N channels of a head, r rank.
+Letters: G groups, n series, H heads, N channels of a head, r rank, M kernels.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from ..layers import from_leaves, leaves
+from ..layers.parts.kernel_read import KERNELS, SUPPORTS
 from ..network import RimerNetwork
 from ..network.checks import plain_size
 from ..network.state import fingerprint
-from .adapted_state import AdaptedState
+from .adapted_state import AdaptedState, beside
+from .kernels import Kernels, check_upscale, place_kernels
 from .objective import Objective, StartOf
 
 __all__ = ["adapt"]
@@ -46,6 +48,8 @@ def adapt(
     *,
     steps: int = 60,
     rank: int | None = None,
+    upscale: int = 0,
+    decorrelate: bool = False,
     groups: Sequence[object] | None = None,
     keep: str = "better",
 ) -> AdaptedState:
@@ -65,6 +69,11 @@ def adapt(
         Of either training.
     rank
         r, of each head's state, at most its N channels; None for full ones.
+    upscale
+        M, kernels beside each head's state. They are read by how near a token's receptance is to
+        one of M supports, are not written, and so do not decay. They start as an exact identity.
+    decorrelate
+        Whether the features of the kernels are mixed so that they do not correlate while learning.
     groups
         Of each series, (n,), anything with a name: series of a group share a state. None for a
         state of each series.
@@ -83,8 +92,9 @@ def adapt(
             f"keep={keep!r} must be 'better', for states that forecast held back values better, or "
             "'always'."
         )
+    check_upscale(upscale, decorrelate=decorrelate)
     names, owners = _groups(groups, objective.count)
-    states = _States(network, len(names), rank)
+    states = _States(network, len(names), rank, upscale, decorrelate=decorrelate)
     with _frozen(network), torch.enable_grad():
         everyone = torch.arange(objective.count)
         kept = torch.ones(len(names), dtype=torch.bool)
@@ -96,10 +106,12 @@ def adapt(
             with torch.no_grad():
                 after = objective.held_back(states.of(owners))
             kept = _helped(before, after, owners, len(names))
-            states.begin_anew()
         if bool(kept.any()):
             states.train(objective, owners, everyone[kept[owners]], steps, whole=True)
-    tensors = {path: x.where(kept.view(-1, 1, 1, 1), 0.0) for path, x in states.tensors().items()}
+    tensors = {
+        path: x if path.endswith(SUPPORTS) else x.where(kept.view(-1, 1, 1, 1), 0.0)
+        for path, x in states.tensors().items()
+    }
     return AdaptedState(tuple(names), tuple(kept.tolist()), fingerprint(network), tensors)
 
 
@@ -117,38 +129,52 @@ def _groups(groups: Sequence[object] | None, count: int) -> tuple[list[str], Ten
 
 
 class _States:
-    """Initial states that are trained, of full or of low rank, (G, ...)."""
+    """Initial states that are trained, of full or low rank, (G, ...), and kernels beside them."""
 
-    def __init__(self, network: RimerNetwork, groups: int, rank: int | None) -> None:
+    def __init__(
+        self,
+        network: RimerNetwork,
+        groups: int,
+        rank: int | None,
+        upscale: int,
+        *,
+        decorrelate: bool,
+    ) -> None:
         layers = None if network.reader is None else network.reader.layers
         if layers is None or not layers.memory:
             raise ValueError(
                 "adapt is for layers with a memory of their own, such as rwkv7 has; this network "
                 f"has layers={network.config.layers!r}."
             )
+        self._layers = layers
         fresh = dict(leaves(layers.init_state(1)))
         self._fresh = {path: fresh[path] for path in layers.memory}
         N = min(min(x.shape[-2:]) for x in self._fresh.values())
         self._rank = None if rank is None else plain_size("rank", rank, most=N)
-        self._groups = groups
-        self.begin_anew()
+        self._groups, self._upscale, self._decorrelate = groups, upscale, decorrelate
+        self._kernels: dict[str, Kernels] = {}
+        self._begin_anew()
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Start at zero; of low rank the right factor alone is zero."""
         self._generator = torch.Generator().manual_seed(0)
         self._parameters: dict[str, Tensor] = {}
         for path, x in self._fresh.items():
+            *heads, rows, columns = x.shape[1:]
             if self._rank is None:
                 self._parameters[path] = x.new_zeros(self._groups, *x.shape[1:])
-                continue
-            *heads, rows, columns = x.shape[1:]
-            left = torch.randn(
-                self._groups, *heads, rows, self._rank, generator=self._generator
-            ) / math.sqrt(rows)
-            self._parameters[f"{path}:left"] = left.to(x)
-            self._parameters[f"{path}:right"] = x.new_zeros(
-                self._groups, *heads, self._rank, columns
-            )
+            else:
+                left = torch.randn(
+                    self._groups, *heads, rows, self._rank, generator=self._generator
+                ) / math.sqrt(rows)
+                self._parameters[f"{path}:left"] = left.to(x)
+                self._parameters[f"{path}:right"] = x.new_zeros(
+                    self._groups, *heads, self._rank, columns
+                )
+            if path in self._kernels:
+                self._parameters[f"{path}:{KERNELS}"] = x.new_zeros(
+                    self._groups, *heads, rows, self._upscale
+                )
         for parameter in self._parameters.values():
             parameter.requires_grad_()
 
@@ -163,6 +189,9 @@ class _States:
                 else:
                     sides = (self._parameters[f"{path}:{x}"][rows] for x in ("left", "right"))
                     found[path] = torch.matmul(*sides)
+            for path, kernels in self._kernels.items():
+                weights = self._parameters[f"{path}:{KERNELS}"][rows]
+                found |= beside(path, weights @ kernels.mixing, kernels.supports)
             return from_leaves(found)
 
         return start_of
@@ -170,7 +199,17 @@ class _States:
     def train(
         self, objective: Objective, owners: Tensor, among: Tensor, steps: int, *, whole: bool
     ) -> None:
-        """Take steps of Adam at a rate that falls to zero."""
+        """Start anew, and take steps of Adam at a rate that falls to zero."""
+        if self._upscale:
+            self._kernels = {}
+            self._begin_anew()
+            self._kernels = place_kernels(
+                self._layers,
+                lambda: objective.loss(self.of(owners), among, self._generator, whole=whole),
+                self._upscale,
+                decorrelate=self._decorrelate,
+            )
+        self._begin_anew()
         parameters = list(self._parameters.values())
         optimizer = torch.optim.Adam(parameters, lr=_RATE, betas=_BETAS)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -189,7 +228,11 @@ class _States:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what is stored, on the CPU."""
-        return {path: x.detach().cpu() for path, x in self._parameters.items()}
+        found = {path: x.detach() for path, x in self._parameters.items()}
+        for path, kernels in self._kernels.items():
+            found[f"{path}:{KERNELS}"] = found[f"{path}:{KERNELS}"] @ kernels.mixing
+            found[f"{path}:{SUPPORTS}"] = kernels.supports
+        return {path: x.cpu() for path, x in found.items()}
 
 
 def _check_held_back(losses: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Initial states that were learnt for series, apart from the weights: a few kilobytes each.
 
-Letters: G groups, B series, H heads, N channels of a head, r rank.
+Letters: G groups, B series, H heads, N channels of a head, r rank, M kernels.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import State, from_leaves, leaves
+from ..layers.parts.kernel_read import KERNELS, SUPPORTS
 from ..network.state import fingerprint, read_tensors, write_tensors
 
-__all__ = ["AdaptedState"]
+__all__ = ["AdaptedState", "beside"]
 
 _FORMAT = "adapted state 1"
 
@@ -39,7 +40,8 @@ class AdaptedState:
         Fingerprint of the weights.
     tensors
         By the path of a layer's memory, (G, H, N, N); of a low rank instead its two factors, paths
-        that end with ``:left``, (G, H, N, r), and ``:right``, (G, H, r, N).
+        that end with ``:left``, (G, H, N, r), and ``:right``, (G, H, r, N). Kernels beside it are
+        ``:kernels``, (G, H, N, M), and ``:supports``, (1, H, M, N), which all rows share.
 
     Examples
     --------
@@ -95,7 +97,10 @@ class AdaptedState:
             self,
             names=tuple("" if name is None else name for name in wanted),
             kept=tuple(name is not None and self.kept[places[name]] for name in wanted),
-            tensors={path: own[rows].where(known, 0.0) for path, own in self.tensors.items()},
+            tensors={
+                path: own if path.endswith(SUPPORTS) else own[rows].where(known, 0.0)
+                for path, own in self.tensors.items()
+            },
         )
 
     def check(self, network: nn.Module) -> None:
@@ -142,8 +147,11 @@ class AdaptedState:
             )
         if not any(self.kept):
             return None
-        rows = {path: x.expand(count, *x.shape[1:]) for path, x in self.memory().items()}
-        return from_leaves(rows)
+        held = self.memory()
+        for path in list(held):
+            if f"{path}:{KERNELS}" in self.tensors:
+                held |= beside(path, *(self.tensors[f"{path}:{x}"] for x in (KERNELS, SUPPORTS)))
+        return from_leaves({path: x.expand(count, *x.shape[1:]) for path, x in held.items()})
 
     def memory(self) -> dict[str, Tensor]:
         """Return the initial states as matrices, (G, H, N, N) by path."""
@@ -193,3 +201,10 @@ class AdaptedState:
             )
         names, kept = json.loads(head["names"]), json.loads(head["kept"])
         return cls(tuple(names), tuple(kept), head["network"], tensors)
+
+
+def beside(path: str, kernels: Tensor, supports: Tensor) -> dict[str, Tensor]:
+    """Return the leaves of kernels beside a memory, by path; (B, H, N, M) and (B, H, M, N)."""
+    parent = path.rpartition("/")[0]
+    supports = supports.expand(len(kernels), *supports.shape[1:])
+    return {f"{parent}/{KERNELS}": kernels, f"{parent}/{SUPPORTS}": supports}

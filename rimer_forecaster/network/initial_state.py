@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import Mixer, State, from_leaves, leaves
+from ..layers.parts.kernel_read import KERNELS, SUPPORTS
 
-__all__ = ["InitialState", "check_memory", "with_memory"]
+__all__ = ["InitialState", "check_memory", "with_memory", "without_kernels"]
 
 
 class InitialState(nn.Module):
@@ -64,12 +65,51 @@ class InitialState(nn.Module):
 
 
 def with_memory(state: State, memory: State) -> State:
-    """Add memory, (B, ...), to a fresh state, (B * C, ...): components of a series share it."""
+    """Add memory, (B, ...), to a fresh state, (B * C, ...): components of a series share it.
+
+    Kernels, which a fresh state has not, are put beside it.
+    """
     fresh = dict(leaves(state))
     for path, start in leaves(memory):
-        components = len(fresh[path]) // len(start)
-        fresh[path] = fresh[path] + start.to(fresh[path]).repeat_interleave(components, 0)
+        own = fresh[memory_beside(path)]
+        start = start.to(own).repeat_interleave(len(own) // len(start), 0)
+        fresh[path] = fresh[path] + start if path in fresh else start
     return from_leaves(fresh)
+
+
+def memory_beside(path: str) -> str:
+    """Return the path of the memory that kernels stand beside, or of a memory itself."""
+    parent, _, name = path.rpartition("/")
+    return f"{parent}/wkv" if name in (KERNELS, SUPPORTS) else path
+
+
+def without_kernels(state: State) -> State:
+    """Return a state without its kernels, after a look at them.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit to each other and to the memory that they stand beside.
+    """
+    held = dict(leaves(state))
+    beside = [path for path in held if memory_beside(path) != path]
+    for parent in {path.rpartition("/")[0] for path in beside}:
+        memory, kernels, supports = (
+            held.get(f"{parent}/{name}") for name in ("wkv", KERNELS, SUPPORTS)
+        )
+        fits = (
+            memory is not None
+            and kernels is not None
+            and supports is not None
+            and kernels.shape[:-1] == memory.shape[:-1]
+            and supports.shape == (*memory.shape[:2], kernels.shape[-1], memory.shape[-1])
+        )
+        if not fits:
+            raise ValueError(
+                f"kernels under {parent!r} of the state are not of this model. Begin a new state "
+                "with observe, or call adapt of this model."
+            )
+    return from_leaves({path: x for path, x in held.items() if path not in beside})
 
 
 def check_memory(memory: State, layers: Mixer | None, batch_size: int) -> None:
@@ -78,13 +118,15 @@ def check_memory(memory: State, layers: Mixer | None, batch_size: int) -> None:
     Parameters
     ----------
     memory
-        What layers are to start from, a state of their memory alone, (B, ...).
+        What layers are to start from, a state of their memory alone, (B, ...), and of kernels
+        beside it if wanted.
     layers
         Which start from it; None for a network without layers.
     batch_size
         B.
     """
     paths = () if layers is None else layers.memory
+    whole, memory = memory, without_kernels(memory)
     if layers is None or not paths:
         raise ValueError(
             "start is for layers with a memory of their own, such as rwkv7 has; this network has "
@@ -104,5 +146,6 @@ def check_memory(memory: State, layers: Mixer | None, batch_size: int) -> None:
                 f"{path!r} of start has shape {tuple(given[path].shape)}; it must be {wanted}: one "
                 "row per series."
             )
-        if not bool(given[path].isfinite().all()):
+    for path, x in leaves(whole):
+        if not bool(x.isfinite().all()):
             raise ValueError(f"{path!r} of start holds values that are not finite. Leave it out.")

@@ -25,7 +25,7 @@ from .checks import (
     check_sizes,
 )
 from .config import NetworkConfig
-from .initial_state import check_memory
+from .initial_state import check_memory, without_kernels
 from .linear_skip import LinearSkip
 from .missing_values import carry_forward, marks_of_observed, since_first
 from .reader import PatchReader
@@ -369,7 +369,7 @@ class StreamedNetwork(nn.Module):
             static = self.skip.weight.new_zeros(*key[:2], n) if n else None
             layout = layout_of(self.init_state(*key[:2], static))
             self._layouts = {key: layout}  # as a whole: other threads may be reading it
-        check_state(state, layout)
+        check_state(without_kernels(state), layout)
 
 
 def _is_window(state: State) -> bool:

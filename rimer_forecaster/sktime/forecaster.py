@@ -466,6 +466,8 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         *,
         steps: int = 60,
         rank: int | None = None,
+        upscale: int = 0,
+        decorrelate: bool = False,
         groups: Groups = None,
         keep: str = "better",
     ) -> RimerForecaster:
@@ -488,6 +490,11 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         rank : int, optional
             Of the states of each head, at most `head_size`: fewer numbers to learn. None for full
             ones.
+        upscale : int
+            Number of kernels beside the state of each head, which the layers read and do not write:
+            what they add does not decay with time, as a state does. 0 for none.
+        decorrelate : bool
+            Whether the features of the kernels are mixed so that they do not correlate.
         groups : dict or "all", optional
             Group of each series, by the name of the series; its series share a state. Series that
             are forecast and not in `y` may be in it. ``"all"`` is one state for all; None one for
@@ -513,7 +520,16 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         if self.output_chunk_length is None and self._fh is not None:
             horizon = max(1, int(max(self._fh.to_relative(self.cutoff))))
         objective = objective_of(fitted, memory, self._learning(), horizon)
-        state = adapt(fitted.network, objective, steps=steps, rank=rank, groups=names, keep=keep)
+        state = adapt(
+            fitted.network,
+            objective,
+            steps=steps,
+            rank=rank,
+            upscale=upscale,
+            decorrelate=decorrelate,
+            groups=names,
+            keep=keep,
+        )
         return self._begin_from(replace(owners, state=state))
 
     def begin_from(self, state: AdaptedState, groups: Groups = None) -> RimerForecaster:

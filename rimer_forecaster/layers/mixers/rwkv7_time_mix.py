@@ -17,6 +17,7 @@ from rimer_forecaster.kernels import LOG_DECAY_BOUND, epilogue, prologue, wkv7
 from rimer_forecaster.kernels.precision import state_dtype
 
 from ..parts.initialisation import uniform_linear
+from ..parts.kernel_read import kernels_of, read_kernels
 from ..parts.low_rank import LowRank, rank_of
 from ..parts.precision import widest_dtype
 from ..parts.token_shift import token_shift
@@ -61,7 +62,8 @@ class RWKV7TimeMix(ShiftedMixer):
     State
     -----
     ``shift`` (B, D), the last token; ``wkv`` (B, H, N, N), float32 (float64 in double precision);
-    with a source also ``source_shift`` (B, D), its last token.
+    with a source also ``source_shift`` (B, D), its last token. A state may also hold ``kernels``
+    (B, H, N, M) and ``supports`` (B, H, M, N), which are read beside it, and stay as they are.
 
     Raises
     ------
@@ -170,6 +172,9 @@ class RWKV7TimeMix(ShiftedMixer):
             output_final_state=state is not None,
             lowest_log_decay=LOG_DECAY_BOUND,
         )
+        beside = read_kernels(r, state)
+        if beside is not None:
+            o = o + beside.to(o.dtype)
         normalised = partial(
             epilogue,
             *(o, r, k, v),
@@ -189,7 +194,9 @@ class RWKV7TimeMix(ShiftedMixer):
             )
             y = y + o * self.second_read.view(heads[2:]) * gate
         y = self.output(y.view(B, T, D))
-        return y, None if final_state is None else {**new_state, "wkv": final_state}
+        if final_state is None:
+            return y, None
+        return y, {**new_state, "wkv": final_state, **kernels_of(state)}
 
     def log_decay(self, x: Tensor, state: State | None = None, companions: Pass = ALONE) -> Tensor:
         """Return the log decay of every channel of the keys; see `Mixer`."""
