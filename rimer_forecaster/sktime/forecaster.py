@@ -110,9 +110,10 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         whole.
     pretrained : str, path, Pretrained or None
         Weights to begin with: ``"rimer-zero"``, which comes with the package and forecasts series
-        never seen; a file of ``save_weights``; or the attribute `pretrained_` of another
-        forecaster. Sizes that are not given are theirs. As a parameter it survives ``clone``,
-        ``set_params`` and searches, which ``pretrain`` does not. ``"rimer-zero"`` ignores X, and
+        never seen; a file of ``save_weights`` or of their trainer; or the attribute `pretrained_`
+        of another forecaster. Sizes that are not given are theirs. As a parameter it survives
+        ``clone``, ``set_params`` and searches, which ``pretrain`` does not. ``"rimer-zero"``
+        ignores X, and
         warns, unless a number of `n_epochs` lets it learn what X means. None begins anew.
         ``"auto"``, the default, is ``"rimer-zero"`` where ``fit`` gets at most 2,000 time points,
         no X, and all arguments of the network and of its training are left at their defaults: a

@@ -152,16 +152,18 @@ class Pretrained:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Pretrained:
-        """Read what `save` wrote.
+        """Read what `save` wrote, or the trainer of `rimer_forecaster.zero_shot`.
 
         Raises
         ------
         FileNotFoundError
             If one of the two files is missing.
         ValueError
-            If one is damaged, or was not written by RimerForecaster.
+            If one is damaged, or was written by neither.
         """
         network, description = load_network(path), read_description(path)
+        if "plan" in description:
+            return cls(network.float().requires_grad_(False))
         if "sktime" not in description:
             raise ValueError(
                 f"{fspath(path)!r} was not saved by RimerForecaster.save_weights. "

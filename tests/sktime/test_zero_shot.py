@@ -27,6 +27,7 @@ from sktime_cases import panel, wave, with_gaps
 
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.network.state import fingerprint
+from rimer_forecaster.network.weights import save_weights
 from rimer_forecaster.sktime import Pretrained
 from rimer_forecaster.training import Recipe
 from rimer_forecaster.zero_shot import catalogue, forecast, zero_shot_network
@@ -438,3 +439,16 @@ def test_nothing_that_was_drawn_decides() -> None:
     first, second = (zero(random_state=seed).fit(y).predict(FH) for seed in (0, None))
     pd.testing.assert_frame_equal(first, second)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_weights_of_the_trainer_are_taken_by_their_path(tmp_path: pathlib.Path) -> None:
+    path, network = tmp_path / "weights.safetensors", catalogue.trainable_copy(zero_shot_network())
+    save_weights(network, path, {"plan": {"steps": 1}})
+    series = wave(60)
+    found, expected = (
+        RimerForecaster(pretrained=given).fit(series).predict(FH) for given in (path, NAME)
+    )
+    assert_same_but_for_rounding(found, expected)
+    save_weights(network, path)
+    with pytest.raises(ValueError, match=r"was not saved by RimerForecaster\.save_weights"):
+        RimerForecaster(pretrained=path).fit(series)
