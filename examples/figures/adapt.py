@@ -8,7 +8,8 @@ quarterly and 6 of yearly series. Errors are absolute errors over those of seaso
 1/20 and 20, as a geometric mean over the series of a group.
 
 - zero-shot: the weights of the package.
-- adapted: one state per group, the weights as they are; and where every state is kept.
+- adapted: one state per group, the weights as they are; where every state is kept; with 16 kernels
+  beside the state of each head; and with features of these that do not correlate.
 - fine-tuned: all weights by the same loss in as many steps, AdamW at 3e-4, which falls to zero.
 - linear map: ridge regression from a window to what follows, both in units of the window; one for
   all series of a group.
@@ -46,6 +47,7 @@ from rimer_forecaster.zero_shot.scores import Array, seasonal_naive
 
 LOOK_BACK = 2048
 FEWEST = 5
+KERNELS = 16
 
 
 def groups_of(folder: Path) -> Iterator[tuple[str, list[Held]]]:
@@ -160,8 +162,17 @@ def score_group(name: str, rows: list[Held], steps: int) -> dict[str, Any]:
     begin = time.perf_counter(), time.process_time()
     state = adapt(network, series_of(network, rows), steps=steps, groups=[name] * len(rows))
     seconds, of_processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
-    always = adapt(
-        network, series_of(network, rows), steps=steps, groups=[name] * len(rows), keep="always"
+    always, kernels, decorrelated = (
+        adapt(
+            network,
+            series_of(network, rows),
+            steps=steps,
+            groups=[name] * len(rows),
+            keep="always" if upscale == 0 else "better",
+            upscale=upscale,
+            decorrelate=decorrelate,
+        )
+        for upscale, decorrelate in ((0, False), (KERNELS, False), (KERNELS, True))
     )
     row = {
         "group": name,
@@ -171,6 +182,8 @@ def score_group(name: str, rows: list[Held], steps: int) -> dict[str, Any]:
         "adapted": errors(medians(network, rows, state), rows),
         "kept": state.kept[0],
         "always_kept": errors(medians(network, rows, always), rows),
+        "with_kernels": errors(medians(network, rows, kernels), rows),
+        "decorrelated": errors(medians(network, rows, decorrelated), rows),
         "fine_tuned": errors(medians(fine_tuned(rows, steps), rows), rows),
         "linear_map": errors(linear_map(rows), rows),
         "seasonal_naive": 1.0,
@@ -219,15 +232,20 @@ def cold_start_table(seeds: int = 3) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, required=True, help="folder of corpus.parquet")
+    options.add_argument("--output", type=Path, default=Path("docs/results/data"))
+    options.add_argument("--groups", type=int, help="take the first groups alone")
+    options.add_argument("--steps", type=int, default=60)
+    options.add_argument("--workers", type=int, default=1, help="groups that are scored at once")
+    return options
+
+
 def main() -> None:
     """Write both tables."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of corpus.parquet")
-    parser.add_argument("--output", type=Path, default=Path("docs/results/data"))
-    parser.add_argument("--groups", type=int, help="take the first groups alone")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--workers", type=int, default=1, help="groups that are scored at once")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     torch.set_num_threads(1)
     groups = list(groups_of(arguments.data))[: arguments.groups]
     with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as executor:
