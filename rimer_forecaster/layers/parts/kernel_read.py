@@ -9,10 +9,11 @@ Letters: B sequences, T tokens, H heads, N channels of a head, M kernels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
-
-from ..protocol import State
 
 __all__ = ["KERNELS", "SUPPORTS", "kernel_features", "kernels_of", "read_kernels"]
 
@@ -40,7 +41,7 @@ def kernel_features(receptance: Tensor, supports: Tensor) -> Tensor:
     return (length * (along - length)).exp().transpose(1, 2)  # (B, T, H, M)
 
 
-def read_kernels(receptance: Tensor, state: State | None) -> Tensor | None:
+def read_kernels(receptance: Tensor, state: Mapping[str, Any] | None) -> Tensor | None:
     """Return what kernels of a state add to what is read, (B, T, H, N); None without kernels."""
     if state is None or KERNELS not in state:
         return None
@@ -48,6 +49,6 @@ def read_kernels(receptance: Tensor, state: State | None) -> Tensor | None:
     return (features.transpose(1, 2) @ state[KERNELS].transpose(-1, -2)).transpose(1, 2)
 
 
-def kernels_of(state: State | None) -> State:
+def kernels_of(state: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the leaves of a state that are kernels."""
     return {} if state is None else {x: state[x] for x in (KERNELS, SUPPORTS) if x in state}
