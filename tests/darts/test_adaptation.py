@@ -33,13 +33,15 @@ def zero() -> RimerZeroModel:
     return RimerZeroModel((4, 64), 6, **QUIET).fit(SERIES)
 
 
+@pytest.mark.parametrize("kernels", [{}, {"upscale": 4, "decorrelate": True}])
 @pytest.mark.parametrize("kind", ["model", "zero"])
 def test_forecasts_begin_from_the_state_of_their_own_series(
-    kind: str, request: pytest.FixtureRequest
+    kind: str, kernels: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     model = request.getfixturevalue(kind)
     weights = [x.clone() for x in model.network.parameters()]
-    state = model.adapt(SERIES, **TUNED)
+    state = model.adapt(SERIES, **TUNED, **kernels)
+    assert any("kernels" in path for path in state.tensors) == bool(kernels)
     assert all(map(torch.equal, weights, model.network.parameters()))
     plain = model.predict(6, series=SERIES)
     both = model.predict(6, series=SERIES, state=state)
