@@ -57,8 +57,8 @@ class TimeMixPath(NamedTuple):
     name: str
     """What ``backend=`` calls it."""
 
-    unsupported: Callable[[Tensor], str | None] = _takes_all
-    """Return why it cannot take tensors like v, or None."""
+    unsupported: Callable[[Tensor, Tensor], str | None] = _takes_all
+    """Return why it cannot take tensors like k and v, or None."""
 
     prologue: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] | None = None
     keys: Callable[..., tuple[Tensor, Tensor, Tensor]] | None = None
@@ -121,7 +121,7 @@ def triton_time_mix() -> TimeMixPath:
     except ImportError as error:
         return _missing("triton", error, PLAIN)
     return TimeMixPath(
-        *("triton", lambda v: unsupported(v, v)),
+        *("triton", unsupported),
         prologue=triton_prologue,
         epilogue=triton_epilogue,
     )
@@ -195,14 +195,14 @@ def choose_in_place_step(r: Tensor, v: Tensor, state: Tensor) -> Callable[..., T
     return None if path is None else path.in_place_step
 
 
-def choose_time_mix(backend: str, v: Tensor) -> TimeMixPath:
-    """Return the path for values like v; parameters and errors are those of `time_mix`."""
+def choose_time_mix(backend: str, k: Tensor, v: Tensor) -> TimeMixPath:
+    """Return the path for such keys and values; parameters and errors are those of `time_mix`."""
     if backend != "auto":
-        return _require(_named_time_mix(backend), v)
+        return _require(_named_time_mix(backend), k, v)
     if _is_traced():
         return PLAIN
     path = triton_time_mix() if v.is_cuda else numba_time_mix()
-    return path if path.unsupported(v) is None else PLAIN
+    return path if path.unsupported(k, v) is None else PLAIN
 
 
 def _named_time_mix(backend: str) -> TimeMixPath:

@@ -8,7 +8,7 @@ plain forms run, which define them.
 Source: Peng et al. (2025), "RWKV-7 Goose with Expressive Dynamic State Evolution",
 arXiv:2503.14456, section 4.
 
-Letters: B sequences, T steps, H heads, N channels of a head.
+Letters: B sequences, T steps, H heads, K key channels, V value channels.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def prologue(
     Parameters
     ----------
     decay, learning_rate
-        Before their sigmoids, (B, T, H, N).
+        Before their sigmoids, (B, T, H, K).
     k, v
-        Key and value, (B, T, H, N).
+        Key, (B, T, H, K), and value, (B, T, H, V).
     removal, replacement
         Weights of the removal key and of the key's update (k_k and k_a of the authors' code),
-        (H, N).
+        (H, K).
     first_value, value_residual
-        Value of the first layer, and how much of it is taken, before the sigmoid; (B, T, H, N),
+        Value of the first layer, and how much of it is taken, before the sigmoid; (B, T, H, V),
         both or neither.
     mask
         False where a step must leave the state alone, (B, T).
@@ -59,10 +59,10 @@ def prologue(
     Returns
     -------
     w, k, v, a, b
-        Log decay, key, value, and the vectors of the state's correction, (B, T, H, N) in the dtype
-        of `v`.
+        Log decay, key, value, and the vectors of the state's correction, shaped as key and value,
+        in the dtype of `v`.
     """
-    path = choose_time_mix(backend, v)
+    path = choose_time_mix(backend, k, v)
     if path.prologue is not None:
         return path.prologue(
             *(decay, k, v, learning_rate, removal, replacement),
@@ -89,14 +89,14 @@ def keys(
     Parameters
     ----------
     k, eta
-        Key and in-context learning rate, (B, T, H, N).
+        Key and in-context learning rate, (B, T, H, K).
     removal, replacement
-        See `prologue`, (H, N).
+        See `prologue`, (H, K).
 
     Returns
     -------
     k, a, b
-        (B, T, H, N).
+        (B, T, H, K).
     """
     kappa = F.normalize(k * removal, dim=-1, eps=1e-12)
     return k * (1 + (eta - 1) * replacement), -kappa, kappa * eta
@@ -120,30 +120,30 @@ def epilogue(
     Parameters
     ----------
     o
-        Output of `wkv7`, (B, T, H, N).
+        Output of `wkv7`, (B, T, H, V).
     r, k, v
-        As given to `wkv7`, (B, T, H, N).
+        As given to `wkv7`, (B, T, H, K) and (B, T, H, V).
     gate
-        (B, T, H, N).
+        (B, T, H, V).
     bonus
-        Weight of the current step's own value (r_k of the authors' code), (H, N).
+        Weight of the current step's own value (r_k of the authors' code), (H, K).
     weight, bias, eps
-        Of the normalisation over each head, (H, N).
+        Of the normalisation over each head, (H, V).
     backend
         As in `prologue`.
 
     Returns
     -------
     y
-        (B, T, H, N).
+        (B, T, H, V).
     """
-    path = choose_time_mix(backend, v)
+    path = choose_time_mix(backend, k, v)
     if path.epilogue is not None:
         return path.epilogue(o, r, k, v, gate, bonus, weight, bias, eps)
-    B, T, H, N = o.shape
+    B, T, H, V = o.shape
     if torch.compiler.is_exporting():  # ONNX has no group norm, and ONNX Runtime none in float64
-        y = F.layer_norm(o, (N,), eps=eps) * weight + bias
+        y = F.layer_norm(o, (V,), eps=eps) * weight + bias
     else:
-        y = F.group_norm(o.reshape(B * T, H * N), H, weight.flatten(), bias.flatten(), eps)
-    y = y.view(B, T, H, N) + (r * k * bonus).sum(-1, keepdim=True) * v
+        y = F.group_norm(o.reshape(B * T, H * V), H, weight.flatten(), bias.flatten(), eps)
+    y = y.view(B, T, H, V) + (r * k * bonus).sum(-1, keepdim=True) * v
     return (y * gate).to(v.dtype)

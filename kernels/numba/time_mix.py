@@ -3,7 +3,7 @@
 A small network is bound by the number of operations: these two are a quarter of the time mix's.
 What has an exponential stays with torch, which has it in vectors and numba has not.
 
-Letters: R rows (B * T), H heads, N channels of a head.
+Letters: R rows (B * T), H heads, N channels of a head, K of its keys, V of its values.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _WORK_OF_AN_ELEMENT = 8
 """How much of `spread`'s measure of work an element is."""
 
 
-def time_mix_unsupported(v: Tensor) -> str | None:
-    """Return why these cannot take tensors like `v`, or None."""
+def time_mix_unsupported(k: Tensor, v: Tensor) -> str | None:
+    """Return why these cannot take keys and values like `k` and `v`, or None."""
     if v.device.type != "cpu":
         return f"they run on the CPU, not on {v.device}"
     if v.dtype not in (torch.float32, torch.float64):
@@ -80,7 +80,7 @@ class _NumbaKeys(torch.autograd.Function):
 
 
 class _NumbaEpilogue(torch.autograd.Function):
-    """o, r, k, v and gate (B, T, H, N), weights (H, N)."""
+    """r and k (B, T, H, K), bonus (H, K); o, v and gate (B, T, H, V), their weights (H, V)."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
@@ -105,8 +105,8 @@ def _run_over_heads(
     kernel: Callable[..., None], tensors: tuple[Tensor, ...], like: Tensor, *options: float
 ) -> None:
     """Run a kernel over the heads, whose weights' gradients no two threads share."""
-    H, N = like.shape[-2:]
-    arrays = tuple(x.view(-1, H, N) if x.ndim > 2 else x for x in tensors)
+    arrays = tuple(x.view(-1, *x.shape[-2:]) if x.ndim > 2 else x for x in tensors)
+    H = like.shape[-2]
     spread(kernel, arrays, *options, items=H, work=_WORK_OF_AN_ELEMENT * like.numel())
 
 
@@ -181,7 +181,7 @@ def _epilogue_kernel(dtype: str) -> Callable[..., None]:
 
     @compiled
     def epilogue_of_heads(o, r, k, v, gate, bonus, weight, bias, y, eps, first, last):  # type: ignore[no-untyped-def]
-        R, _, N = o.shape
+        (R, _, V), K = o.shape, r.shape[2]
         for h in range(first, last):
             bonus_h, weight_h, bias_h = bonus[h], weight[h], bias[h]
             for i in range(R):
@@ -194,15 +194,16 @@ def _epilogue_kernel(dtype: str) -> Callable[..., None]:
                     y[i, h],
                 )
                 mean = own = zero
-                for c in range(N):
-                    mean += o_i[c]
+                for c in range(K):
                     own += r_i[c] * k_i[c] * bonus_h[c]
-                mean /= N
+                for c in range(V):
+                    mean += o_i[c]
+                mean /= V
                 variance = zero
-                for c in range(N):
+                for c in range(V):
                     variance += (o_i[c] - mean) * (o_i[c] - mean)
-                scale = o_i.dtype.type(one / np.sqrt(variance / N + eps))
-                for c in range(N):
+                scale = o_i.dtype.type(one / np.sqrt(variance / V + eps))
+                for c in range(V):
                     normal = (o_i[c] - mean) * scale
                     y_i[c] = (normal * weight_h[c] + bias_h[c] + own * v_i[c]) * g_i[c]
 
@@ -218,7 +219,7 @@ def _epilogue_gradients_kernel(dtype: str) -> Callable[..., None]:
         o, r, k, v, gate, bonus, weight, bias, d_y,
         d_o, d_r, d_k, d_v, d_gate, d_bonus, d_weight, d_bias, eps, first, last,
     ):  # fmt: skip
-        R, _, N = o.shape
+        (R, _, V), K = o.shape, r.shape[2]
         for h in range(first, last):
             bonus_h, weight_h, bias_h = bonus[h], weight[h], bias[h]
             d_bonus_h, d_weight_h, d_bias_h = d_bonus[h], d_weight[h], d_bias[h]
@@ -233,33 +234,35 @@ def _epilogue_gradients_kernel(dtype: str) -> Callable[..., None]:
                     d_o[i, h], d_r[i, h], d_k[i, h], d_v[i, h], d_gate[i, h]
                 )  # fmt: skip
                 mean = own = d_own = zero
-                for c in range(N):
-                    mean += o_i[c]
+                for c in range(K):
                     own += r_i[c] * k_i[c] * bonus_h[c]
+                for c in range(V):
+                    mean += o_i[c]
                     d_own += d_y_i[c] * g_i[c] * v_i[c]
-                mean /= N
+                mean /= V
                 variance = zero
-                for c in range(N):
+                for c in range(V):
                     variance += (o_i[c] - mean) * (o_i[c] - mean)
-                scale = o_i.dtype.type(one / np.sqrt(variance / N + eps))
+                scale = o_i.dtype.type(one / np.sqrt(variance / V + eps))
                 d_mean = d_scale = zero
-                for c in range(N):
+                for c in range(V):
                     normal = (o_i[c] - mean) * scale
                     d_normal = d_y_i[c] * g_i[c] * weight_h[c]
                     d_mean += d_normal
                     d_scale += d_normal * normal
-                d_mean /= N
-                d_scale /= N
-                for c in range(N):
+                d_mean /= V
+                d_scale /= V
+                for c in range(V):
                     normal = (o_i[c] - mean) * scale
                     d_z = d_y_i[c] * g_i[c]
                     d_g_i[c] = d_y_i[c] * (normal * weight_h[c] + bias_h[c] + own * v_i[c])
                     d_v_i[c] = d_z * own
-                    d_r_i[c] = d_own * k_i[c] * bonus_h[c]
-                    d_k_i[c] = d_own * r_i[c] * bonus_h[c]
                     d_o_i[c] = scale * (d_z * weight_h[c] - d_mean - normal * d_scale)
-                    d_bonus_h[c] += d_own * r_i[c] * k_i[c]
                     d_weight_h[c] += d_z * normal
                     d_bias_h[c] += d_z
+                for c in range(K):
+                    d_r_i[c] = d_own * k_i[c] * bonus_h[c]
+                    d_k_i[c] = d_own * r_i[c] * bonus_h[c]
+                    d_bonus_h[c] += d_own * r_i[c] * k_i[c]
 
     return epilogue_gradients_of_heads

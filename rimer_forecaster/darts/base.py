@@ -40,6 +40,7 @@ from .series import (
     check_values,
     collate,
     known_covariates,
+    network_inputs,
     stacked,
     static_covariates,
 )
@@ -262,13 +263,8 @@ class NetworkModel(AdaptableModel):
         """Return windows, and covariates of them as the network takes them."""
         dataset = self._build_train_dataset(series, past_covariates, future_covariates, None, None)
         batch = collate([dataset[i] for i in calibration_places(len(dataset))])
-        known = {x: getattr(batch, x) for x in ("past_covariates", "static_covariates")}
-        if batch.future_covariates is not None:
-            parts = batch.historic_future_covariates, batch.future_covariates
-            known["future_covariates"] = torch.cat(parts, 1)
-        network = self.model.network
-        found = {name: x.to(network.skip.offset) for name, x in known.items() if x is not None}
-        return batch.past_target, found
+        known = network_inputs(batch, self.model.network)
+        return known.pop("past_target"), known
 
     def diagnostics(
         self,

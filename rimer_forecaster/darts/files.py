@@ -107,6 +107,13 @@ class FilesModel(MixedCovariatesTorchModel):
             check_saved_file(self.load_ckpt_path)
         return super().fit_from_dataset(*args, **kwargs)
 
+    def save(self, path: str | None = None, *args: Any, **kwargs: Any) -> None:
+        """Save the model; see darts, which leaves weights out that no trainer has seen."""
+        if self.model is not None and self.trainer is None and not self.load_ckpt_path:
+            self.trainer = self._init_trainer(self.trainer_params)
+            self.trainer.strategy.connect(self.model)
+        super().save(path, *args, **kwargs)
+
     def save_weights(self, path: str | PathLike[str]) -> None:
         """Save the weights alone, as safetensors, with a JSON file beside them.
 

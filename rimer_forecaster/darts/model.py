@@ -24,8 +24,9 @@ from ..training.arguments import lengths_said, named, plain_epochs, recipe_or_de
 from ..zero_shot.catalogue import zero_shot_network
 from ..zero_shot.default import AUTO, MOST_TIME_POINTS, WEIGHTS, says_nothing, weights_cover
 from .arguments import look_back, plain_arguments
-from .base import NetworkModel, covariates_of, like_weights
+from .base import covariates_of, like_weights
 from .components import in_fitted_order, unknown_names
+from .distillation import DistillableModel
 from .likelihoods import LikelihoodHead
 from .module import RimerModule
 from .series import TrainingDataset
@@ -39,7 +40,7 @@ _BESIDE_TRAINING = {
 """Arguments of darts that do not ask for a training."""
 
 
-class RimerModel(NetworkModel):
+class RimerModel(DistillableModel):
     """RWKV-7 forecasting model for darts.
 
     Every component is forecast by the same weights from its own window, or with

@@ -24,15 +24,15 @@ from ..training.held_out import KeepBest
 from ..training.recipe import Recipe, check_trained
 from .components import places_in
 from .likelihoods import LikelihoodHead, LikelihoodParameters
+from .moments import MomentsModule
 from .series import Batch
-from .starts import StartedModule
 
 __all__ = ["RimerModule"]
 
 _BEING_TRAINED = TrainerFn.FITTING, TrainerStatus.RUNNING
 
 
-class RimerModule(StartedModule):
+class RimerModule(MomentsModule):
     """Lightning module: permutes darts' tensors for the network and back.
 
     It is in evaluation mode but while it is trained, whatever was done with it in between.
@@ -236,7 +236,9 @@ class RimerModule(StartedModule):
                 return super().configure_optimizers()
         steps, kwargs = self.trainer.estimated_stepping_batches, self.optimizer_kwargs
         with named("optimizer_kwargs", kwargs):
-            return self.recipe.optimisation(self.network, total_steps=steps, **kwargs)
+            found = self.recipe.optimisation(self.network, total_steps=steps, **kwargs)
+        self.watch(found["optimizer"])
+        return found
 
     def setup(self, stage: str) -> None:
         """Train in training mode: Lightning takes the mode that it finds."""

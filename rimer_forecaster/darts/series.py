@@ -41,6 +41,7 @@ __all__ = [
     "check_values",
     "collate",
     "known_covariates",
+    "network_inputs",
     "stacked",
     "static_covariates",
     "step_of",
@@ -272,6 +273,16 @@ def collate(samples: list[TorchTrainingSample]) -> Batch:
     if isinstance(samples, Samples):
         unit = torch.from_numpy(np.stack(samples.units)).to(batch.past_target.dtype)
     return Batch(**{x.name: getattr(batch, x.name) for x in fields(batch)}, unit=unit)
+
+
+def network_inputs(batch: Batch, network: RimerNetwork) -> dict[str, Tensor]:
+    """Return windows of a batch and their covariates, by the names of `RimerNetwork.forward`."""
+    names = ("past_target", "past_covariates", "static_covariates")
+    known = {name: getattr(batch, name) for name in names}
+    if batch.future_covariates is not None:
+        parts = batch.historic_future_covariates, batch.future_covariates
+        known["future_covariates"] = torch.cat(parts, 1)
+    return {name: x.to(network.skip.offset) for name, x in known.items() if x is not None}
 
 
 class InferenceDataset(SequentialTorchInferenceDataset):

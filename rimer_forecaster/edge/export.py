@@ -78,6 +78,8 @@ def _refused(config: NetworkConfig) -> Iterator[str]:
                 yield f"layers={config.layers!r} have a layer {call.name!r}"
             elif call.options.get("retrospect", "off") != "off":
                 yield f"layers={config.layers!r} have rwkv7 with the option 'retrospect'"
+            elif call.options.get("key_size", config.head_size) != config.head_size:
+                yield f"layers={config.layers!r} have rwkv7 with more keys than values (key_size)"
 
 
 def _icl_rates(network: RimerNetwork) -> list[float]:

@@ -4,7 +4,7 @@ The equations are those of `rimer_forecaster.layers.mixers.rwkv7_time_mix` and o
 `rimer_forecaster.kernels`. A token costs about 200 calls of NumPy in four layers, and what the
 weights take to come out of memory.
 
-Letters: R sequences, T tokens, D width, H heads, N channels of a head.
+Letters: R sequences, T tokens, D width, H heads, N channels of a head; H * N need not be D.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Block:
                 )
 
     def __call__(
-        self, x: Array, before: dict[str, Array], after: dict[str, Array], shared: list[Array]
+        self, x: Array, before: dict[str, Array], after: dict[str, Array], shared: dict[int, Array]
     ) -> Array:
         """Mix tokens, then channels.
 
@@ -98,7 +98,8 @@ class Block:
         before, after
             State before the first token, by path; where that after the last one is put.
         shared
-            Empty, or the value of the first time mix, which that one puts there.
+            By number of heads, the value of the first time mix that has as many, which puts it
+            there.
         """
         if self.time_mix is not None:
             x = x + self.time_mix(self.token_norm(x), before, after, shared)
@@ -170,16 +171,16 @@ class _TimeMix:
             self.second_read = weight("second_read").reshape(self.heads)
 
     def __call__(
-        self, x: Array, before: dict[str, Array], after: dict[str, Array], shared: list[Array]
+        self, x: Array, before: dict[str, Array], after: dict[str, Array], shared: dict[int, Array]
     ) -> Array:
-        R, T, D = x.shape
-        heads = (R, T, *self.heads)
+        R, T, _ = x.shape
+        heads, H = (R, T, *self.heads), self.heads[0]
         x_r, x_w, x_k, x_v, x_a, x_g = x + self.mix * _to_previous(x, before[self.shift])
         after[self.shift] = x[:, -1].copy()
         r, k, v = (
             y.reshape(heads) for y in (x_r @ self.receptance, x_k @ self.key, x_v @ self.value)
         )
-        rates = np.empty((len(self.ups), R, T, D), np.float32)
+        rates = np.empty((len(self.ups), R, T, H * self.heads[1]), np.float32)
         low = [np.tanh(x_w @ self.downs[0]), x_a @ self.downs[1]]
         low += [x_v @ down for down in self.downs[2:]]
         for rate, x_low, up in zip(rates, low, self.ups, strict=True):
@@ -192,13 +193,13 @@ class _TimeMix:
         eta = rates[1].reshape(heads)
         gate = ((np.tanh(x_g @ self.gate_down) + _ONE) @ self.gate_up).reshape(heads)
         if len(rates) > 2:
-            v = v + (shared[0] - v) * rates[2].reshape(heads)
-        elif not shared:
-            shared.append(v)
+            v = v + (shared[H] - v) * rates[2].reshape(heads)
+        else:
+            shared.setdefault(H, v)
         kappa = k * self.removal
         size = np.sqrt(np.einsum("...n,...n->...", kappa, kappa))[..., None]
         kappa /= np.maximum(size, _SMALLEST)
-        written = np.empty((R, T, self.heads[0], 2, self.heads[1]), np.float32)
+        written = np.empty((R, T, H, 2, self.heads[1]), np.float32)
         np.multiply(kappa, eta * self.icl_rate, out=written[..., 0, :])
         np.multiply(k, self.kept + eta * self.replacement, out=written[..., 1, :])
         k = written[..., 1, :]
@@ -210,7 +211,7 @@ class _TimeMix:
         if self.second_read is not None:
             read = np.stack(states, 1) @ normalised[..., None]
             y += read[..., 0] * self.second_read * gate
-        return y.reshape(R, T, D) @ self.output
+        return y.reshape(R, T, -1) @ self.output
 
     @staticmethod
     def _scan(

@@ -89,7 +89,7 @@ class Reader:
 
     def _read(self, x: Array, before: dict[str, Array]) -> dict[str, Array]:
         after: dict[str, Array] = {}
-        shared: list[Array] = []
+        shared: dict[int, Array] = {}
         for block in self.blocks:
             x = block(x, before, after, shared)
         after["reader/last"] = x[:, -1].copy()

@@ -17,11 +17,20 @@ brackets deeper than `MOST_BRACKETS`, or unfolds to more than `MOST_LAYERS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TypeAlias
 
-__all__ = ["MOST_BRACKETS", "MOST_CHARACTERS", "MOST_LAYERS", "LayerCall", "Value", "read_layers"]
+__all__ = [
+    "MOST_BRACKETS",
+    "MOST_CHARACTERS",
+    "MOST_LAYERS",
+    "LayerCall",
+    "Value",
+    "read_layers",
+    "write_layers",
+]
 
 MOST_CHARACTERS = 10_000
 MOST_BRACKETS = 20
@@ -85,6 +94,19 @@ def read_layers(layers: str, known: Mapping[str, bool]) -> list[LayerCall]:
         raise reader.error("expected ',', '*' or the end")
     reader.check_count(calls, 1)
     return calls
+
+
+def write_layers(calls: Sequence[LayerCall]) -> str:
+    """Return the string that `read_layers` reads as these layers."""
+    runs = [(own, len(list(same))) for own, same in groupby(map(_written, calls))]
+    return ", ".join(own if count == 1 else f"{own}*{count}" for own, count in runs)
+
+
+def _written(call: LayerCall) -> str:
+    values = {x: y if isinstance(y, tuple) else (y,) for x, y in call.options.items()}
+    options = ", ".join(f"{name}={'+'.join(map(str, y))}" for name, y in values.items())
+    parts = [part for part in (write_layers(call.inner), options) if part]
+    return f"{call.name}({'; '.join(parts)})" if parts else call.name
 
 
 @dataclass(frozen=True)

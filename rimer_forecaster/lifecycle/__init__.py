@@ -3,6 +3,17 @@
 from .adapt import adapt
 from .adapted_state import AdaptedState
 from .compress import Compression, compress
+from .distill import Distillation, distill
+from .grow import grow
 from .half_life import half_life
 
-__all__ = ["AdaptedState", "Compression", "adapt", "compress", "half_life"]
+__all__ = [
+    "AdaptedState",
+    "Compression",
+    "Distillation",
+    "adapt",
+    "compress",
+    "distill",
+    "grow",
+    "half_life",
+]

@@ -93,7 +93,7 @@ def place_kernels(
         read()
     found = {}
     for path, mixer in mixers.items():
-        receptance = torch.cat(heard[path])[:_MOST_TOKENS].unflatten(-1, (-1, mixer.head_size))
+        receptance = torch.cat(heard[path])[:_MOST_TOKENS].unflatten(-1, (-1, mixer.key_size))
         if len(receptance) < count:
             raise ValueError(
                 f"upscale={count} is beyond the {len(receptance)} tokens that the layers read of "

@@ -24,7 +24,9 @@ from ..training.arguments import lengths_said, plain_epochs, plain_seed, recipe_
 from ..zero_shot.default import AUTO, MOST_TIME_POINTS, WEIGHTS, says_nothing, weights_cover
 from .adaptation import Groups, adapted_to, groups_of, like_memory, objective_of
 from .beginning import Beginning
+from .distillation import Distillable
 from .forecasts import Adapted, Fitted
+from .growth import Growable
 from .learning import Learning, calibration, scaled
 from .memory import Memory
 from .pretrained import Pretrained, of_package
@@ -40,7 +42,7 @@ __all__ = ["RimerForecaster"]
 _BATCH_SIZE = 32
 
 
-class RimerForecaster(AllOrNothing, BaseForecaster):
+class RimerForecaster(AllOrNothing, Growable, Distillable, BaseForecaster):
     """RWKV-7 forecaster for sktime.
 
     One network forecasts every series and component from its own last `input_chunk_length` time
@@ -134,7 +136,9 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
     network_ : RimerNetwork
         The fitted network.
     pretrained_ : Pretrained
-        What ``pretrain`` learnt; ``fit`` and ``update`` leave it as it is.
+        What ``pretrain`` learnt, or what ``grow`` made; ``fit`` and ``update`` leave it as it is.
+    distillation_ : Distillation
+        How near ``distill`` came to its teacher.
     adapted_ : AdaptedState or None
         What ``adapt`` learnt; ``update`` leaves it as it is, and ``fit`` forgets it.
 
@@ -265,9 +269,10 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
     ) -> RimerForecaster:
         self._generator = self._new_generator()
         prior = self._prior()
-        if prior is None and X is None and self._forecasts_by_default(len(y)):
+        taught = self._lesson is not None
+        if prior is None and X is None and not taught and self._forecasts_by_default(len(y)):
             prior = Pretrained.of(WEIGHTS)
-        trains = bool(plain_epochs(self.n_epochs)) or prior is None
+        trains = taught or bool(plain_epochs(self.n_epochs)) or prior is None
         memory, network = self._learn(y, X, fh, self._generator, prior, trains=trains)
         streams: StreamBank[Key] | None = None
         if self.streaming:
@@ -305,7 +310,10 @@ class RimerForecaster(AllOrNothing, BaseForecaster):
         )
         if trains:
             learning = learning if prior is None else learning.trained_on()
-            learning.train(network, memory, memory.series, generator)
+            if self._lesson is not None:
+                self.distillation_ = self._lesson.teach(network, memory, learning, generator)
+            else:
+                learning.train(network, memory, memory.series, generator)
         return memory, network
 
     def _prior(self) -> Pretrained | None:

@@ -51,6 +51,7 @@ def exported(model: RimerModel, path: Path, **options: Any) -> Any:
         ("rwkv7, attention(window=2)", 2, 15, np.float64),
         ("gru, lstm", 1, 6, np.float32),
         ("rwkv7(sse=on, retrospect=2)", 1, 15, np.float32),
+        ("rwkv7(sse=on, heads=3, key_size=6)*2", 1, 6, np.float32),
         ("rwkv7(sse=on, retrospect=2)", 2, 6, np.float64),
         ("perspectives(rwkv7*2; lags=1+3)", 2, 15, np.float32),
         ("perspectives(rwkv7; lags=2+3)", 2, 6, np.float64),

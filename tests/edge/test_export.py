@@ -43,6 +43,7 @@ def path(tmp_path: Path) -> Path:
         ({"layers": "rwkv7, attention"}, "have a layer 'attention'"),
         ({"layers": "equilibrium(rwkv7)"}, "have a layer 'equilibrium'"),
         ({"layers": "rwkv7(retrospect=2)"}, "rwkv7 with the option 'retrospect'"),
+        ({"layers": "rwkv7(key_size=6)"}, r"rwkv7 with more keys than values \(key_size\)"),
     ],
 )
 def test_what_a_device_cannot_do_is_refused_by_its_name(

@@ -95,6 +95,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"layers": None, "outputs": QUANTILES},
     {"layers": "rwkv7(sse=on), rwkv7(icl_rate_max=1.5)"},
     {"layers": "rwkv7(time_mix=off), rwkv7"},
+    {"layers": "rwkv7(heads=3), rwkv7*2, rwkv7(heads=3, key_size=4, sse=on)"},
     {"layers": "rwkv7(channel_mix=linear), rwkv7(channel_mix=off)"},
     {"initial_state": "learned"},
     {"squash": True, "outputs": QUANTILES},

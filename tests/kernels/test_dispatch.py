@@ -230,11 +230,11 @@ def test_a_missing_package_is_named_when_it_is_forced(without: Callable[[str], N
 
 def test_the_time_mix_is_plain_where_nothing_is_installed(without: Callable[[str], None]) -> None:
     x: Any = OnAGpu()
-    assert dispatch.choose_time_mix("auto", torch.zeros(1, 1, 1, 16)).name == "numba"
+    assert dispatch.choose_time_mix("auto", *2 * [torch.zeros(1, 1, 1, 16)]).name == "numba"
     without("numba")
     without("triton")
-    assert dispatch.choose_time_mix("auto", torch.zeros(1, 1, 1, 16)) is dispatch.PLAIN
-    assert dispatch.choose_time_mix("auto", x) is dispatch.PLAIN
+    assert dispatch.choose_time_mix("auto", *2 * [torch.zeros(1, 1, 1, 16)]) is dispatch.PLAIN
+    assert dispatch.choose_time_mix("auto", x, x) is dispatch.PLAIN
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -133,6 +133,37 @@ def test_compiled_for_the_cpu_they_are_exact_in_double_precision() -> None:
         assert worst(run("numba", **shape, **options), expected) < 1e-13  # type: ignore[operator]
 
 
+def test_more_keys_than_values_are_exact_too() -> None:
+    pytest.importorskip("numba", reason="this path needs numba")
+
+    def run(backend: str) -> list[Tensor]:
+        keys = leaves(4, 2, 5, 3, 7, dtype=torch.float64)
+        values = leaves(3, 2, 5, 3, 4, seed=1, dtype=torch.float64)
+        by_key = leaves(3, 3, 7, seed=2, dtype=torch.float64)
+        by_value = leaves(2, 3, 4, seed=3, dtype=torch.float64)
+        w, k, v, a, b = prologue(
+            *(keys[0], keys[1], values[0], keys[2]),
+            removal=by_key[0],
+            replacement=by_key[1],
+            backend=backend,
+        )
+        weight, bias = by_value
+        options = {"bonus": by_key[2], "weight": weight, "bias": bias, "eps": 64e-5}
+        y = epilogue(values[1], keys[3], k, v, values[2], backend=backend, **options)
+        return combine((y, w, a, b), [*keys, *values, *by_key, *by_value])
+
+    assert worst(run("numba"), run("plain")) < 1e-13  # some hundred times what is measured
+
+
+@needs_triton
+def test_fused_they_take_as_many_keys_as_values() -> None:
+    keys, values = leaves(2, 1, 3, 2, 32), leaves(3, 1, 3, 2, 16)
+    bonus, (weight, bias) = leaves(1, 2, 32)[0], leaves(2, 2, 16)
+    weights = {"bonus": bonus, "weight": weight, "bias": bias, "eps": 1e-5}
+    with pytest.raises(ValueError, match="take K = V in"):
+        epilogue(values[0], *keys, *values[1:], backend="triton", **weights)
+
+
 def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba", reason="this path needs numba")
     from rimer_forecaster.kernels.numba import spread

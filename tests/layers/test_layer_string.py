@@ -12,6 +12,7 @@ from rimer_forecaster.layers.layer_string import (
     MOST_LAYERS,
     LayerCall,
     read_layers,
+    write_layers,
 )
 
 KNOWN = {"rwkv7": False, "attention": False, "equilibrium": True}
@@ -154,3 +155,19 @@ def test_a_string_beyond_a_limit_is_refused_at_once(string: str, message: str) -
     with pytest.raises(ValueError, match=message) as error:
         read_layers(string, KNOWN)
     assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "string",
+    [
+        "rwkv7",
+        "rwkv7*2, attention, rwkv7",
+        "rwkv7(heads=6, key_size=48, icl_rate_max=1.5)*2",
+        "equilibrium(rwkv7*2, attention(window=4); max_iter=80, tolerance=1e-05)",
+        "equilibrium(equilibrium(rwkv7(lags=1+7)))",
+    ],
+)
+def test_what_is_written_is_read_as_the_same(string: str) -> None:
+    calls = read_layers(string, KNOWN)
+    assert write_layers(calls) == string
+    assert read_layers(write_layers(calls * 2), KNOWN) == calls * 2

@@ -29,6 +29,8 @@ def _rwkv7(
     sse: str = "off",
     retrospect: int | str = "off",
     mediums: int = 32,
+    heads: int | None = None,
+    key_size: int | None = None,
 ) -> Block:
     for name, value in (("time_mix", time_mix), ("sse", sse)):
         if value not in ("on", "off"):
@@ -56,9 +58,13 @@ def _rwkv7(
             "time_mix=off leaves rwkv7 no state for sse=on to read, and with channel_mix=linear no "
             "token shift for retrospect to add to; leave these out."
         )
+    if time_mix == "off" and (heads, key_size) != (None, None):
+        raise ValueError("time_mix=off leaves rwkv7 no heads; leave out heads and key_size.")
     mixer = RWKV7TimeMix(
         site.width,
         head_size=site.head_size,
+        heads=heads,
+        key_size=key_size,
         icl_rate_max=icl_rate_max,
         second_read=sse == "on",
         **shift,

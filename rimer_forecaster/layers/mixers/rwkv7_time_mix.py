@@ -3,7 +3,8 @@
 Source: Peng et al. (2025), "RWKV-7 Goose with Expressive Dynamic State Evolution",
 arXiv:2503.14456, and the initialisation of the authors' training code (RWKV-LM, RWKV-v7).
 
-Letters: B sequences, T tokens, D width, H heads, N head size (H * N = D).
+Letters: B sequences, T tokens, D width, H heads, K key channels of a head, V value channels of a
+head. H * V is D, and K is V, unless they are told otherwise.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rimer_forecaster.kernels import LOG_DECAY_BOUND, epilogue, prologue, wkv7
 from rimer_forecaster.kernels.precision import state_dtype
@@ -38,7 +40,12 @@ class RWKV7TimeMix(ShiftedMixer):
     width
         D, number of channels of a token.
     head_size
-        N, key and value channels of a head; must divide `width`.
+        V, value channels of a head.
+    heads
+        H; None for D / V, which V must divide then.
+    key_size
+        K, key channels of a head, at least V, which is the default. More of them let a head hold
+        more apart; its state is then larger, and its output is not.
     position
         Place in the stack. The first RWKV-7 layer has no value residual, and no parameters for it.
     icl_rate_max
@@ -53,7 +60,8 @@ class RWKV7TimeMix(ShiftedMixer):
         Whether the state is read a second time, by what was read from it: it then works as a weight
         on the token's own features, and what it holds is multiplied with them. One factor per
         channel, zero at the start, and no matrix. Source: Meta-State, Xiao, Li and Lin (2025),
-        arXiv:2504.08247; which query, which heads and the start are inferred.
+        arXiv:2504.08247; which query, which heads and the start are inferred. The query has V
+        channels, and reads the first V of K.
     perspectives
         How many sets of lerps there are; `Pass.perspective` chooses.
     reads_medium
@@ -61,25 +69,26 @@ class RWKV7TimeMix(ShiftedMixer):
 
     State
     -----
-    ``shift`` (B, D), the last token; ``wkv`` (B, H, N, N), float32 (float64 in double precision);
+    ``shift`` (B, D), the last token; ``wkv`` (B, H, V, K), float32 (float64 in double precision);
     with a source also ``source_shift`` (B, D), its last token. A state may also hold ``kernels``
-    (B, H, N, M) and ``supports`` (B, H, M, N), which are read beside it, and stay as they are.
+    (B, H, V, M) and ``supports`` (B, H, M, K), which are read beside it, and stay as they are.
 
     Raises
     ------
     ValueError
-        If `icl_rate_max` is out of range; in ``forward``, if there is no source where one is to
-        write, or no medium where one is to be read.
+        If `icl_rate_max`, `heads` or `key_size` is out of range; in ``forward``, if there is no
+        source where one is to write, or no medium where one is to be read.
     """
 
     memory = ("wkv",)
-    gives = frozenset({_FIRST_VALUE})
 
     def __init__(
         self,
         width: int,
         *,
         head_size: int,
+        heads: int | None = None,
+        key_size: int | None = None,
         position: LayerPosition | None = None,
         icl_rate_max: float = 1.0,
         from_source: bool = False,
@@ -97,31 +106,38 @@ class RWKV7TimeMix(ShiftedMixer):
                 "makes the state grow."
             )
         self.icl_rate_max, self.from_source = icl_rate_max, from_source
-        self.head_size = head_size
+        self.heads, self.head_size = _size("heads", heads, width // head_size), head_size
+        self.key_size = _size("key_size", key_size, head_size, least=head_size)
+        keys, values = self.heads * self.key_size, self.heads * head_size
+        # A value of another size is none of these heads'.
+        self._first_value = _FIRST_VALUE if values == width else f"{_FIRST_VALUE}_{values}"
+        self.gives = frozenset({self._first_value})
         self.shifts = ("shift", "source_shift") if from_source else ("shift",)
-        self.receptance = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
-        self.output = nn.Linear(width, width, bias=False)
-        self.decay = LowRank(width, rank_of(width, 2.5), activation=torch.tanh)
-        self.learning_rate = LowRank(width, rank_of(width, 2.5))
-        self.gate = LowRank(width, rank_of(width, 5.0), activation=torch.sigmoid, bias=False)
-        self.value_residual = (
-            LowRank(width, rank_of(width, 1.7)) if _FIRST_VALUE in self.position.given else None
+        self.receptance = nn.Linear(width, keys, bias=False)
+        self.key = nn.Linear(width, keys, bias=False)
+        self.value = nn.Linear(width, values, bias=False)
+        self.output = nn.Linear(values, width, bias=False)
+        self.decay = LowRank(width, rank_of(width, 2.5), activation=torch.tanh, outputs=keys)
+        self.learning_rate = LowRank(width, rank_of(width, 2.5), outputs=keys)
+        self.gate = LowRank(
+            *(width, rank_of(width, 5.0)), activation=torch.sigmoid, bias=False, outputs=values
         )
-        self.removal = nn.Parameter(torch.empty(width))  # k_k of the paper's code
-        self.replacement = nn.Parameter(torch.empty(width))  # k_a
-        self.bonus = nn.Parameter(torch.empty(width // head_size, head_size))  # r_k
+        self.value_residual = None
+        if self._first_value in self.position.given:
+            self.value_residual = LowRank(width, rank_of(width, 1.7), outputs=values)
+        self.removal = nn.Parameter(torch.empty(keys))  # k_k of the paper's code
+        self.replacement = nn.Parameter(torch.empty(keys))  # k_a
+        self.bonus = nn.Parameter(torch.empty(self.heads, self.key_size))  # r_k
         self.learning_rates = {"decay.up.bias": 2.0}
-        self.norm = nn.GroupNorm(width // head_size, width, eps=64e-5)
-        self.second_read = nn.Parameter(torch.empty(width)) if second_read else None
+        self.norm = nn.GroupNorm(self.heads, values, eps=64e-5)
+        self.second_read = nn.Parameter(torch.empty(values)) if second_read else None
 
     def init_state(self, batch_size: int) -> State:
         """Return zeros; see `Mixer`."""
-        weight, N = self.key.weight, self.head_size
-        heads, dtype = self.width // N, state_dtype(weight.dtype)
+        weight = self.key.weight
+        size, dtype = (self.heads, self.head_size, self.key_size), state_dtype(weight.dtype)
         state = super().init_state(batch_size)
-        state["wkv"] = weight.new_zeros(batch_size, heads, N, N, dtype=dtype)
+        state["wkv"] = weight.new_zeros(batch_size, *size, dtype=dtype)
         if self.from_source:
             state["source_shift"] = weight.new_zeros(batch_size, self.width)
         return state
@@ -130,8 +146,8 @@ class RWKV7TimeMix(ShiftedMixer):
         self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix tokens; see `Mixer`."""
-        B, T, D = x.shape
-        heads = (B, T, D // self.head_size, self.head_size)
+        B, T, _ = x.shape
+        keys, values = (B, T, self.heads, self.key_size), (B, T, self.heads, self.head_size)
         mask, shared = companions.mask, companions.shared
         previous, last = token_shift(x, None if state is None else state["shift"], mask)
         new_state: State = {"shift": last}
@@ -146,19 +162,19 @@ class RWKV7TimeMix(ShiftedMixer):
         first_value = value_residual = None
         if self.value_residual is not None:
             assert shared is not None, "a stack hands the first layer's value to the later ones"
-            first_value = shared[_FIRST_VALUE].view(heads)
-            value_residual = self.value_residual(x_v).view(heads)
+            first_value = shared[self._first_value].view(values)
+            value_residual = self.value_residual(x_v).view(values)
         elif shared is not None:
-            shared[_FIRST_VALUE] = v
+            shared[self._first_value] = v
 
-        r = self.receptance(x_r).view(heads)
+        r = self.receptance(x_r).view(keys)
         w, k, v, a, b = prologue(
-            self.decay(x_w).view(heads),
-            self.key(x_k).view(heads),
-            v.view(heads),
-            self.learning_rate(x_a).view(heads),
-            removal=self.removal.view(heads[2:]),
-            replacement=self.replacement.view(heads[2:]),
+            self.decay(x_w).view(keys),
+            self.key(x_k).view(keys),
+            v.view(values),
+            self.learning_rate(x_a).view(keys),
+            removal=self.removal.view(keys[2:]),
+            replacement=self.replacement.view(keys[2:]),
             first_value=first_value,
             value_residual=value_residual,
             mask=mask,
@@ -179,21 +195,22 @@ class RWKV7TimeMix(ShiftedMixer):
             epilogue,
             *(o, r, k, v),
             bonus=self.bonus,
-            weight=self.norm.weight.view(heads[2:]),
-            bias=self.norm.bias.view(heads[2:]),
+            weight=self.norm.weight.view(values[2:]),
+            bias=self.norm.bias.view(values[2:]),
             eps=self.norm.eps,
         )
-        gate = self.gate(x_g).view(heads)
+        gate = self.gate(x_g).view(values)
         y = normalised(gate)
         if self.second_read is not None:
             features = normalised(torch.ones_like(v)).to(v.dtype)
+            query = F.pad(features, (0, self.key_size - self.head_size))
             o, _ = wkv7(
-                *(features, w, k, v, a, b),
+                *(query, w, k, v, a, b),
                 initial_state=start,
                 lowest_log_decay=LOG_DECAY_BOUND,
             )
-            y = y + o * self.second_read.view(heads[2:]) * gate
-        y = self.output(y.view(B, T, D))
+            y = y + o * self.second_read.view(values[2:]) * gate
+        y = self.output(y.flatten(2))
         if final_state is None:
             return y, None
         return y, {**new_state, "wkv": final_state, **kernels_of(state)}
@@ -206,7 +223,7 @@ class RWKV7TimeMix(ShiftedMixer):
         previous, _ = token_shift(writes, None if state is None else state[name], companions.mask)
         decay = self.decay(self.lerps(writes, previous, companions)[1])
         decay = decay.to(widest_dtype(decay.device))  # else half-lives are infinite that are not
-        return (LOG_DECAY_BOUND * torch.sigmoid(decay)).unflatten(-1, (-1, self.head_size))
+        return (LOG_DECAY_BOUND * torch.sigmoid(decay)).unflatten(-1, (-1, self.key_size))
 
     @staticmethod
     def _source(companions: Pass) -> Tensor:
@@ -220,15 +237,18 @@ class RWKV7TimeMix(ShiftedMixer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the published initialisation for this layer's place in the stack."""
-        D, N = self.width, self.head_size
+        D, H = self.width, self.heads
         from_0_to_1 = self.position.index / max(1, self.position.depth - 1)  # guards one layer
         from_1_to_0 = 1.0 - self.position.index / self.position.depth
-        channel = torch.arange(D, dtype=torch.float64)
-        ramp = channel / max(1, D - 1)  # 0 to 1 over the width
+        keys, values = (
+            torch.arange(H * size, dtype=torch.float64) for size in (self.key_size, self.head_size)
+        )
+        ramp = keys / max(1, len(keys) - 1)  # 0 to 1 over the keys of all heads
         linear = ramp - 0.5
-        zigzag = 2 * (channel % N) / max(1, N - 1) - 1  # -1 to 1 over a head
+        zigzag = 2 * (keys % self.key_size) / max(1, self.key_size - 1) - 1  # -1 to 1 over a head
         zigzag = zigzag * zigzag.abs()
 
+        channel = torch.arange(D, dtype=torch.float64)
         exponents = (0.2, 0.9, 0.7, 0.7, 0.9, 0.2)
         lerps = [1.0 - (channel / D) ** (exponent * from_1_to_0) for exponent in exponents]
         self._reset_lerps(torch.stack(lerps), generator)
@@ -240,7 +260,7 @@ class RWKV7TimeMix(ShiftedMixer):
         self.decay.up.bias.copy_(-5.5 + 6 * ramp ** (1 + from_0_to_1**0.3) + 2.5 * zigzag)
         self.learning_rate.up.bias.copy_(-0.19 + 0.3 * zigzag + 0.4 * linear)
         if self.value_residual is not None:
-            self.value_residual.up.bias.copy_(0.73 - 0.4 * linear)
+            self.value_residual.up.bias.copy_(0.73 - 0.4 * (values / max(1, len(values) - 1) - 0.5))
         self.removal.copy_(0.71 - 0.1 * linear)
         self.replacement.fill_(1.02)
         self.bonus.fill_(-0.04)
@@ -250,3 +270,19 @@ class RWKV7TimeMix(ShiftedMixer):
         uniform_linear(self.key, generator, gain=0.05)
         uniform_linear(self.value, generator, gain=0.5)
         nn.init.zeros_(self.output.weight)
+
+
+def _size(name: str, given: object, default: int, *, least: int = 1) -> int:
+    """Return a size that was given, or the default."""
+    if given is None:
+        return default
+    if not isinstance(given, int) or given < least:
+        raise ValueError(
+            f"{name}={given!r} must be a whole number of at least {least}"
+            + (
+                ", the head_size: a head has no fewer key channels than values."
+                if least > 1
+                else "."
+            )
+        )
+    return given

@@ -23,7 +23,10 @@ def rank_of(width: int, factor: float) -> int:
 
 
 class LowRank(nn.Module):
-    """``up(activation(down(x)))``, constant at the start: `down` starts at zero."""
+    """``up(activation(down(x)))``, constant at the start: `down` starts at zero.
+
+    It has as many outputs as inputs, if not told otherwise.
+    """
 
     def __init__(
         self,
@@ -32,14 +35,15 @@ class LowRank(nn.Module):
         *,
         activation: Callable[[Tensor], Tensor] | None = None,
         bias: bool = True,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         self.down = nn.Linear(width, rank, bias=False)
-        self.up = nn.Linear(rank, width, bias=bias)
+        self.up = nn.Linear(rank, width if outputs is None else outputs, bias=bias)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., D) -> (..., D)."""
+        """(..., D) -> (..., outputs)."""
         x = self.down(x)
         x = self.up(x if self.activation is None else self.activation(x))
         return x
@@ -47,5 +51,5 @@ class LowRank(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Zero the first map and draw the second as an orthogonal one, scaled by 0.1."""
         nn.init.zeros_(self.down.weight)
-        # Drawn as (rank, width) like the published code, which multiplies from the left.
+        # Drawn as (rank, outputs) like the published code, which multiplies from the left.
         nn.init.orthogonal_(self.up.weight.T, gain=0.1, generator=generator)
