@@ -5,26 +5,28 @@ Letters: n series.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import pandas as pd
 import torch
+from sktime.forecasting.base import ForecastingHorizon
 from torch import Tensor
 
 from ..layers import State
-from ..lifecycle import AdaptedState
+from ..lifecycle import AdaptedState, adapt
 from ..lifecycle.objective import Objective
 from ..lifecycle.whole_series import WholeSeries
 from ..lifecycle.windows import OfWindows
 from ..training.module import TrainingModule
 from .forecasts import Adapted, Fitted
-from .learning import Learning, windows_of
+from .learning import Learning, scaled, windows_of
 from .memory import Memory
 from .series import Key, by_name, name_of, rows
+from .stream_bank import StreamBank
 
-__all__ = ["Groups", "adapted_to", "groups_of", "like_memory", "objective_of"]
+__all__ = ["Adaptable", "Groups"]
 
 Groups: TypeAlias = Mapping[Any, Hashable] | str | None
 """Group of each series, by its name; ``"all"`` for one of all; None for each its own."""
@@ -32,7 +34,7 @@ Groups: TypeAlias = Mapping[Any, Hashable] | str | None
 _ALL = "all"
 
 
-def like_memory(memory: Memory, y: pd.DataFrame, X: pd.DataFrame | None) -> Memory:
+def _like_memory(memory: Memory, y: pd.DataFrame, X: pd.DataFrame | None) -> Memory:
     """Return a memory of other series, whose covariates are scaled as those of the fit."""
     if len(y.columns) == len(memory.y_columns) == 1:
         y = y.set_axis(memory.y_columns, axis=1)
@@ -47,7 +49,7 @@ def like_memory(memory: Memory, y: pd.DataFrame, X: pd.DataFrame | None) -> Memo
     return replace(memory, series=series)
 
 
-def groups_of(memory: Memory, groups: Groups, known: Memory) -> tuple[list[str], Adapted]:
+def _groups_of(memory: Memory, groups: Groups, known: Memory) -> tuple[list[str], Adapted]:
     """Return the name of the state of each series, and which series begin from which.
 
     Parameters
@@ -90,7 +92,7 @@ def groups_of(memory: Memory, groups: Groups, known: Memory) -> tuple[list[str],
     return [owners[key] for key in memory.series], Adapted(None, owners)
 
 
-def adapted_to(known: Memory, state: Any, groups: Groups) -> Adapted:
+def _adapted_to(known: Memory, state: Any, groups: Groups) -> Adapted:
     """Return which series begin from which row of a state that was made before.
 
     Raises
@@ -105,12 +107,12 @@ def adapted_to(known: Memory, state: Any, groups: Groups) -> Adapted:
         )
     if len(state) == 1 and groups is None:
         return Adapted(state, {}, state.names[0])
-    adapted = groups_of(known, groups, known)[1]
+    adapted = _groups_of(known, groups, known)[1]
     state.of([*adapted.owners.values(), *filter(None, [adapted.shared])])  # names what is absent
     return replace(adapted, state=state)
 
 
-def objective_of(fitted: Fitted, memory: Memory, learning: Learning, horizon: int) -> Objective:
+def _objective_of(fitted: Fitted, memory: Memory, learning: Learning, horizon: int) -> Objective:
     """Return series as the network reads them: whole ones, or the windows of the training."""
     network = fitted.network
     if fitted.of_any_length and memory.X_scaler is None:
@@ -143,3 +145,123 @@ def _key(name: Any) -> Key:
 
 def _name(key: Key) -> str:
     return "/".join(map(str, key)) or "0"
+
+
+class Adaptable:
+    """A forecaster whose series may begin from states of their own."""
+
+    _fitted: Fitted
+    _fh: ForecastingHorizon | None
+    output_chunk_length: int | None
+    cutoff: pd.Index
+    check_is_fitted: Callable[[], None]
+    _learning: Callable[[], Learning]
+    _twin: Callable[[], Any]
+
+    def adapt(
+        self,
+        y: Any = None,
+        X: Any = None,
+        *,
+        steps: int = 60,
+        rank: int | None = None,
+        upscale: int = 0,
+        decorrelate: bool = False,
+        groups: Groups = None,
+        keep: str = "better",
+    ) -> Self:
+        """Learn what the layers start from, for each series or group; the weights stay as they are.
+
+        Every later forecast begins from it, after an ``update`` too, which then leaves the weights
+        alone. The last part of each series is held back at first: a state is kept where it
+        forecasts that part better than no state does, by two standard errors over the series of a
+        group. It is then trained on everything. Elsewhere it is zero, and changes nothing.
+
+        Parameters
+        ----------
+        y : series, panel or hierarchy of sktime, optional
+            What states are tuned on; by default what is remembered of the series that are forecast.
+            Other series need `groups`.
+        X : optional
+            Its covariates, as ``fit`` was given.
+        steps : int
+            Of either training.
+        rank : int, optional
+            Of the states of each head, at most `head_size`: fewer numbers to learn. None for full
+            ones.
+        upscale : int
+            Number of kernels beside the state of each head, which the layers read and do not write:
+            what they add does not decay with time, as a state does. 0 for none.
+        decorrelate : bool
+            Whether the features of the kernels are mixed so that they do not correlate.
+        groups : dict or "all", optional
+            Group of each series, by the name of the series; its series share a state. Series that
+            are forecast and not in `y` may be in it. ``"all"`` is one state for all; None one for
+            each series.
+        keep : {"better", "always"}
+            Whether something is held back, as said above, or every state kept: for series too short
+            to hold something back, and for what matters at the beginning of series.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range, a series has no group, the layers have no memory, or the
+            series are too short to hold something back.
+        """
+        self.check_is_fitted()
+        fitted = self._fitted
+        memory = fitted.memory
+        if y is not None:
+            inner_X, inner_y = self._twin()._check_X_y(X=X, y=y)
+            memory = _like_memory(memory, inner_y, inner_X)
+        names, owners = _groups_of(memory, groups, fitted.memory)
+        horizon = self.output_chunk_length or fitted.network.config.output_chunk_length
+        if self.output_chunk_length is None and self._fh is not None:
+            horizon = max(1, int(max(self._fh.to_relative(self.cutoff))))
+        objective = _objective_of(fitted, memory, self._learning(), horizon)
+        state = adapt(
+            fitted.network,
+            objective,
+            steps=steps,
+            rank=rank,
+            upscale=upscale,
+            decorrelate=decorrelate,
+            groups=names,
+            keep=keep,
+        )
+        return self._begin_from(replace(owners, state=state))
+
+    def begin_from(self, state: AdaptedState, groups: Groups = None) -> Self:
+        """Let every later forecast begin from a state that `adapt` made before, as by a file.
+
+        Parameters
+        ----------
+        state
+            One row for all series, or rows by the names of series or groups.
+        groups
+            See `adapt`.
+
+        Raises
+        ------
+        ValueError
+            If the state belongs to other weights, or has no row of a name.
+        """
+        self.check_is_fitted()
+        adapted = _adapted_to(self._fitted.memory, state, groups)
+        state.check(self._fitted.network)
+        return self._begin_from(adapted)
+
+    def _begin_from(self, adapted: Adapted) -> Self:
+        fitted = self._fitted._replace(adapted=adapted)
+        if fitted.streams is not None:
+            histories = scaled(fitted.memory, fitted.memory.series)
+            streams = StreamBank[Key]().begun(fitted.network, *histories, fitted.start)
+            fitted = fitted._replace(streams=streams)
+        self._fitted = fitted
+        return self
+
+    @property
+    def adapted_(self) -> AdaptedState | None:
+        """See the attributes above."""
+        adapted = self._fitted.adapted
+        return None if adapted is None else adapted.state

@@ -16,18 +16,18 @@ from sklearn.utils import check_random_state
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from ..edge.export import export
-from ..lifecycle import AdaptedState, Compression, adapt, compress
 from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import warn_of_unprepared
 from ..training import Recipe
 from ..training.arguments import lengths_said, plain_epochs, plain_seed, recipe_or_default
 from ..zero_shot.default import AUTO, MOST_TIME_POINTS, WEIGHTS, says_nothing, weights_cover
-from .adaptation import Groups, adapted_to, groups_of, like_memory, objective_of
+from .adaptation import Adaptable
 from .beginning import Beginning
+from .compression import Compressible
 from .distillation import Distillable
-from .forecasts import Adapted, Fitted
+from .forecasts import Fitted
 from .growth import Growable
-from .learning import Learning, calibration, scaled
+from .learning import Learning, scaled
 from .memory import Memory
 from .pretrained import Pretrained, of_package
 from .quantile_curve import interpolated
@@ -42,7 +42,7 @@ __all__ = ["RimerForecaster"]
 _BATCH_SIZE = 32
 
 
-class RimerForecaster(AllOrNothing, Growable, Distillable, BaseForecaster):
+class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillable, BaseForecaster):
     """RWKV-7 forecaster for sktime.
 
     One network forecasts every series and component from its own last `input_chunk_length` time
@@ -368,46 +368,6 @@ class RimerForecaster(AllOrNothing, Growable, Distillable, BaseForecaster):
         weights = self._fitted.weights() if self.is_fitted else self.pretrained_
         weights.save(path)
 
-    def compress(
-        self, rank: float | None = 0.25, *, bits: int | None = 8
-    ) -> tuple[RimerForecaster, Compression]:
-        """Return a fitted forecaster in fewer bytes, and what was done; this one stays as it is.
-
-        It is calibrated by the series that were fitted, of which 256 windows at most are read.
-
-        Parameters
-        ----------
-        rank : float or None
-            Share of the full rank that matrices of the layers keep; None leaves them whole.
-        bits : int or None
-            8, or None for floating point. See `rimer_forecaster.lifecycle.compress`.
-
-        Returns
-        -------
-        small : RimerForecaster
-            Forecasts, is updated and saved as any other. An update that trains moves no whole
-            numbers, only what they are scaled by. Adapted states belong to other weights, and do
-            not come along: adapt it anew.
-        report : rimer_forecaster.lifecycle.Compression
-            Bytes before and after, and how far forecasts moved.
-
-        Raises
-        ------
-        ValueError
-            If an argument is out of range.
-        """
-        self.check_is_fitted()
-        network, memory, streams = self._fitted[:3]
-        windows, covariates = calibration(network, memory)
-        network, report = compress(
-            network, rank, bits=bits, calibrate=windows, covariates=covariates
-        )
-        if streams is not None:
-            streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
-        small = copy.deepcopy(self)
-        small._fitted = self._fitted._replace(network=network, streams=streams, adapted=None)
-        return small, report
-
     def export_edge(self, path: str | PathLike[str]) -> None:
         """Write the fitted network to one file for a device without torch.
 
@@ -467,114 +427,6 @@ class RimerForecaster(AllOrNothing, Growable, Distillable, BaseForecaster):
         memory = memory.updated(updates, length=length)
         self._fitted = Fitted(network, memory, streams, trained, adapted)
         return self
-
-    def adapt(
-        self,
-        y: Any = None,
-        X: Any = None,
-        *,
-        steps: int = 60,
-        rank: int | None = None,
-        upscale: int = 0,
-        decorrelate: bool = False,
-        groups: Groups = None,
-        keep: str = "better",
-    ) -> RimerForecaster:
-        """Learn what the layers start from, for each series or group; the weights stay as they are.
-
-        Every later forecast begins from it, after an ``update`` too, which then leaves the weights
-        alone. The last part of each series is held back at first: a state is kept where it
-        forecasts that part better than no state does, by two standard errors over the series of a
-        group. It is then trained on everything. Elsewhere it is zero, and changes nothing.
-
-        Parameters
-        ----------
-        y : series, panel or hierarchy of sktime, optional
-            What states are tuned on; by default what is remembered of the series that are forecast.
-            Other series need `groups`.
-        X : optional
-            Its covariates, as ``fit`` was given.
-        steps : int
-            Of either training.
-        rank : int, optional
-            Of the states of each head, at most `head_size`: fewer numbers to learn. None for full
-            ones.
-        upscale : int
-            Number of kernels beside the state of each head, which the layers read and do not write:
-            what they add does not decay with time, as a state does. 0 for none.
-        decorrelate : bool
-            Whether the features of the kernels are mixed so that they do not correlate.
-        groups : dict or "all", optional
-            Group of each series, by the name of the series; its series share a state. Series that
-            are forecast and not in `y` may be in it. ``"all"`` is one state for all; None one for
-            each series.
-        keep : {"better", "always"}
-            Whether something is held back, as said above, or every state kept: for series too short
-            to hold something back, and for what matters at the beginning of series.
-
-        Raises
-        ------
-        ValueError
-            If an argument is out of range, a series has no group, the layers have no memory, or the
-            series are too short to hold something back.
-        """
-        self.check_is_fitted()
-        fitted = self._fitted
-        memory = fitted.memory
-        if y is not None:
-            inner_X, inner_y = self._twin()._check_X_y(X=X, y=y)
-            memory = like_memory(memory, inner_y, inner_X)
-        names, owners = groups_of(memory, groups, fitted.memory)
-        horizon = self.output_chunk_length or fitted.network.config.output_chunk_length
-        if self.output_chunk_length is None and self._fh is not None:
-            horizon = max(1, int(max(self._fh.to_relative(self.cutoff))))
-        objective = objective_of(fitted, memory, self._learning(), horizon)
-        state = adapt(
-            fitted.network,
-            objective,
-            steps=steps,
-            rank=rank,
-            upscale=upscale,
-            decorrelate=decorrelate,
-            groups=names,
-            keep=keep,
-        )
-        return self._begin_from(replace(owners, state=state))
-
-    def begin_from(self, state: AdaptedState, groups: Groups = None) -> RimerForecaster:
-        """Let every later forecast begin from a state that `adapt` made before, as by a file.
-
-        Parameters
-        ----------
-        state
-            One row for all series, or rows by the names of series or groups.
-        groups
-            See `adapt`.
-
-        Raises
-        ------
-        ValueError
-            If the state belongs to other weights, or has no row of a name.
-        """
-        self.check_is_fitted()
-        adapted = adapted_to(self._fitted.memory, state, groups)
-        state.check(self._fitted.network)
-        return self._begin_from(adapted)
-
-    def _begin_from(self, adapted: Adapted) -> RimerForecaster:
-        fitted = self._fitted._replace(adapted=adapted)
-        if fitted.streams is not None:
-            histories = scaled(fitted.memory, fitted.memory.series)
-            streams = StreamBank[Key]().begun(fitted.network, *histories, fitted.start)
-            fitted = fitted._replace(streams=streams)
-        self._fitted = fitted
-        return self
-
-    @property
-    def adapted_(self) -> AdaptedState | None:
-        """See the attributes above."""
-        adapted = self._fitted.adapted
-        return None if adapted is None else adapted.state
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
         fitted = self._fitted

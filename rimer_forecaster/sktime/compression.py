@@ -1,0 +1,62 @@
+"""Fitted sktime forecasters in fewer bytes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Self
+
+from ..lifecycle import Compression, compress
+from .forecasts import Fitted
+from .learning import calibration, scaled
+from .series import Key
+from .stream_bank import StreamBank
+
+__all__ = ["Compressible"]
+
+
+class Compressible:
+    """A forecaster that can be compressed."""
+
+    _fitted: Fitted
+    check_is_fitted: Callable[[], None]
+
+    def compress(
+        self, rank: float | None = 0.25, *, bits: int | None = 8
+    ) -> tuple[Self, Compression]:
+        """Return a fitted forecaster in fewer bytes, and what was done; this one stays as it is.
+
+        It is calibrated by the series that were fitted, of which 256 windows at most are read.
+
+        Parameters
+        ----------
+        rank : float or None
+            Share of the full rank that matrices of the layers keep; None leaves them whole.
+        bits : int or None
+            8, or None for floating point. See `rimer_forecaster.lifecycle.compress`.
+
+        Returns
+        -------
+        small : RimerForecaster
+            Forecasts, is updated and saved as any other. An update that trains moves no whole
+            numbers, only what they are scaled by. Adapted states belong to other weights, and do
+            not come along: adapt it anew.
+        report : rimer_forecaster.lifecycle.Compression
+            Bytes before and after, and how far forecasts moved.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range.
+        """
+        self.check_is_fitted()
+        network, memory, streams = self._fitted[:3]
+        windows, covariates = calibration(network, memory)
+        network, report = compress(
+            network, rank, bits=bits, calibrate=windows, covariates=covariates
+        )
+        if streams is not None:
+            streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
+        small = copy.deepcopy(self)
+        small._fitted = self._fitted._replace(network=network, streams=streams, adapted=None)
+        return small, report
