@@ -244,8 +244,9 @@ def train(
     data
         Folder of the corpus.
     out
-        Folder for ``checkpoint.pt``, the averaged ``weights.safetensors`` with their JSON, and
-        ``progress.csv``: step, loss and validation score.
+        Folder for ``checkpoint.pt``, the averaged ``weights.safetensors`` with their JSON,
+        ``best.safetensors``, those of the lowest validation score, and ``progress.csv``: step,
+        seconds, loss and validation score.
     plan
         What is trained, unless an earlier run is resumed.
     minutes
@@ -349,12 +350,18 @@ def _validate(training: Training, held: Sequence[Any], out: Path, losses: list[f
     _write(training, out, score)
     loss = float(np.mean(losses))
     print(f"step {training.step}: validation {score:.4f}, loss {loss:.4f}", flush=True)
-    with (out / "progress.csv").open("a") as file:
+    progress = out / "progress.csv"
+    earlier = progress.read_text().splitlines() if progress.exists() else []
+    if all(score < float(line.split(",")[-1]) for line in earlier):
+        _write(training, out, score, "best.safetensors")
+    with progress.open("a") as file:
         print(f"{training.step},{training.seconds:.0f},{loss:.5f},{score:.5f}", file=file)
 
 
-def _write(training: Training, out: Path, score: float | None = None) -> Path:
-    path, before = out / "weights.safetensors", training.begun_from
+def _write(
+    training: Training, out: Path, score: float | None = None, name: str = "weights.safetensors"
+) -> Path:
+    path, before = out / name, training.begun_from
     save_weights(
         training.averaged(),
         path,

@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain, repeat
 
 import numpy as np
 import pandas as pd
@@ -276,3 +277,18 @@ def test_a_training_may_begin_from_the_weights_of_another(data, tmp_path):
     assert resumed.begun_from == later["begun from"]
     with pytest.raises(ValueError, match="does not fit the plan"):
         train(data, tmp_path / "third", replace(TINY, width=64), begin_from=first)
+
+
+def test_the_weights_of_the_lowest_validation_score_are_kept(data, tmp_path, monkeypatch):
+    """In a run that is interrupted too."""
+    scores = chain([0.8, 0.7, 0.9], repeat(0.75))
+    module = sys.modules["rimer_forecaster.zero_shot.train"]
+    monkeypatch.setattr(module, "validation_score", lambda *_: next(scores))
+    every = TINY.steps // 4
+    train(data, tmp_path, TINY, minutes=0, steps_between=every)
+    train(data, tmp_path, TINY, resume=True, steps_between=every)
+
+    best = read_description(tmp_path / "best.safetensors")
+    assert (best["validation"], best["steps"]) == (0.7, 2 * every)
+    one, other = (load_file(tmp_path / f"{x}.safetensors") for x in ("best", "weights"))
+    assert any(not torch.equal(tensor, other[name]) for name, tensor in one.items())
