@@ -27,7 +27,7 @@ from ..network.checks import is_number, plain_size
 from ..training import Recipe
 from ..training.recipe import check_trained
 
-__all__ = ["Distillation", "Unlabelled", "check_teacher", "distill"]
+__all__ = ["Distillation", "Unlabelled", "check_teacher", "distill", "forecast_loss"]
 
 _ALIKE = (
     "input_chunk_length", "output_chunk_length", "outputs", "past_covariates", "future_covariates",
@@ -200,12 +200,31 @@ def _loss(
     output, own = _read(small.train(), windows.inputs)
     unit = recipe.unit(windows.inputs["past_target"], windows.unit).to(output)[..., None]
     target, output = (_plain(x, small) / unit for x in (target.to(output), output))
-    forecasts = (output - target).abs().mean()
-    loss, of_states = forecasts + small.penalty(), math.nan
+    loss, of_states = forecast_loss(output, target, small.config.outputs), math.nan
+    loss = loss + small.penalty()
     if observer is not None and len(own) == 1:  # else it began where other windows ended
         remains = observer(own[0], to_follow[0])
         loss, of_states = loss + weight * remains, float(remains.detach())
-    return loss, float(forecasts.detach()), of_states
+    return loss, float((output - target).detach().abs().mean()), of_states
+
+
+def forecast_loss(output: Tensor, target: Tensor, outputs: tuple[str | float, ...]) -> Tensor:
+    """Return the loss of a small network's outputs by a large one's, both (B, H, C, Q).
+
+    Q are what `NetworkConfig.outputs` says.
+
+    Quantiles get the quantile loss of a value of the large network's distribution, each of its
+    quantiles with the probability that is nearest to it. It is lowest at these quantiles, and where
+    the small network cannot tell windows apart, at those of all their distributions together. The
+    mean of their quantiles, as least differences have it, would be too narrow.
+    """
+    if not all(isinstance(x, float) for x in outputs):
+        return (output - target).abs().mean()
+    levels = output.new_tensor(outputs)
+    borders = torch.cat((levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)))
+    error = target[..., None, :] - output[..., :, None]  # (B, H, C, Q, Q of the large network)
+    own = levels[:, None]
+    return (torch.maximum(own * error, (own - 1) * error) * borders.diff()).sum(-1).mean()
 
 
 def _plain(outputs: Tensor, network: RimerNetwork) -> Tensor:
