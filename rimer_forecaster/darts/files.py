@@ -31,6 +31,8 @@ __all__ = ["FilesModel"]
 class FilesModel(MixedCovariatesTorchModel):
     """The loaders of darts' torch models, each with a look at its files first."""
 
+    trainer: Any
+
     @staticmethod
     def load(path: str, *args: Any, **kwargs: Any) -> Any:
         """Load what ``save`` wrote; see darts.

@@ -39,7 +39,7 @@ def export(network: RimerNetwork, path: str | PathLike[str]) -> None:
     ValueError
         If the path ends otherwise, a weight is not finite, or the network does what a device
         cannot: read covariates, forecast the scale of a distribution, or have layers other than
-        ``rwkv7``. It names what that is.
+        ``rwkv7``, or more keys than values. It names what that is.
     OSError
         If the file cannot be written; one that was there before is then as it was.
     """

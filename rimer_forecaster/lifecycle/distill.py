@@ -1,9 +1,7 @@
 """A small network learns what a large one forecasts, and what it remembers, without labels.
 
-Source: the observer of State Tuning, Xiao, Li and Lin (2025), arXiv:2504.05097, in which a small
-model follows the states of a large one; that it does so through a linear map of its own states is
-inferred. Learning forecasts is the distillation of Hinton, Vinyals and Dean (2015),
-arXiv:1503.02531.
+Source: the distillation of Hinton, Vinyals and Dean (2015), arXiv:1503.02531; for the states see
+`observer`.
 
 Letters: B windows, L input steps, H output steps, C target components, Q outputs per value,
 n covariates.
@@ -13,30 +11,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from ..layers import State, from_leaves, leaves
 from ..network import RimerNetwork
 from ..network.checks import is_number, plain_size
 from ..training import Recipe
 from ..training.recipe import check_trained
+from .compress import calibration_places
+from .observer import Observer, read
 
-__all__ = ["Distillation", "Unlabelled", "check_teacher", "distill"]
+__all__ = ["Distillation", "Unlabelled", "check_teacher", "distill", "forecast_loss"]
 
 _ALIKE = (
     "input_chunk_length", "output_chunk_length", "outputs", "past_covariates", "future_covariates",
     "static_covariates", "squash", "read_gaps", "least_scale", "components", "target_components",
 )  # fmt: skip
 """Arguments of the two networks that must be the same: what they read, forecast and scale by."""
-
-_LOOKED_AT = 256
-"""Windows that say how large the states of the large network are."""
 
 _LAST = 0.1
 """Share of the steps that the report is of."""
@@ -124,8 +119,8 @@ def distill(
     generator = generator or torch.Generator().manual_seed(0)
     observer = None
     if states:
-        spread = torch.linspace(0, count - 1, min(count, _LOOKED_AT), dtype=torch.float64).long()
-        observer = _Observer(small, large, windows(spread.tolist()).inputs, generator)
+        looked_at = windows(calibration_places(count)).inputs
+        observer = Observer(small, large, looked_at, generator)
     optimisers = [recipe.optimisation(small, total_steps=steps)["optimizer"]]
     if observer is not None:
         maps = observer.maps.parameters()
@@ -138,7 +133,7 @@ def distill(
             loss, *both = _loss(small, large, windows(places), observer, states, recipe)
             for optimiser in optimisers:
                 optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             for optimiser, schedule in zip(optimisers, schedules, strict=True):
                 optimiser.step()
                 schedule.step()
@@ -190,111 +185,44 @@ def _loss(
     small: RimerNetwork,
     large: RimerNetwork,
     windows: Unlabelled,
-    observer: _Observer | None,
+    observer: Observer | None,
     weight: float,
     recipe: Recipe,
 ) -> tuple[Tensor, float, float]:
     """Return what is minimised, and its two parts; NaN where states are not looked at."""
     with torch.no_grad():
-        target, to_follow = _read(large.eval(), windows.inputs)
-    output, own = _read(small.train(), windows.inputs)
+        target, to_follow = read(large.eval(), windows.inputs)
+    output, own = read(small.train(), windows.inputs)
     unit = recipe.unit(windows.inputs["past_target"], windows.unit).to(output)[..., None]
     target, output = (_plain(x, small) / unit for x in (target.to(output), output))
-    forecasts = (output - target).abs().mean()
-    loss, of_states = forecasts + small.penalty(), math.nan
+    loss, of_states = forecast_loss(output, target, small.config.outputs), math.nan
+    loss = loss + small.penalty()
     if observer is not None and len(own) == 1:  # else it began where other windows ended
         remains = observer(own[0], to_follow[0])
         loss, of_states = loss + weight * remains, float(remains.detach())
-    return loss, float(forecasts.detach()), of_states
+    return loss, float((output - target).detach().abs().mean()), of_states
+
+
+def forecast_loss(output: Tensor, target: Tensor, outputs: tuple[str | float, ...]) -> Tensor:
+    """Return the loss of a small network's outputs by a large one's, both (B, H, C, Q).
+
+    Q are what `NetworkConfig.outputs` says.
+
+    Quantiles get the quantile loss of a value of the large network's distribution, each of its
+    quantiles with the probability that is nearest to it. It is lowest at these quantiles, and where
+    the small network cannot tell windows apart, at those of all their distributions together. The
+    mean of their quantiles, as least differences have it, would be too narrow.
+    """
+    if not all(isinstance(x, float) for x in outputs):
+        return (output - target).abs().mean()
+    levels = output.new_tensor(outputs)
+    borders = torch.cat((levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)))
+    error = target[..., None, :] - output[..., :, None]  # (B, H, C, Q, Q of the large network)
+    own = levels[:, None]
+    return (torch.maximum(own * error, (own - 1) * error) * borders.diff()).sum(-1).mean()
 
 
 def _plain(outputs: Tensor, network: RimerNetwork) -> Tensor:
     """Return outputs, (B, H, C, Q), of which scales are in the units of the series too."""
     is_scale = torch.tensor([x == "scale" for x in network.config.outputs], device=outputs.device)
     return torch.where(is_scale, F.softplus(outputs), outputs)
-
-
-def _read(network: RimerNetwork, inputs: dict[str, Tensor]) -> tuple[Tensor, list[State]]:
-    """Return forecasts of windows, and what the layers remember after each pass over tokens."""
-    found: list[State] = []
-    inputs = {name: x.to(network.skip.offset) for name, x in inputs.items()}
-    if network.reader is None:
-        return network(**inputs), found
-    layers, rows = network.reader.layers, len(inputs["past_target"])
-    start = None
-    if layers.memory:  # from zeros, with which layers say what they remember in the end
-        fresh = {path: x for path, x in leaves(layers.init_state(rows)) if path in layers.memory}
-        start = from_leaves(fresh)
-    with _overheard(layers, found):
-        return network(**inputs, start=start), found
-
-
-@contextmanager
-def _overheard(layers: nn.Module, found: list[State]) -> Iterator[None]:
-    """Add the states that layers return to a list."""
-
-    def listen(_: nn.Module, __: Any, returned: tuple[Tensor, State | None]) -> None:
-        if returned[1] is not None:
-            found.append(returned[1])
-
-    handle = layers.register_forward_hook(listen)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-class _Observer:
-    """Linear maps from the memory of each layer of a network to that of a larger one.
-
-    Parameters
-    ----------
-    small, large
-        The networks.
-    inputs
-        Windows that say where the large one's states lie, and how far they spread.
-    generator
-        Source of the maps.
-    """
-
-    def __init__(
-        self,
-        small: RimerNetwork,
-        large: RimerNetwork,
-        inputs: dict[str, Tensor],
-        generator: torch.Generator,
-    ) -> None:
-        # See `check_teacher`.
-        assert small.reader is not None
-        assert large.reader is not None
-        own, its = small.reader.layers.memory, large.reader.layers.memory
-        depths = [math.ceil((i + 1) * len(its) / len(own)) - 1 for i in range(len(own))]
-        self.pairs = [(path, its[depth]) for path, depth in zip(own, depths, strict=True)]
-        with torch.no_grad():
-            states = dict(leaves(_read(large.eval(), inputs)[1][0]))
-            read = dict(leaves(_read(small.eval(), inputs)[1][0]))
-        self.means = {path: states[path].flatten(1).mean(0) for _, path in self.pairs}
-        self.spreads = {
-            path: (states[path].flatten(1) - self.means[path]).square().mean().clamp_min(1e-12)
-            for _, path in self.pairs
-        }
-        like = small.skip.offset
-        self.maps = nn.ModuleList(
-            nn.Linear(read[path][0].numel(), states[other][0].numel(), device="meta")
-            for path, other in self.pairs
-        ).to_empty(device=like.device).to(like.dtype)  # fmt: skip
-        for linear in self.maps:
-            bound = 1 / math.sqrt(linear.in_features)
-            nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
-            nn.init.zeros_(linear.bias)
-
-    def __call__(self, own: State, its: State) -> Tensor:
-        """Return the share of the variance of the large network's states that is unexplained."""
-        known, wanted = dict(leaves(own)), dict(leaves(its))
-        shares = []
-        for linear, (path, other) in zip(self.maps, self.pairs, strict=True):
-            guess = linear(known[path].flatten(1).to(linear.weight))
-            scale = self.spreads[other].sqrt()
-            target = (wanted[other].flatten(1) - self.means[other]) / scale
-            shares.append((guess - target.to(guess)).square().mean())
-        return torch.stack(shares).mean()

@@ -11,7 +11,7 @@ from network_cases import normal, randomised, walk
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.lifecycle import Distillation, distill
-from rimer_forecaster.lifecycle.distill import Unlabelled
+from rimer_forecaster.lifecycle.distill import Unlabelled, forecast_loss
 from rimer_forecaster.network.state import fingerprint
 
 L, H, C, COUNT = 24, 6, 2, 40
@@ -61,6 +61,23 @@ def test_a_small_network_comes_nearer(large: RimerNetwork, layers: str, states: 
     assert (report.states is None) == (states == 0)
     assert fingerprint(large) == weights
     assert not small.training
+
+
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_quantiles_of_windows_that_look_alike_are_those_of_both_together(shift: float) -> None:
+    """Two windows of shifted distributions: their tails, and not the means of their tails."""
+    own = torch.tensor([-1.0, 0.0, 1.0])
+    target = torch.stack((own - shift, own + shift))[:, None, None]  # (B, H, C, Q)
+    output = torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.SGD([output], lr=0.5)
+    for _ in range(1500):
+        optimizer.zero_grad()
+        forecast_loss(output.expand_as(target), target, QUANTILES).backward()
+        optimizer.step()
+    low, middle, high = output.tolist()
+    assert low == pytest.approx(-1 - shift, abs=0.2)
+    assert high == pytest.approx(1 + shift, abs=0.2)
+    assert abs(middle) < 0.2 or abs(middle) < shift
 
 
 def test_states_are_followed_where_they_weigh(large: RimerNetwork) -> None:
