@@ -129,24 +129,25 @@ def factor(B: int, generator: torch.Generator, *, T: int = 24) -> tuple[Tensor, 
 
 
 def two_hops(
-    B: int, generator: torch.Generator, *, T: int = 12, n: int = 5
+    B: int, generator: torch.Generator, *, T: int = 32, n: int = 8
 ) -> tuple[Tensor, Tensor]:
-    """Of n items each points to one; asked for is where the pointer of a pointer leads.
+    """Each of n items points to one, now and then to another; asked for: where its pointer points.
 
-    Features: the item, where it points, zero where that is asked, and whether it is asked.
+    What is asked for now may lead elsewhere later, so that it cannot be worked out in advance.
+    Features: the item, where it points from now on, zero where that is asked, and whether it is.
     """
-    pointers = torch.rand(B, n, generator=generator).argsort(1)
-    order = torch.rand(B, n, generator=generator).argsort(1)
-    items = torch.cat((order, torch.randint(n, (B, T - n), generator=generator)), 1)
-    towards = pointers.gather(1, items)
-    asked = torch.arange(T) >= n
-    parts = (
-        F.one_hot(items, n),
-        F.one_hot(towards, n) * ~asked[:, None],
-        asked.expand(B, T)[..., None],
-    )
-    answers = pointers.gather(1, towards)
-    return torch.cat(parts, -1).float(), answers.where(asked, NOT_ASKED)
+    first = torch.rand(B, n, generator=generator).argsort(1)
+    items = torch.cat((first, torch.randint(n, (B, T - n), generator=generator)), 1)
+    towards = torch.randint(n, (B, T), generator=generator)
+    asked = (torch.rand(B, T, generator=generator) < 0.5) & (torch.arange(T) >= n)
+    item = F.one_hot(items, n)
+    told = item * ~asked[..., None]
+    latest = (told * torch.arange(T)[:, None]).cummax(1).values  # (B, T, n), when each was told
+    pointers = towards.gather(1, latest.flatten(1)).view(B, T, n)
+    once = pointers.gather(2, items[..., None])
+    answers = pointers.gather(2, once)[..., 0]
+    x = torch.cat((item, F.one_hot(towards, n) * ~asked[..., None], asked[..., None]), -1)
+    return x.float(), answers.where(asked, NOT_ASKED)
 
 
 def long_copy(B: int, generator: torch.Generator, *, T: int = 200) -> tuple[Tensor, Tensor]:

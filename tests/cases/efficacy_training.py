@@ -183,9 +183,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "factor": Experiment(factor, ("rwkv7", "rwkv7(sse=on)", "gru"), {"steps": 300}),
     "two hops": Experiment(
-        partial(two_hops, n=6, T=14),
-        ("rwkv7(channel_mix=off)", "rwkv7(channel_mix=off, sse=on)", "gru"),
-        {"steps": 600, "rate": 1e-2, "head_size": 16},
+        two_hops,
+        ("rwkv7", "rwkv7*2", "rwkv7(sse=on)", "gru"),
+        {"steps": 1000, "width": 32},
     ),
     "swaps by depth": Experiment(swaps, ("rwkv7", "rwkv7*4", "equilibrium(rwkv7)"), {"steps": 300}),
 }

@@ -26,6 +26,7 @@ def scored(name: str, layers: str) -> float:
             "attention(window=12, positions=off)",
             0.6,
         ),
+        ("two hops", "rwkv7(sse=on)", "rwkv7", 0.6),
     ],
 )
 def test_nearly_all_answers_are_right_only_with_the_mechanism(

@@ -10,7 +10,7 @@ Letters: B sequences, T tokens, D width.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,22 +21,17 @@ from ..block import Stack
 from ..layer_string import LayerCall
 from ..parts.dropout import Dropout, RandomModule
 from ..parts.fixed_point import SolverReport, solve_fixed_point
+from ..parts.implicit import TokenMap, feedback_rate, with_implicit_gradient
 from ..protocol import ALONE, Mixer, Pass, State
 from ..registry import Site, Variant, build_calls, register
 
 __all__ = ["Equilibrium", "NotConverged"]
-
-_Map = Callable[[Tensor], Tensor]
 
 _PROBE = 0.1
 """Size of the steps that measure how the map contracts, in units of a normalised token."""
 
 _LIMIT = 0.9
 """Rate of a token's feedback from which on it is penalised."""
-
-_PASSES = 3
-"""Passes from which the rate is estimated: all but the last turn a random step to the direction
-that contracts the least."""
 
 
 class NotConverged(UserWarning):
@@ -160,51 +155,35 @@ class Equilibrium(Mixer, RandomModule):
         _, state = self.layers(z, state, inside)
         return z, state
 
-    def _attach_gradient(self, f: _Map, solution: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the fixed point as a tensor whose gradient is that of the equation it solves."""
+    def _attach_gradient(self, f: TokenMap, solution: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the fixed point with the gradient of its equation; set the penalty."""
         leaf = solution.detach().requires_grad_()
-        z = f(leaf)
+        image = f(leaf)
         self.penalty = None
         if self.training and self.penalty_weight:
-            excess = torch.relu(self._feedback(f, solution, z, mask) - _LIMIT)
+            excess = torch.relu(self._feedback(f, solution, image, mask) - _LIMIT)
             if bool(excess.any()):  # else nothing is to be differentiated
                 self.penalty = self.penalty_weight * excess.square().mean()
 
-        def solve_backward(gradient: Tensor) -> Tensor:
-            def transposed(u: Tensor) -> Tensor:
-                (pulled,) = torch.autograd.grad(z, leaf, u, retain_graph=True)
-                return pulled + gradient
-
-            u, self.backward_report = self._solve(transposed, gradient, "backward")
+        def solve(transposed: TokenMap, start: Tensor) -> Tensor:
+            u, self.backward_report = self._solve(transposed, start, "backward")
             return u
 
-        attached = z.view_as(z)
-        if attached.requires_grad:
-            attached.register_hook(solve_backward)
-        return attached
+        return with_implicit_gradient(image, leaf, solve)
 
-    def _feedback(self, f: _Map, solution: Tensor, image: Tensor, mask: Tensor | None) -> Tensor:
-        """Return by which factor a change of a random token comes back to it in one pass, (B,)."""
+    def _feedback(
+        self, f: TokenMap, solution: Tensor, image: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Return the rate of the feedback of one random token of each sequence, (B,)."""
         B, T, D = solution.shape
         device = self.device_of_draws(solution.device)
         ranks = torch.rand(B, T, generator=self.generator, device=device).to(solution.device)
         if mask is not None:
             ranks = ranks.where(mask, -1.0)
-        chosen = nn.functional.one_hot(ranks.argmax(1), T)[..., None].bool()  # (B, T, 1)
         step = torch.randn(B, D, generator=self.generator, device=device).to(solution)
+        return feedback_rate(f, solution, image, chosen=ranks.argmax(1), step=step, probe=_PROBE)
 
-        def returned(step: Tensor) -> Tensor:
-            changed = f(solution + torch.where(chosen, step[:, None], 0.0))
-            return torch.where(chosen, changed - image, 0.0).sum(1)
-
-        size = _PROBE * D**0.5
-        for i in range(_PASSES):
-            step = size * nn.functional.normalize(step, dim=1)
-            with torch.set_grad_enabled(i == _PASSES - 1):
-                step = returned(step)
-        return step.norm(dim=1) / size
-
-    def _solve(self, f: _Map, start: Tensor, way: str) -> tuple[Tensor, SolverReport]:
+    def _solve(self, f: TokenMap, start: Tensor, way: str) -> tuple[Tensor, SolverReport]:
         z, report = solve_fixed_point(f, start, tolerance=self.tolerance, max_iter=self.max_iter)
         if report.share_not_converged:
             warnings.warn(

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ..block import Block
 from ..parts.initialisation import uniform_linear
 from ..parts.rotary import check_pairs, rotate
+from ..parts.window import attend_within, latest
 from ..protocol import ALONE, Mixer, Pass, State
 from ..registry import Site, Variant, register
 from .channel_mix import FeedForward
@@ -106,23 +107,9 @@ class Attention(Mixer):
 
     def _attend_alone(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend among tokens that all count, (B, H, T, N)."""
-        T, W = q.shape[2], self.window
-        if W is None or W >= T:
+        if self.window is None or self.window >= q.shape[2]:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        if torch.compiler.is_exporting():  # ONNX attends on four axes, not on the five of blocks
-            band = torch.ones(T, T, dtype=torch.bool, device=q.device).tril().triu(1 - W)
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=band)
-        # Each block of W queries sees its own block and the one before: T * 2W products, not T^2.
-        pad = (0, 0, 0, -T % W)
-        q = F.pad(q, pad).unflatten(2, (-1, W))  # (B, H, T, N) -> (B, H, blocks, W, N)
-        k, v = (F.pad(z, pad).unflatten(2, (-1, W)) for z in (k, v))
-        k, v = (torch.cat((F.pad(z[:, :, :-1], (0, 0, 0, 0, 1, 0)), z), 3) for z in (k, v))
-        place = torch.arange(2 * W, device=q.device)
-        distance = place[W:, None] - place  # (W, 2 W)
-        seen = (distance >= 0) & (distance < W)
-        begun = torch.arange(q.shape[2], device=q.device)[:, None, None] * W + place - W >= 0
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen & begun)
-        return y.flatten(2, 3)[:, :, :T]
+        return attend_within(q, k, v, self.window)
 
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, state: State | None, real: Tensor, place: Tensor
@@ -148,12 +135,7 @@ class Attention(Mixer):
         if state is None:
             return y, None
         size = int(count.max()) if self.window is None else self.window
-        # Real tokens to the end, in their order; what is left of the cache is zero.
-        order = valid.int().argsort(dim=1, stable=True)
-        order = order[:, order.shape[1] - size :]
-        kept = valid.gather(1, order)[:, None, :, None]
-        order = order[:, None, :, None].expand(-1, key.shape[1], -1, key.shape[3])
-        key, value = (z.gather(2, order).where(kept, 0.0) for z in (key, value))
+        key, value = latest(valid, size, key, value)
         return y, {"key": key, "value": value, "count": count}
 
     def _check_cache(self, key: Tensor) -> None:

@@ -24,6 +24,7 @@ from ..parts.low_rank import LowRank, rank_of
 from ..parts.precision import widest_dtype
 from ..parts.token_shift import token_shift
 from ..protocol import ALONE, LayerPosition, Pass, State
+from .rwkv7_initialisation import published_lerps, published_vectors
 from .shifted import ShiftedMixer
 
 __all__ = ["RWKV7TimeMix"]
@@ -57,11 +58,10 @@ class RWKV7TimeMix(ShiftedMixer):
         learning rate and removal key are made from the source, receptance and gate from the tokens.
         Source: the cross attention of CrossWKV, Xiao, Li and Lin (2025), arXiv:2504.14260.
     second_read
-        Whether the state is read a second time, by what was read from it: it then works as a weight
-        on the token's own features, and what it holds is multiplied with them. One factor per
-        channel, zero at the start, and no matrix. Source: Meta-State, Xiao, Li and Lin (2025),
-        arXiv:2504.08247; which query, which heads and the start are inferred. The query has V
-        channels, and reads the first V of K.
+        Whether the state is read a second time, by what was read from it: what stands under a key
+        is then itself a key. One factor per channel, zero at the start, and no matrix. Source:
+        Meta-State, Xiao, Li and Lin (2025), arXiv:2504.08247; which query, which heads and the
+        start are inferred. The query has V channels, and reads the first V of K.
     perspectives
         How many sets of lerps there are; `Pass.perspective` chooses.
     reads_medium
@@ -130,7 +130,11 @@ class RWKV7TimeMix(ShiftedMixer):
         self.bonus = nn.Parameter(torch.empty(self.heads, self.key_size))  # r_k
         self.learning_rates = {"decay.up.bias": 2.0}
         self.norm = nn.GroupNorm(self.heads, values, eps=64e-5)
-        self.second_read = nn.Parameter(torch.empty(values)) if second_read else None
+        self.second_read = None
+        if second_read:
+            self.second_read = nn.Parameter(torch.empty(values))
+            # A second read teaches keys and values only as far as its factors are not zero.
+            self.learning_rates["second_read"] = 10.0
 
     def init_state(self, batch_size: int) -> State:
         """Return zeros; see `Mixer`."""
@@ -237,35 +241,17 @@ class RWKV7TimeMix(ShiftedMixer):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the published initialisation for this layer's place in the stack."""
-        D, H = self.width, self.heads
-        from_0_to_1 = self.position.index / max(1, self.position.depth - 1)  # guards one layer
-        from_1_to_0 = 1.0 - self.position.index / self.position.depth
-        keys, values = (
-            torch.arange(H * size, dtype=torch.float64) for size in (self.key_size, self.head_size)
-        )
-        ramp = keys / max(1, len(keys) - 1)  # 0 to 1 over the keys of all heads
-        linear = ramp - 0.5
-        zigzag = 2 * (keys % self.key_size) / max(1, self.key_size - 1) - 1  # -1 to 1 over a head
-        zigzag = zigzag * zigzag.abs()
-
-        channel = torch.arange(D, dtype=torch.float64)
-        exponents = (0.2, 0.9, 0.7, 0.7, 0.9, 0.2)
-        lerps = [1.0 - (channel / D) ** (exponent * from_1_to_0) for exponent in exponents]
-        self._reset_lerps(torch.stack(lerps), generator)
-        if self.second_read is not None:
-            nn.init.zeros_(self.second_read)
+        self._reset_lerps(published_lerps(self.width, self.position), generator)
         for low_rank_map in (self.decay, self.learning_rate, self.value_residual, self.gate):
             if low_rank_map is not None:
                 low_rank_map.reset_parameters(generator)
-        self.decay.up.bias.copy_(-5.5 + 6 * ramp ** (1 + from_0_to_1**0.3) + 2.5 * zigzag)
-        self.learning_rate.up.bias.copy_(-0.19 + 0.3 * zigzag + 0.4 * linear)
-        if self.value_residual is not None:
-            self.value_residual.up.bias.copy_(0.73 - 0.4 * (values / max(1, len(values) - 1) - 0.5))
-        self.removal.copy_(0.71 - 0.1 * linear)
-        self.replacement.fill_(1.02)
-        self.bonus.fill_(-0.04)
         self.norm.reset_parameters()
-        self.norm.weight.fill_(((self.position.index + 1) / self.position.depth) ** 0.7)
+        own = dict(self.named_parameters())
+        sizes = self.heads, self.key_size, self.head_size
+        vectors = published_vectors(*sizes, self.position)
+        for name, value in vectors.items():
+            if name in own:
+                own[name].copy_(torch.as_tensor(value, dtype=torch.float64))
         uniform_linear(self.receptance, generator, gain=0.5)
         uniform_linear(self.key, generator, gain=0.05)
         uniform_linear(self.value, generator, gain=0.5)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..parts.chunk_bank import choose, init_bank, put
+from ..parts.chunk_bank import choose, init_bank, put, read
+from ..parts.chunk_rows import ChunkRows
 from ..parts.initialisation import uniform_linear
 from ..parts.rotary import check_pairs, rotate
 from ..protocol import ALONE, Mixer, Pass, State
@@ -135,83 +136,37 @@ class SparseAttention(Mixer):
         T, C = q.shape[2], self.chunk
         count, bank = state["count"], state["bank"]
         q, k, v = (x.to(state["key"].dtype) for x in (q, k, v))
-        first = count % C  # (B,), tokens of the unfinished chunk; rows are counted from it on
-        end = first + real.sum(1)
-        n = (T + 2 * C - 2) // C  # chunks with new tokens, whatever the unfinished one holds
-        row = (first[:, None] + real.cumsum(1) - 1).clamp_min(0)  # (B, T)
-        place = (count - first)[:, None] + row
-        to = torch.where(real, row, n * C)[:, None, :, None].expand_as(q)  # masked: behind all
-
-        def in_rows(x: Tensor, before: Tensor | None = None) -> Tensor:
-            """(B, H, T, N) -> (B, H, n + 1, C, N)."""
-            rows = x.new_zeros(*x.shape[:2], (n + 1) * C, x.shape[3])
-            if before is not None:
-                rows = torch.cat((before, rows[:, :, C:]), 2)
-            return rows.scatter(2, to, x).unflatten(2, (-1, C))
-
-        keys = in_rows(self._placed(k, place), state["key"])
-        values = in_rows(v, state["value"])
-        sums = in_rows(k).sum(3)  # (B, H, n + 1, N)
+        rows = ChunkRows(count, real, C)
+        placed = self._placed(q, rows.place)
+        keys = rows.lay(self._placed(k, rows.place), state["key"])
+        values = rows.lay(v, state["value"])
+        sums = rows.lay(k).sum(3)  # (B, H, n + 1, N)
         sums = torch.cat((sums[:, :, :1] + state["sum"][:, :, None], sums[:, :, 1:]), 2)
         if T == 1:  # the one query need not stand in its row
-            asking = [(row, q, self._placed(q, place))]
+            asking = [(rows.row, q, placed)]
         else:
-            at = torch.arange(n * C, device=q.device).view(n, 1, C)
-            rows_of_q = (in_rows(x).unbind(2) for x in (q, self._placed(q, place)))
-            asking = list(zip(at, *rows_of_q, strict=False))
+            at = torch.arange(rows.n * C, device=q.device).view(rows.n, 1, C)
+            asking = list(zip(at, *(rows.lay(x).unbind(2) for x in (q, placed)), strict=False))
         outputs = []
         for j, (at, plain, placed) in enumerate(asking):
-            y, got = self._read(plain, placed, at - j * C, keys[:, :, j], values[:, :, j], bank)
+            chunk = {"key": keys[:, :, j], "value": values[:, :, j], "mean": sums[:, :, j] / C}
+            y, got = read(plain, placed, at - j * C, chunk, bank, self.topk)
             outputs.append(y)
-            asked = (at >= first[:, None]) & (at < end[:, None])  # (B, Q)
+            asked = (at >= rows.first[:, None]) & (at < rows.end[:, None])  # (B, Q)
             got = (got * asked[:, None, :, None]).sum(2)
             bank = {**bank, "attention": bank["attention"] + got}
-            finished = end >= (j + 1) * C
+            finished = rows.end >= (j + 1) * C
             if torch.compiler.is_compiling() or bool(finished.any()):
-                chunk = {"key": keys[:, :, j], "value": values[:, :, j], "mean": sums[:, :, j] / C}
                 bank = put(bank, chunk, count.div(C, rounding_mode="floor") + j, finished)
         y = torch.cat(outputs, 2)
-        if T > 1:
-            y = y.gather(2, row[:, None, :, None].expand_as(q))
-        last = end.div(C, rounding_mode="floor")[:, None, None, None]  # the unfinished chunk
-        unfinished = torch.arange(C, device=q.device)[:, None] < (end % C)[:, None, None, None]
-        after: State = {"bank": bank, "count": count + real.sum(1)}
-        for name, x in (("key", keys), ("value", values)):
-            x = x.gather(2, last[..., None].expand_as(x[:, :, :1]))[:, :, 0]
-            after[name] = x.where(unfinished, 0.0)
-        after["sum"] = sums.gather(2, last.expand_as(sums[:, :, :1]))[:, :, 0]
-        return y, after
-
-    def _read(
-        self, plain: Tensor, placed: Tensor, row: Tensor, key: Tensor, value: Tensor, bank: State
-    ) -> tuple[Tensor, Tensor]:
-        """Read one chunk and the bank.
-
-        Parameters
-        ----------
-        plain, placed
-            Queries without and with positions, (B, H, Q, N).
-        row
-            Their rows in the chunk, (B or 1, Q).
-        key, value
-            Of the chunk, (B, H, C, N).
-        bank
-            See `init_bank`.
-
-        Returns
-        -------
-        y, attention
-            (B, H, Q, N), and what each chunk of the bank got, (B, H, Q, M).
-        """
-        chosen = choose(plain, bank["mean"], bank["number"][:, :, None] >= 0, self.topk)
-        own = torch.arange(self.chunk, device=row.device) <= row[:, None, :, None]  # (B, 1, Q, C)
-        past = (placed @ bank["key"].flatten(2, 3).mT).unflatten(-1, (self.kept, self.chunk))
-        past = past.masked_fill(~chosen[..., None], -torch.inf).flatten(3)
-        here = (placed @ key.mT).masked_fill(~own, -torch.inf)
-        share = (torch.cat((past, here), -1) * self.head_size**-0.5).softmax(-1)
-        y = share @ torch.cat((bank["value"].flatten(2, 3), value), 2)
-        of_bank = share[..., : past.shape[-1]].unflatten(-1, (self.kept, self.chunk))
-        return y, of_bank.sum(-1)
+        after: State = {
+            "bank": bank,
+            "key": rows.unfinished(keys),
+            "value": rows.unfinished(values),
+            "sum": rows.of_unfinished(sums),
+            "count": count + real.sum(1),
+        }
+        return (rows.take(y) if T > 1 else y), after
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw every parameter anew; the output starts at zero, like that of every mixer here."""

@@ -4,7 +4,7 @@ Source: Arora et al. (2024), "Simple linear attention language models balance th
 tradeoff", arXiv:2402.18668. Token shift takes the place of their short convolutions (ours).
 
 Letters: B sequences, T tokens, D width, H heads, N head size, d features of a query or key, F
-numbers that the map makes of them, C tokens of a chunk, n chunks.
+numbers that the map makes of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rimer_forecaster.kernels.precision import state_dtype
 
 from ..block import Block
 from ..parts.initialisation import uniform_linear
+from ..parts.linear_attention import KERNELS, FeatureMap, causal_sums, taylor_features
 from ..parts.token_shift import token_shift
 from ..protocol import ALONE, Pass, State
 from ..registry import Site, Variant, register
@@ -24,26 +25,6 @@ from .channel_mix import FeedForward
 from .shifted import ShiftedMixer
 
 __all__ = ["Taylor", "taylor_features"]
-
-_CHUNK_LENGTH = 64
-
-
-def taylor_features(x: Tensor) -> Tensor:
-    """Map queries or keys, (..., d) -> (..., 1 + d + d (d + 1) / 2).
-
-    The product of two images is ``1 + s + s^2 / 2`` with s = q k / sqrt(d), always above 0.
-    Products of two features stand once, in place of twice in a full square.
-    """
-    d = x.shape[-1]
-    rows, columns = torch.triu_indices(d, d, device=x.device)
-    weight = x.new_ones(len(rows)).masked_fill(rows == columns, 0.5**0.5)
-    x = x * d**-0.25
-    return torch.cat((torch.ones_like(x[..., :1]), x, x[..., rows] * x[..., columns] * weight), -1)
-
-
-def elu_features(x: Tensor) -> Tensor:
-    """Map queries or keys to ``elu(x) + 1``, (..., d) -> (..., d): Katharopoulos et al. (2020)."""
-    return F.elu(x) + 1
 
 
 class Taylor(ShiftedMixer):
@@ -88,7 +69,7 @@ class Taylor(ShiftedMixer):
         super().__init__(width, 3, perspectives=perspectives)  # ways of q, k, v
         if not isinstance(feature, int) or feature < 1:
             raise ValueError(f"feature={feature!r} of taylor must be a whole number of at least 1.")
-        if kernel not in ("taylor", "elu"):
+        if kernel not in KERNELS:
             raise ValueError(f"kernel={kernel} of taylor must be taylor or elu.")
         self.head_size, self.feature = head_size, feature
         self.is_taylor = kernel == "taylor"
@@ -98,15 +79,14 @@ class Taylor(ShiftedMixer):
         self.value = nn.Linear(width, width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
 
-    def features(self, x: Tensor) -> Tensor:
-        """The map phi, (..., d) -> (..., F)."""
-        return taylor_features(x) if self.is_taylor else elu_features(x)
+    @property
+    def _kernel(self) -> FeatureMap:
+        return KERNELS["taylor" if self.is_taylor else "elu"]
 
     def init_state(self, batch_size: int) -> State:
         """Return zeros; see `Mixer`."""
-        weight, d = self.key.weight, self.feature
+        weight, size = self.key.weight, self._kernel.size(self.feature)
         dtype = state_dtype(weight.dtype)
-        size = 1 + d + d * (d + 1) // 2 if self.is_taylor else d
         heads = (batch_size, self.width // self.head_size)
         return {
             **super().init_state(batch_size),
@@ -130,51 +110,29 @@ class Taylor(ShiftedMixer):
         dtype = state_dtype(x.dtype)
         v = F.pad(v.to(dtype), (0, 1), value=1.0)  # the last channel sums the weights
         real = v.new_ones(1, T) if mask is None else mask.to(dtype)
-        sums, after = self._sums(q.to(dtype), k.to(dtype), v, real, state)
+        start = None
+        if state is not None:
+            start = torch.cat((state["memory"], state["weight"][..., None]), -1)
+            start = start * state["count"].clamp_min(1)[:, None, None, None]
+        sums, total = causal_sums(self._kernel, q.to(dtype), k.to(dtype), v, real, start)
         y = (sums[..., :-1] / sums[..., -1:]).to(x.dtype)
         y = self.output(y.transpose(1, 2).reshape(x.shape))
-        return y, None if after is None else {"shift": last, **after}
+        if state is None:
+            return y, None
+        assert total is not None, "there is a total where there was a start"
+        return y, {"shift": last, **self._after(total, real, state)}
 
-    def _sums(
-        self, q: Tensor, k: Tensor, v: Tensor, real: Tensor, state: State | None
-    ) -> tuple[Tensor, State | None]:
-        """Weighted sums over the tokens up to each, (B, H, T, N + 1), and the state after all."""
-        T, C = q.shape[2], min(q.shape[2], _CHUNK_LENGTH)
-        pad = (0, 0, 0, -T % C)
-        q, k, v = (F.pad(z, pad).unflatten(2, (-1, C)) for z in (q, k, v))  # (B, H, n, C, ·)
-        real = F.pad(real, (0, -T % C)).unflatten(1, (-1, C))[:, None]  # (B, 1, n, C)
-        s = q @ k.mT
-        if self.is_taylor:
-            s = s * self.feature**-0.5
-            s = 1 + s + s.square() / 2
-        else:
-            s = self.features(q) @ self.features(k).mT
-        place = torch.arange(C, device=q.device)
-        seen = (place <= place[:, None]) & (real[..., None, :] > 0)
-        seen = seen | (place == place[:, None])  # also by a masked token: no output is NaN
-        sums = s.where(seen, 0.0) @ v
-        after = None
-        if state is not None or q.shape[2] > 1:
-            written = (self.features(k) * real[..., None]).mT @ v  # (B, H, n, F, N + 1)
-            if state is not None:
-                count = state["count"]
-                start = torch.cat((state["memory"], state["weight"][..., None]), -1)
-                start = start * count.clamp_min(1)[:, None, None, None]
-                written = torch.cat((start[:, :, None], written), 2)
-            else:
-                written = F.pad(written, (0, 0, 0, 0, 1, 0))
-            total = written.cumsum(2)
-            sums = sums + self.features(q) @ total[:, :, :-1]
-            if state is not None:
-                new = count + real.sum((1, 2, 3)).to(count.dtype)
-                mean = total[:, :, -1] / new.clamp_min(1)[:, None, None, None]
-                read = (new > count)[:, None, None]
-                after = {
-                    "memory": mean[..., :-1].where(read[..., None], state["memory"]),
-                    "weight": mean[..., -1].where(read, state["weight"]),
-                    "count": new,
-                }
-        return sums.flatten(2, 3)[:, :, :T], after
+    def _after(self, total: Tensor, real: Tensor, state: State) -> State:
+        """Return means over all tokens so far; `total` is their sum, (B, H, F, N + 1)."""
+        count = state["count"]
+        new = count + real.sum(1).to(count.dtype)
+        mean = total / new.clamp_min(1)[:, None, None, None]
+        read = (new > count)[:, None, None]
+        return {
+            "memory": mean[..., :-1].where(read[..., None], state["memory"]),
+            "weight": mean[..., -1].where(read, state["weight"]),
+            "count": new,
+        }
 
     def log_decay(self, x: Tensor, state: State | None = None, companions: Pass = ALONE) -> Tensor:
         """Return zeros, (B, T, H, 1): nothing is forgotten."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Bank", "choose", "init_bank", "put"]
+__all__ = ["Bank", "choose", "init_bank", "put", "read"]
 
 Bank: TypeAlias = dict[str, Tensor]
 
@@ -66,6 +66,40 @@ def choose(query: Tensor, mean: Tensor, allowed: Tensor, topk: int) -> Tensor:
     fit = (query @ mean.mT).masked_fill(~allowed, -torch.inf)
     best = fit.topk(min(topk, fit.shape[-1]), -1).indices
     return torch.zeros_like(fit, dtype=torch.bool).scatter(-1, best, True) & allowed
+
+
+def read(
+    plain: Tensor, placed: Tensor, row: Tensor, chunk: Bank, bank: Bank, topk: int
+) -> tuple[Tensor, Tensor]:
+    """Attend to the own chunk and to the `topk` chunks of a bank that fit best.
+
+    Parameters
+    ----------
+    plain, placed
+        Queries without and with positions, (B, H, Q, N).
+    row
+        Their rows in their chunk, (B or 1, Q).
+    chunk
+        That chunk: ``key`` and ``value``, (B, H, C, N).
+    bank
+        See `init_bank`.
+    topk
+        How many chunks of the bank are read.
+
+    Returns
+    -------
+    y, attention
+        (B, H, Q, N), and what each chunk of the bank got, (B, H, Q, M).
+    """
+    M, C, N = bank["key"].shape[2:]
+    chosen = choose(plain, bank["mean"], bank["number"][:, :, None] >= 0, topk)
+    own = torch.arange(C, device=row.device) <= row[:, None, :, None]  # (B, 1, Q, C)
+    past = (placed @ bank["key"].flatten(2, 3).mT).unflatten(-1, (M, C))
+    past = past.masked_fill(~chosen[..., None], -torch.inf).flatten(3)
+    here = (placed @ chunk["key"].mT).masked_fill(~own, -torch.inf)
+    share = (torch.cat((past, here), -1) * N**-0.5).softmax(-1)
+    y = share @ torch.cat((bank["value"].flatten(2, 3), chunk["value"]), 2)
+    return y, share[..., : M * C].unflatten(-1, (M, C)).sum(-1)
 
 
 def put(bank: Bank, chunk: Bank, number: Tensor, finished: Tensor) -> Bank:
