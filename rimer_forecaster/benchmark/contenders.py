@@ -67,6 +67,7 @@ _TABLE: Mapping[str, Callable[..., Contender]] = {
     "rlinear": _rimer(layers=None),
     **OF_PACKAGE,
     "rwkv7-cross": _rimer(layers="rwkv7", components="cross"),
+    "rwkv7-cross-covariates": _rimer(layers="rwkv7", covariates="cross"),
     "timer": _rimer(layers=TIMER),
     "transformer": _theirs(TransformerModel, **_NORMALISED),
     "blockrnn-lstm": _theirs(BlockRNNModel, model="LSTM", hidden_dim=64, **_NORMALISED),
@@ -94,6 +95,7 @@ OPTIONS = (
     "layers_rate",
     "initial_state",
     "components",
+    "covariates",
     "streaming",
 )
 """Arguments of `RimerModel` that a comparison does not set itself."""

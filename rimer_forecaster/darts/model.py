@@ -79,6 +79,10 @@ class RimerModel(DistillableModel):
         ``"independent"``, or ``"cross"`` to let each component of a series read all others, which
         on weather data lowers the squared error by a tenth and more: see docs/model/components.md.
         All series then have the same components, which are matched by name; their order is free.
+    covariates
+        Whether covariates are part of what is read of the target, ``"features"``, or write a state
+        that the target reads, ``"cross"``: see docs/model/covariates.md. It changes nothing where
+        there are none.
     streaming
         Whether training prepares for `stream`. Without it streamed forecasts are worse than those
         of ``predict`` (by 9 to 17 % on ETTh1). With it those of ``predict`` are worse on a panel
@@ -147,6 +151,7 @@ class RimerModel(DistillableModel):
         layers_rate: float = NetworkConfig.layers_rate,
         initial_state: str = NetworkConfig.initial_state,
         components: str = NetworkConfig.components,
+        covariates: str = NetworkConfig.covariates,
         streaming: bool = NetworkConfig.streaming,
         use_static_covariates: bool = True,
         n_epochs: int | None = None,
@@ -167,6 +172,7 @@ class RimerModel(DistillableModel):
             "layers_rate": layers_rate,
             "initial_state": initial_state,
             "components": components,
+            "covariates": covariates,
             "streaming": streaming,
         }
         self._min_input_chunk_length, input_chunk_length = look_back(input_chunk_length)

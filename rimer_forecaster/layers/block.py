@@ -48,6 +48,7 @@ class Block(Mixer):
         self.dropout = Dropout(dropout)
         halves = [(name, mixer) for name, _, mixer in self._halves()]
         self.memory, self.shifts, self.gives = of_parts(halves)
+        self.from_source = any(mixer.from_source for _, mixer in halves)
 
     def _halves(self) -> Iterator[tuple[str, nn.LayerNorm, Mixer]]:
         for name, norm, mixer in (
@@ -68,6 +69,12 @@ class Block(Mixer):
         self, x: Tensor, state: State | None = None, companions: Pass = ALONE
     ) -> tuple[Tensor, State | None]:
         """Mix tokens, then channels; see `Mixer`. A source is normalised as the tokens are."""
+        if companions.source is not None and not self.from_source:
+            mixers = " and ".join(type(mixer).__name__ for _, _, mixer in self._halves())
+            raise ValueError(
+                f"a source accompanies the tokens of {mixers}, which cannot be written by one: use "
+                "RWKV7TimeMix(from_source=True), or give no Pass(source=...)."
+            )
         new_state: State = {}
         if self.mediums is not None:
             _, norm, _ = next(self._halves())

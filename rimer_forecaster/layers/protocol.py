@@ -59,8 +59,8 @@ class Pass:
         True for real tokens, (B, T); None if all are. A masked token leaves the state alone, bit
         for bit, and no other token sees it; its own output is undefined.
     source
-        Tokens that write the state in place of those that read it, (B, T, D). Layers that were not
-        built to be written by a source do not look at it.
+        Tokens that write the state in place of those that read it, (B, T, D). A block whose mixers
+        were not built to be written by a source refuses one.
     shared
         What earlier layers leave for later ones about the same tokens, by name. None outside a
         stack, which makes one for its layers.
@@ -115,6 +115,8 @@ class Mixer(nn.Module, ABC):
         (B, L, D): every token then stands beside the one L places before it.
     gives
         Names of what the layer leaves in `Pass.shared` for later ones.
+    from_source
+        Whether `Pass.source` writes the state.
     penalty
         What a layer wants added to the loss of its last training pass, or None.
     """
@@ -122,6 +124,7 @@ class Mixer(nn.Module, ABC):
     memory: tuple[str, ...] = ()
     shifts: tuple[str, ...] = ()
     gives: frozenset[str] = frozenset()
+    from_source: bool = False
     penalty: Tensor | None = None
 
     @abstractmethod

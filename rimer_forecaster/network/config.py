@@ -99,6 +99,10 @@ class NetworkConfig:
     target_components
         With ``"cross"``, the names of the components, in the order in which they are read; empty
         with ``"independent"``.
+    covariates
+        Whether covariates are part of the tokens of the target, ``"features"``, or write a state
+        that the target reads, ``"cross"``: see `network.covariates`. Without covariates both are
+        the same network.
 
     Raises
     ------
@@ -130,6 +134,7 @@ class NetworkConfig:
     least_scale: float = 0.0
     components: str = "independent"
     target_components: tuple[str, ...] = ()
+    covariates: str = "features"
 
     def __post_init__(self) -> None:
         """Check every value, and turn it into a plain one."""
@@ -177,6 +182,7 @@ class NetworkConfig:
             )
         self._set(target_components=plain_names("target_components", self.target_components))
         self._check_components()
+        self._check_covariates()
         if self.layers is not None:
             check_layers(self.layers, width=self.width, head_size=self.head_size)
 
@@ -198,6 +204,18 @@ class NetworkConfig:
                 "other; with layers=None use 'independent'."
             )
 
+    def _check_covariates(self) -> None:
+        if self.covariates not in ("features", "cross"):
+            raise ValueError(
+                f"covariates={self.covariates!r} must be 'features' for covariates in the tokens "
+                "of the target, or 'cross' for ones that write a state which the target reads."
+            )
+        if self.covariates == "cross" and self.layers is None:
+            raise ValueError(
+                "covariates='cross' needs layers, whose last token reads what covariates wrote; "
+                "with layers=None use 'features'."
+            )
+
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -214,6 +232,12 @@ class NetworkConfig:
     def crosses(self) -> bool:
         """Whether components read each other, of which there are several then."""
         return len(self.target_components) > 1
+
+    @property
+    def crosses_covariates(self) -> bool:
+        """Whether covariates write a state that the target reads, of which there are some then."""
+        kinds = self.past_covariates, self.future_covariates, self.static_covariates
+        return self.covariates == "cross" and any(kinds)
 
     @property
     def fitted_components(self) -> int | None:

@@ -232,14 +232,17 @@ class RimerNetwork(StreamedNetwork):
         """
         H, middle = self.config.output_chunk_length, self.config.middle
 
-        def widened(x: Tensor) -> Tensor:
-            outputs = x.clone().view(H, -1, *x.shape[1:])  # (H, Q, ...)
+        def widened(x: Tensor, steps: int = H) -> Tensor:
+            outputs = x.clone().view(steps, -1, *x.shape[1:])  # (H or 1, Q, ...)
             median = outputs[:, middle : middle + 1].clone()
             return outputs.sub_(median).mul_(factor).add_(median).view_as(x)
 
         self.skip.offset.copy_(widened(self.skip.offset))
         if self.reader is not None:
             assign_weight(self.reader.head, widened(self.reader.head.weight))
+            if self.reader.covariates is not None:
+                shared = self.reader.covariates.head  # by all steps
+                assign_weight(shared, widened(shared.weight, 1))
 
     def draw_from(self, generator: torch.Generator | None) -> None:
         """Let training draw from this generator instead of the process's own; None undoes it."""

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ..layers import Pass, State, build_layers
 from ..layers.parts.initialisation import uniform_linear
 from .config import NetworkConfig
+from .covariates import CrossCovariates
 from .initial_state import InitialState, with_memory
 from .preparation import StreamPreparation
 from .source import CrossComponents
@@ -41,9 +42,12 @@ class PatchReader(nn.Module):
         width, P = config.width, config.patch_length
         past, future = config.past_covariates, config.future_covariates
         covariates, static = past + future, config.static_covariates
+        self.covariates = None
+        if config.crosses_covariates:
+            self.covariates, covariates, static = CrossCovariates(config), 0, 0
         self.patch_length, self.squash = P, config.squash
         # Where gaps are read as time that passes, a horizon would be one.
-        self.reads_horizon = bool(future) and not config.read_gaps
+        self.reads_horizon = bool(covariates and future) and not config.read_gaps
         self.preparation = StreamPreparation(config.streaming)
         self.embed_target = nn.Linear(2 * P, width)  # values, and marks of missing ones
         self.embed_covariates = nn.Linear(covariates * P, width, bias=False) if covariates else None
@@ -53,7 +57,7 @@ class PatchReader(nn.Module):
         )
         self.initial_state = None
         if config.initial_state != "zero":
-            features = static if config.initial_state == "static" else 0
+            features = config.static_covariates if config.initial_state == "static" else 0
             self.initial_state = InitialState(self.layers, features)
         self.cross = CrossComponents(config) if config.crosses else None
         self.norm = nn.LayerNorm(width)
@@ -72,6 +76,8 @@ class PatchReader(nn.Module):
         nn.init.zeros_(self.head.weight)
         if self.cross is not None:  # last, so that all else is drawn as without it
             self.cross.reset_parameters(generator)
+        if self.covariates is not None:
+            self.covariates.reset_parameters(generator)
 
     def init_state(
         self, rows: int, static_covariates: Tensor | None = None, start: State | None = None
@@ -142,7 +148,10 @@ class PatchReader(nn.Module):
         last = last.unflatten(0, (-1, tokens.shape[1]))  # (B * C, D) -> (B, C, D)
         if self.cross is not None:
             last = self.cross(last, window.observed, window.places)
-        return self.head(self.norm(last))
+        learnt = self.head(self.norm(last))
+        if self.covariates is not None:
+            learnt = learnt + self.covariates(last, window).flatten(2)
+        return learnt
 
     def tokens(self, patches: Patches, static_covariates: Tensor | None) -> Tensor:
         """Embed patches, (B, C, T, P) -> (B, C, T, D)."""

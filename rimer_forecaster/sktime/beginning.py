@@ -26,7 +26,15 @@ _LOOK_BACK, _LOOK_BACK_TRAINED_ON = 96, 512
 """L by default of a new network, and of weights that are trained on but read windows of any length:
 a step over windows of 2,048 takes four times as long."""
 
-_SIZES = ("layers", "width", "head_size", "patch_length", "initial_state", "components")
+_SIZES = (
+    "layers",
+    "width",
+    "head_size",
+    "patch_length",
+    "initial_state",
+    "components",
+    "covariates",
+)
 """Arguments that are those of the weights unless they were given."""
 
 _OF_NETWORK = (*_SIZES, "dropout", "layers_rate", "streaming")
@@ -168,7 +176,7 @@ class Beginning:
         }
         arguments = self._arguments(prior) | own
         network = RimerNetwork(**arguments, generator=generator, dtype=torch.float32)
-        prior.check(network.config, free=("outputs", *own))
+        prior.check(network.config, free=("outputs", "covariates", *own))
         take_over(network, prior.network)
         return network
 

@@ -83,6 +83,9 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
         Whether each column of y is forecast on its own, or reads all others, which on weather data
         lowers the squared error by a tenth and more: see docs/model/components.md. Columns are
         matched by name.
+    covariates : {"features", "cross"}
+        Whether X is part of what is read of y, or writes a state that y reads: see
+        docs/model/covariates.md. It changes nothing without X.
     streaming : bool
         Whether to forecast from a state that is carried over the whole history, and not from the
         last `input_chunk_length` time points; training prepares for it, as that of ``"rimer-zero"``
@@ -204,6 +207,7 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
         layers_rate: float = NetworkConfig.layers_rate,
         initial_state: str = NetworkConfig.initial_state,
         components: str = NetworkConfig.components,
+        covariates: str = NetworkConfig.covariates,
         streaming: bool = NetworkConfig.streaming,
         quantiles: Sequence[float] | None = None,
         n_epochs: int | None = None,
@@ -226,6 +230,7 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
         self.layers_rate = layers_rate
         self.initial_state = initial_state
         self.components = components
+        self.covariates = covariates
         self.streaming = streaming
         self.quantiles = quantiles
         self.n_epochs = n_epochs

@@ -25,7 +25,7 @@ MOST_TIME_POINTS = 2000
 
 _OF_NETWORK = (
     "layers", "width", "head_size", "patch_length", "dropout", "layers_rate", "initial_state",
-    "components",
+    "components", "covariates",
 )  # fmt: skip
 
 

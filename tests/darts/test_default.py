@@ -51,6 +51,7 @@ def test_few_values_are_forecast_by_the_weights_of_the_package(likelihood: Any) 
         {"width": 16},
         {"layers": "rwkv4"},
         {"components": "cross"},
+        {"covariates": "cross"},
         {"dropout": 0.2},
         {"recipe": Recipe(steps=1)},
         {"batch_size": 8},

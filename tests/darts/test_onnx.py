@@ -93,6 +93,20 @@ def test_an_exported_model_lets_components_read_each_other(tmp_path: Path) -> No
         assert_same_but_for_rounding(forecast.values(), model.predict(15, given).values())
 
 
+@pytest.mark.parametrize(("n", "dtype"), [(15, np.float32), (6, np.float64)])
+def test_an_exported_model_reads_what_covariates_wrote(n: int, dtype: Any, tmp_path: Path) -> None:
+    series = wave(components=2, dtype=dtype)
+    series = series.with_static_covariates(pd.DataFrame({"a": [0.0, 1.0]})).astype(dtype)
+    given = {
+        "past_covariates": wave(180, dtype=dtype, seed=1),
+        "future_covariates": wave(180, components=2, dtype=dtype, seed=2),
+    }
+    model = with_weights_that_matter(RimerModel(**TINY, covariates="cross").fit(series, **given))
+    session = exported(model, tmp_path / "model.onnx")
+    forecast = run_onnx(n, session, series, **given)
+    assert_same_but_for_rounding(forecast.values(), model.predict(n, **given).values())
+
+
 def test_an_exported_model_takes_missing_values_and_short_series(tmp_path: Path) -> None:
     settings = {**TINY, "input_chunk_length": (5, 24)}
     values, past = wave(components=2).values().copy(), wave(150, seed=1)

@@ -38,6 +38,7 @@ from rimer_forecaster.network import NetworkConfig, default_patch_length
         ("components", "all", "components='all' must be 'independent', or 'cross'"),
         ("components", "cross", r"target_components=\(\) must be the names .*='cross'"),
         ("target_components", ("a",), r"target_components=\('a',\) must be .* empty with 'indep"),
+        ("covariates", "both", r"covariates='both' must be 'features' .* or 'cross'"),
         ("target_components", "ab", "target_components='ab' must be a list of names"),
         ("target_components", ("a", "a"), r"\('a', 'a'\) must be .* each of them once"),
         ("target_components", (1,), r"target_components=\(1,\) must be a list of names"),

@@ -29,7 +29,15 @@ ANYTHING: list[Any] = [
 OF_RIMER_MODEL = [
     *("input_chunk_length", "output_chunk_length", "output_chunk_shift", "layers", "width"),
     *("head_size", "patch_length", "dropout", "layers_rate", "initial_state", "components"),
-    *("streaming", "use_static_covariates", "n_epochs", "recipe", "pretrained", "batch_size"),
+    *(
+        "covariates",
+        "streaming",
+        "use_static_covariates",
+        "n_epochs",
+        "recipe",
+        "pretrained",
+        "batch_size",
+    ),
     "random_state",
     *("likelihood", "loss_fn", "torch_metrics", "optimizer_cls", "optimizer_kwargs"),
     *("lr_scheduler_cls", "lr_scheduler_kwargs", "nr_epochs_val_period", "pl_trainer_kwargs"),

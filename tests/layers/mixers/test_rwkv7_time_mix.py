@@ -10,7 +10,14 @@ import pytest
 import torch
 from network_cases import randomised
 
-from rimer_forecaster.layers import Block, ChannelMix, LayerPosition, Pass, RWKV7TimeMix
+from rimer_forecaster.layers import (
+    Block,
+    ChannelMix,
+    LayerPosition,
+    Pass,
+    RWKV7TimeMix,
+    build_layers,
+)
 from rimer_forecaster.layers.parts.low_rank import rank_of
 
 D, N = 12, 4
@@ -281,3 +288,10 @@ def test_a_source_is_cut_with_its_tokens_and_read_up_to_each_of_them() -> None:
 def test_a_missing_source_is_named() -> None:
     with pytest.raises(ValueError, match=r"from_source=True.*give Pass\(source"):
         written_by_a_source()(torch.randn(1, 4, D, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("string", ["rwkv7", "gru", "attention", "parallel(attention, rwkv7)"])
+def test_layers_that_no_source_can_write_refuse_one_by_name(string: str) -> None:
+    layers, x = build_layers(string, width=D, head_size=N), torch.randn(2, 5, D)
+    with pytest.raises(ValueError, match=r"tokens of \w+.*, which cannot be written by one"):
+        layers(x, None, Pass(source=x))
