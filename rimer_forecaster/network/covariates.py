@@ -28,9 +28,8 @@ class CrossCovariates(nn.Module):
     A token of the source is a patch of all covariates, and of the static ones. For step h of the
     horizon the patches end h, h - P, h - 2 P, ... steps after the window: one RWKV-7 layer goes
     through them from the first to the one that ends at step h, so that all steps share its weights
-    and none reads what comes after it. A vector says how many patches before
-    that step a token is. Then the target reads the state,
-    by a token of what its own layers found, and of the step.
+    and none reads what comes after it. A vector says how many patches before that step a token is.
+    Then the target reads the state, by a token of what its own layers found, and of the step.
 
     What is added is zero at the start, bit for bit. Time grows in proportion to n. The layer reads
     a window, as the linear skip does, so that streams have nothing to carry.
@@ -66,7 +65,7 @@ class CrossCovariates(nn.Module):
         assert isinstance(self.block.token_mixer, RWKV7TimeMix)
         assert isinstance(self.block.channel_mixer, ChannelMix)
         for added in (self.block.token_mixer.output, self.block.channel_mixer.value):
-            uniform_linear(added, generator)
+            uniform_linear(added, generator, gain=0.3)
         self.norm.reset_parameters()
         nn.init.zeros_(self.head.weight)
 
