@@ -38,8 +38,9 @@ def export(network: RimerNetwork, path: str | PathLike[str]) -> None:
     ------
     ValueError
         If the path ends otherwise, a weight is not finite, or the network does what a device
-        cannot: read covariates, forecast the scale of a distribution, or have layers other than
-        ``rwkv7``, or more keys than values. It names what that is.
+        cannot: read covariates, let components read each other, forecast the scale of a
+        distribution, or have layers other than ``rwkv7``, or more keys than values. It names what
+        that is.
     OSError
         If the file cannot be written; one that was there before is then as it was.
     """
@@ -69,6 +70,8 @@ def _refused(config: NetworkConfig) -> Iterator[str]:
     for name in ("past_covariates", "future_covariates", "static_covariates"):
         if count := getattr(config, name):
             yield f"the network reads covariates ({name}={count})"
+    if config.crosses:
+        yield f"the components of the network read each other (components={config.components!r})"
     if "scale" in config.outputs:
         yield f"the network forecasts outputs={list(config.outputs)} of a distribution"
     if config.layers is not None:

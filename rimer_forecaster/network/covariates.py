@@ -65,7 +65,7 @@ class CrossCovariates(nn.Module):
         assert isinstance(self.block.token_mixer, RWKV7TimeMix)
         assert isinstance(self.block.channel_mixer, ChannelMix)
         for added in (self.block.token_mixer.output, self.block.channel_mixer.value):
-            uniform_linear(added, generator)
+            uniform_linear(added, generator, gain=0.3)
         self.norm.reset_parameters()
         nn.init.zeros_(self.head.weight)
 

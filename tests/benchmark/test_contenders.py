@@ -43,7 +43,17 @@ def test_every_name_forecasts_the_same_windows(name: str) -> None:
     assert (contender.parameters() > 0) == (name not in ALWAYS[:2])
 
 
-@pytest.mark.parametrize("name", ["rwkv7", "tide"])
+def test_a_name_stands_for_covariates_that_write_a_state() -> None:
+    known = TimeSeries.from_dataframe(frame(120, seed=1))
+    task = make_task(frame(120), 3, look_back=12, future_covariates=known)
+    contender = make_contender("rwkv7-cross-covariates", task, Budget(epochs=1), 0)
+    contender.fit()
+    network = contender.streamed_network()
+    assert network is not None
+    assert network.config.crosses_covariates
+
+
+@pytest.mark.parametrize("name", ["rwkv7", "rwkv7-cross-covariates", "tide"])
 def test_units_of_covariates_do_not_matter(name: str) -> None:
     known, forecasts = TimeSeries.from_dataframe(frame(120, seed=1)), []
     for covariates in (known, known * 1e3 + 7e3):

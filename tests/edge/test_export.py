@@ -39,6 +39,11 @@ def path(tmp_path: Path) -> Path:
         ({"past_covariates": 2}, r"covariates \(past_covariates=2\)"),
         ({"future_covariates": 1}, r"covariates \(future_covariates=1\)"),
         ({"static_covariates": 3}, r"covariates \(static_covariates=3\)"),
+        ({"past_covariates": 2, "covariates": "cross"}, r"covariates \(past_covariates=2\)"),
+        (
+            {"components": "cross", "target_components": ("a", "b")},
+            r"read each other \(components='cross'\)",
+        ),
         ({"outputs": ("location", "scale")}, r"outputs=\['location', 'scale'\] of a distribution"),
         ({"layers": "rwkv7, attention"}, "have a layer 'attention'"),
         ({"layers": "equilibrium(rwkv7)"}, "have a layer 'equilibrium'"),

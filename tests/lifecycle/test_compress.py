@@ -48,6 +48,17 @@ def relative(small: RimerNetwork, large: RimerNetwork, x: Tensor = WINDOWS) -> f
     return float((own - expected).square().mean().sqrt() / (expected - x.mean()).std())
 
 
+def test_covariates_that_write_a_state_are_compressed_too() -> None:
+    large = network(past_covariates=2, covariates="cross")
+    known = normal(40, L, 2).float()
+    small, report = compress(large, None, bits=8)
+    assert "reader.covariates.head.matrix.whole" in small.state_dict()
+    assert report.times_smaller > 2
+    with torch.no_grad():
+        own, expected = small(WINDOWS, known), large(WINDOWS, known)
+    assert float((own - expected).std() / expected.std()) < 0.05
+
+
 @pytest.mark.parametrize("layers", LAYERS)
 def test_full_rank_without_bits_changes_nothing_but_rounding(layers: str | None) -> None:
     large = network(layers)
