@@ -56,7 +56,7 @@ def sheet(known: Mapping[str, Any]) -> str:
         "quantiles": ", ".join(f"{x:g}" for x in known["quantiles"]),
         "longest context": f"{arguments['input_chunk_length']:,} steps",
         "training": f"{known['steps']:,} steps of {plan['values']:,} values in {known['hours']:g} "
-        f"hours; seed {plan['seed']}; version {known['prior']} of the prior",
+        f"hours; {_seeds(known)}; version {known['prior']} of the prior",
         "machine": known["machine"],
     }
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {fact} |" for name, fact in rows.items())]
@@ -77,6 +77,15 @@ def sheet(known: Mapping[str, Any]) -> str:
         shown = f"{held[source][0]:,}" if source in held else ""
         lines.append(f"| github.com/{source} | {count:,} | {values:,} | {shown} |")
     return "\n".join(lines)
+
+
+def _seeds(known: Mapping[str, Any]) -> str:
+    """Say by which seeds the weights were trained, and by those that they begun from."""
+    seed, before = known["plan"]["seed"], known.get("begun from")
+    if not before:
+        return f"seed {seed}"
+    first = f"{before['steps']:,} with seed {before['plan']['seed']}"
+    return f"{first}, then {known['steps'] - before['steps']:,} with seed {seed}"
 
 
 def filled(page: str, parts: Mapping[str, str]) -> str:
