@@ -88,19 +88,24 @@ def rows_of(
     return [*rows, {"seed": seed, "network": "seasonal naive", "parameters": 0, **naive}]
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder of M4-Hourly-train.csv.xz")
+    options.add_argument("--output", type=Path, default=Path("docs/results/data"))
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--steps", type=int, default=500, help="of the small networks")
+    options.add_argument("--large-steps", type=int, default=3000)
+    options.add_argument("--states", type=float, nargs="+", default=[0.1])
+    options.add_argument("--quick", action="store_true", help="few steps on sines; writes nothing")
+    return options
+
+
 def main() -> None:
     """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder of M4-Hourly-train.csv.xz")
-    parser.add_argument("--output", type=Path, default=Path("docs/results/data"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=500, help="of the small networks")
-    parser.add_argument("--large-steps", type=int, default=3000)
-    parser.add_argument("--states", type=float, nargs="+", default=[0.1])
-    parser.add_argument("--quick", action="store_true", help="few steps on sines; writes nothing")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     if not arguments.quick and arguments.data is None:
-        parser.error("--data is needed but with --quick")
+        parser().error("--data is needed but with --quick")
     torch.set_num_threads(1)
     steps, large_steps, seeds = arguments.steps, arguments.large_steps, arguments.seeds
     if arguments.quick:

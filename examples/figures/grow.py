@@ -197,19 +197,24 @@ def runs_of(
     return [*rows, {"seed": seed, "network": "seasonal naive", "parameters": 0, "last_loss": naive}]
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder of M4-Hourly-train.csv.xz")
+    options.add_argument("--output", type=Path, default=Path("docs/results/data"))
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--width", type=int, default=32, help="of a token; two heads share it")
+    options.add_argument("--steps", type=int, default=2000, help="of the large network")
+    options.add_argument("--small-steps", type=int, default=2000)
+    options.add_argument("--quick", action="store_true", help="few steps on sines; writes nothing")
+    return options
+
+
 def main() -> None:
     """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder of M4-Hourly-train.csv.xz")
-    parser.add_argument("--output", type=Path, default=Path("docs/results/data"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--width", type=int, default=32, help="of a token; two heads share it")
-    parser.add_argument("--steps", type=int, default=2000, help="of the large network")
-    parser.add_argument("--small-steps", type=int, default=2000)
-    parser.add_argument("--quick", action="store_true", help="few steps on sines; writes nothing")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     if not arguments.quick and arguments.data is None:
-        parser.error("--data is needed but with --quick")
+        parser().error("--data is needed but with --quick")
     torch.set_num_threads(1)
     steps, small_steps, every = arguments.steps, arguments.small_steps, 50
     if arguments.quick:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -73,9 +74,14 @@ def _parsed(texts: Sequence[str], form: str) -> pd.Series:
     """Read texts in one form, NaT where that fails; times with a zone become those of UTC."""
     series = pd.Series(texts, dtype=object)
     try:
-        return pd.to_datetime(series, format=form, errors="coerce")
-    except ValueError:  # several zones
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            found = pd.to_datetime(series, format=form, errors="coerce")
+    except ValueError:  # several zones, from pandas 3 on
+        found = None
+    if found is None or found.dtype == object:  # in pandas 2 they stay as they are
         return pd.to_datetime(series, format=form, errors="coerce", utc=True)
+    return found
 
 
 def _normalised(text: str) -> str:
