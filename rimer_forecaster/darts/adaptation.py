@@ -44,8 +44,9 @@ class AdaptableModel(FilesModel):
         """Learn what the layers start from, for each series or group; the weights stay as they are.
 
         The last part of each series is held back at first: a state is kept where it forecasts that
-        part better than no state does, by two standard errors over the series of a group. It is
-        then trained on everything. Elsewhere it is zero, and changes nothing.
+        part better than no state does, by two standard errors over the series of a group, and for
+        the median series in each half of it. It is then trained on everything. Elsewhere it is
+        zero, and changes nothing.
 
         Parameters
         ----------

@@ -245,15 +245,21 @@ def _check_held_back(losses: Tensor) -> None:
 
 
 def _helped(before: Tensor, after: Tensor, owners: Tensor, groups: int) -> Tensor:
-    """Whether a state lowers the loss of what was held back, by more than chance, (G,)."""
-    gains = (before.double() / after.double()).log().cpu()
+    """Whether a state lowers the loss of what was held back, by more than chance, (G,).
+
+    Series of a group share what happened at one time, and a few may gain much: a standard error
+    over them does not know of it. So the median series must gain in each part too.
+    """
+    gains = (before.double() / after.double()).log().cpu()  # (n, parts)
     kept = torch.zeros(groups, dtype=torch.bool)
     for group in range(groups):
         own = gains[owners == group]
-        own = own[own.isfinite()]
+        own = own[own.isfinite().any(1)]
         if len(own):
-            error = float(own.std() / math.sqrt(len(own))) if len(own) > 1 else _ERROR_ALONE
-            kept[group] = float(own.mean()) > max(_LEAST_GAIN, _ERRORS * error)
+            means, medians = own.nanmean(1), own.nanquantile(0.5, 0)
+            error = float(means.std() / math.sqrt(len(own))) if len(own) > 1 else _ERROR_ALONE
+            stands_out = float(means.mean()) > max(_LEAST_GAIN, _ERRORS * error)
+            kept[group] = stands_out and not bool((medians <= 0).any())  # NaN: nothing held back
     return kept
 
 

@@ -51,4 +51,7 @@ class Objective(ABC):
 
     @abstractmethod
     def held_back(self, start_of: StartOf | None) -> Tensor:
-        """Return the loss of each series on what is held back, (n,); NaN where nothing is."""
+        """Return the loss of each series on each part that is held back, (n, parts).
+
+        The parts are of different times, for all series alike; NaN where nothing is held back.
+        """

@@ -102,7 +102,7 @@ class WholeSeries(Objective):
     def held_back(self, start_of: StartOf | None) -> Tensor:
         """See `Objective`; each horizon that is held back is forecast from its beginning."""
         P = self._network.config.patch_length
-        total = torch.zeros(2, self._count, dtype=torch.float64)
+        total = torch.zeros(2, self._count, _BLOCKS, dtype=torch.float64)
         held = [i for i, block in enumerate(self._block) if block]
         held.sort(key=lambda i: len(self._values[i]), reverse=True)
         while held:
@@ -115,8 +115,9 @@ class WholeSeries(Objective):
                 ends = [self._end(i, block - 1) for i in chosen]
                 losses, counts = self._losses(chosen, ends, starts, length, start_of)
                 for k, i in enumerate(chosen):  # the last origin alone
-                    total[0, self._owners[i]] += float(losses[k, :, -1].sum())
-                    total[1, self._owners[i]] += float(counts[k, :, -1].sum())
+                    part = self._owners[i], _BLOCKS - block
+                    total[0][part] += float(losses[k, :, -1].sum())
+                    total[1][part] += float(counts[k, :, -1].sum())
         return total[0] / total[1]
 
     def _end(self, i: int, blocks: int) -> int:

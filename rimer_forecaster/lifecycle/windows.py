@@ -21,6 +21,9 @@ _SHARE = 0.2
 _MOST_HELD_BACK = 64
 """Windows of each series, the last ones."""
 
+_PARTS = 2
+"""In which they are judged."""
+
 
 class OfWindows(Objective):
     """Windows of n series, and their loss.
@@ -82,11 +85,12 @@ class OfWindows(Objective):
         return self._loss(chosen.tolist(), start_of(self._owners[chosen]))
 
     def held_back(self, start_of: StartOf | None) -> Tensor:
-        """See `Objective`."""
-        found = torch.full((self.count,), float("nan"), dtype=torch.float64)
+        """See `Objective`; the windows are held back in two parts."""
+        found = torch.full((self.count, _PARTS), float("nan"), dtype=torch.float64)
         for i in range(self.count):
             places = (self._held & (self._owners == i)).nonzero()[:, 0][:_MOST_HELD_BACK]
-            if len(places):
-                start = None if start_of is None else start_of(self._owners[places])
-                found[i] = float(self._loss(places.tolist(), start))
+            for k, part in enumerate(places.tensor_split(_PARTS)):
+                if len(part):
+                    start = None if start_of is None else start_of(self._owners[part])
+                    found[i, k] = float(self._loss(part.tolist(), start))
         return found

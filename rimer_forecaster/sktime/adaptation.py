@@ -175,7 +175,8 @@ class Adaptable:
         Every later forecast begins from it, after an ``update`` too, which then leaves the weights
         alone. The last part of each series is held back at first: a state is kept where it
         forecasts that part better than no state does, by two standard errors over the series of a
-        group. It is then trained on everything. Elsewhere it is zero, and changes nothing.
+        group, and for the median series in each half of it. It is then trained on everything.
+        Elsewhere it is zero, and changes nothing.
 
         Parameters
         ----------

@@ -42,10 +42,11 @@ class Towards(Objective):
         mean = torch.zeros(self.count)
         if start_of is not None:
             mean = dict(leaves(start_of(everyone)))[PATH].mean((1, 2, 3))
-        return (mean - self.held).square()
+        held = self.held if self.held.ndim > 1 else self.held[:, None]
+        return (mean[:, None] - held).square()
 
 
-def tuned(target: list[float], held: list[float], **arguments: Any) -> tuple[Any, list[list[int]]]:
+def tuned(target: list[float], held: list[Any], **arguments: Any) -> tuple[Any, list[list[int]]]:
     seen: list[list[int]] = []
     objective = Towards(torch.tensor(target), torch.tensor(held), seen)
     return adapt(network(), objective, **{"steps": 60, **arguments}), seen
@@ -67,6 +68,16 @@ def test_a_gain_that_may_be_chance_is_none() -> None:
     state, _ = tuned([0.5] * 6, held, groups=["a"] * 6)
     assert state.kept == (False,)
     state, _ = tuned([0.5] * 6, [0.5, 0.6, 0.4, 0.5, 0.6, 0.4], groups=["a"] * 6)
+    assert state.kept == (True,)
+
+
+def test_a_gain_that_most_series_have_at_one_time_alone_is_none() -> None:
+    """All gain in the mean of two parts, but only few in the second one."""
+    first, second = [1.0] * 6, [0.13, 0.13, 0.13, 0.13, 1.0, 1.0]
+    held = list(map(list, zip(first, second, strict=True)))
+    state, _ = tuned([0.3] * 6, held, groups=["a"] * 6)
+    assert state.kept == (False,)
+    state, _ = tuned([0.3] * 6, [[1.0, 0.9]] * 6, groups=["a"] * 6)
     assert state.kept == (True,)
 
 
