@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import doctest
 import importlib
 import re
-import runpy
-import shlex
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,22 +92,6 @@ def test_a_committed_table_says_how_it_was_made(table: Path) -> None:
     columns = text.partition("\n")[0].split(",")
     assert (columns[-2:] == ["machine", "command"]) == (table.name not in OLDER)
     assert any(f"data/{table.name})" in page.read_text(encoding="utf-8") for page in PAGES)
-
-
-@pytest.mark.parametrize(
-    "table", [x for x in sorted(DATA.glob("*.csv")) if x.name not in OLDER], ids=name_of
-)
-def test_the_commands_of_a_committed_table_still_exist(
-    table: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with table.open(encoding="utf-8", newline="") as file:
-        commands = {row["command"] for row in csv.DictReader(file)}
-    for command in commands:
-        python, script, *options = shlex.split(command)
-        assert python == "python"
-        monkeypatch.syspath_prepend((ROOT / script).parent)  # what scripts share lies beside them
-        module = runpy.run_path(str(ROOT / script))
-        module["parser"]().parse_args(options)  # exits where an option or a choice is none
 
 
 @pytest.mark.usefixtures("_own_layers")
