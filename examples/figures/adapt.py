@@ -37,7 +37,7 @@ from records import write_table
 from sklearn.linear_model import Ridge
 
 from rimer_forecaster import RimerForecaster, RimerNetwork
-from rimer_forecaster.layers import from_leaves, leaves
+from rimer_forecaster.layers import fresh_memory, from_leaves
 from rimer_forecaster.lifecycle import AdaptedState, adapt, half_life
 from rimer_forecaster.lifecycle.whole_series import WholeSeries
 from rimer_forecaster.zero_shot import zero_shot_network
@@ -124,8 +124,7 @@ def fine_tuned(rows: list[Held], steps: int) -> RimerNetwork:
 def memory_of(network: RimerNetwork) -> list[tuple[str, torch.Tensor]]:
     """Return what the layers of a network may start from, for one series."""
     assert network.reader is not None
-    layers = network.reader.layers
-    return [(path, x) for path, x in leaves(layers.init_state(1)) if path in layers.memory]
+    return list(fresh_memory(network.reader.layers).items())
 
 
 def linear_map(rows: list[Held]) -> Array:

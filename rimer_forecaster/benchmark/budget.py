@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from ..training import Recipe
 from ..training.held_out import KeepBest
@@ -42,6 +43,12 @@ class Budget:
     learning_rate: float = 1e-3
     patience: int = 3
     quantiles: tuple[float, ...] | None = None
+
+    def limit(self) -> dict[str, Any]:
+        """Return what a trainer of Lightning is told of the seconds; nothing without a limit."""
+        if self.seconds is None:
+            return {}
+        return {"max_time": {"seconds": math.ceil(self.seconds)}}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +60,7 @@ class Darts:
                 "enable_progress_bar": False,
                 "enable_model_summary": False,
                 "callbacks": [EarlyStopping("val_loss", patience=budget.patience)],
-                **({} if budget.seconds is None else {"max_time": _clock(budget.seconds)}),
+                **budget.limit(),
             },
         }
         if budget.quantiles is None:
@@ -127,7 +126,3 @@ class Darts:
     def streamed_network(self) -> RimerNetwork | None:
         """See `Contender`."""
         return self.model.network if isinstance(self.model, NetworkModel) else None
-
-
-def _clock(seconds: float) -> dict[str, float]:
-    return {"seconds": math.ceil(seconds)}

@@ -57,12 +57,11 @@ class ZeroFineTuned(Zero):
     def fit(self) -> None:
         """See `Contender`."""
         task, budget = self.task, self.budget
-        limit = {} if budget.seconds is None else {"max_time": {"seconds": budget.seconds}}
         self.forecaster.set_params(
             n_epochs=budget.epochs,
             batch_size=budget.batch_size,
             validation_fraction=1 - task.train_end / task.validation_end,
-            trainer_kwargs=limit or None,
+            trainer_kwargs=budget.limit() or None,
         )
         super().fit()
 

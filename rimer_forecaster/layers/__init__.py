@@ -15,7 +15,7 @@ from .mixers.sparse_attention import SparseAttention
 from .mixers.taylor import Taylor
 from .parts.dropout import Dropout, RandomModule
 from .parts.fixed_point import SolverReport, solve_fixed_point
-from .protocol import LayerPosition, Mixer, Pass, State, from_leaves, leaves
+from .protocol import LayerPosition, Mixer, Pass, State, fresh_memory, from_leaves, leaves
 from .registry import LAYERS, Site, Variant, build_layers, check_layers, register, state_size
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "build_layers",
     "check_layers",
     "combinators",
+    "fresh_memory",
     "from_leaves",
     "leaves",
     "mixers",

@@ -22,7 +22,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ALONE", "LayerPosition", "Mixer", "Pass", "State", "from_leaves", "leaves"]
+__all__ = [
+    "ALONE",
+    "LayerPosition",
+    "Mixer",
+    "Pass",
+    "State",
+    "fresh_memory",
+    "from_leaves",
+    "leaves",
+]
 
 State: TypeAlias = dict[str, Any]
 """Nested dict of tensors, batch first. A layer without a state has an empty one, or none at all."""
@@ -80,6 +89,12 @@ class Pass:
 
 ALONE = Pass()
 """Tokens without companions."""
+
+
+def fresh_memory(layer: Mixer, batch_size: int = 1) -> dict[str, Tensor]:
+    """Return what the memory of a layer begins with, by path, in the order of `Mixer.memory`."""
+    fresh = dict(leaves(layer.init_state(batch_size)))
+    return {path: fresh[path] for path in layer.memory}
 
 
 @dataclass(frozen=True)

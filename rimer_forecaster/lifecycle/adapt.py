@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layers import from_leaves, leaves
+from ..layers import fresh_memory, from_leaves
 from ..layers.parts.kernel_read import KERNELS, SUPPORTS
 from ..network import RimerNetwork
 from ..network.checks import plain_size
@@ -147,13 +147,10 @@ class _States:
                 f"has layers={network.config.layers!r}."
             )
         self._layers = layers
-        fresh = dict(leaves(layers.init_state(1)))
-        self._fresh = {path: fresh[path] for path in layers.memory}
+        self._fresh = fresh_memory(layers)
         N = min(min(x.shape[-2:]) for x in self._fresh.values())
         self._rank = None if rank is None else plain_size("rank", rank, most=N)
         self._groups, self._upscale, self._decorrelate = groups, upscale, decorrelate
-        self._kernels: dict[str, Kernels] = {}
-        self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Start at zero; of low rank the right factor alone is zero."""
@@ -200,16 +197,16 @@ class _States:
         self, objective: Objective, owners: Tensor, among: Tensor, steps: int, *, whole: bool
     ) -> None:
         """Start anew, and take steps of Adam at a rate that falls to zero."""
+        self._kernels: dict[str, Kernels] = {}
+        self._begin_anew()
         if self._upscale:
-            self._kernels = {}
-            self._begin_anew()
             self._kernels = place_kernels(
                 self._layers,
                 lambda: objective.loss(self.of(owners), among, self._generator, whole=whole),
                 self._upscale,
                 decorrelate=self._decorrelate,
             )
-        self._begin_anew()
+            self._begin_anew()
         parameters = list(self._parameters.values())
         optimizer = torch.optim.Adam(parameters, lr=_RATE, betas=_BETAS)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

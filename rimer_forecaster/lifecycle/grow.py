@@ -16,7 +16,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ..layers import LAYERS, RWKV7TimeMix, build_layers, leaves
+from ..layers import LAYERS, RWKV7TimeMix, build_layers, fresh_memory
 from ..layers.layer_string import LayerCall, read_layers, write_layers
 from ..network import RimerNetwork
 from ..network.checks import plain_size
@@ -225,7 +225,7 @@ def _by_memory(small: RimerNetwork, large: RimerNetwork) -> Put:
     assert small.reader is not None  # else it has no initial state
     assert large.reader is not None
     before, after = (
-        {path: x.shape[1:] for path, x in leaves(layers.init_state(1)) if path in layers.memory}
+        {path: x.shape[1:] for path, x in fresh_memory(layers).items()}
         for layers in (small.reader.layers, large.reader.layers)
     )
     order = small.reader.layers.memory, large.reader.layers.memory

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..layers import State, from_leaves, leaves
+from ..layers import State, fresh_memory, from_leaves, leaves
 from ..layers.parts.initialisation import uniform_linear
 from ..network import RimerNetwork
 
@@ -32,8 +32,7 @@ def read(network: RimerNetwork, inputs: dict[str, Tensor]) -> tuple[Tensor, list
     layers, rows = network.reader.layers, len(inputs["past_target"])
     start = None
     if layers.memory:  # from zeros, with which layers say what they remember in the end
-        fresh = {path: x for path, x in leaves(layers.init_state(rows)) if path in layers.memory}
-        start = from_leaves(fresh)
+        start = from_leaves(fresh_memory(layers, rows))
     with _overheard(layers, found):
         return network(**inputs, start=start), found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..layers import Mixer, State, from_leaves, leaves
+from ..layers import Mixer, State, fresh_memory, from_leaves, leaves
 from ..layers.parts.kernel_read import KERNELS, SUPPORTS
 
 __all__ = ["InitialState", "check_memory", "with_memory", "without_kernels"]
@@ -41,8 +41,7 @@ class InitialState(nn.Module):
                 "initial_state must be 'zero' for layers without a memory of their own, such "
                 "as rwkv7 has."
             )
-        state = dict(leaves(layers.init_state(1)))
-        self.sizes = [state[path].numel() for path in self.paths]
+        self.sizes = [x.numel() for x in fresh_memory(layers).values()]
         self.learned = nn.Parameter(torch.empty(sum(self.sizes)))
         self.from_static = nn.Linear(features, sum(self.sizes), bias=False) if features else None
         # A memory is of the size of a sum of tokens, far from the size of a weight.
@@ -93,6 +92,8 @@ def without_kernels(state: State) -> State:
     """
     held = dict(leaves(state))
     beside = [path for path in held if memory_beside(path) != path]
+    if not beside:  # of every update of a stream
+        return state
     for parent in {path.rpartition("/")[0] for path in beside}:
         memory, kernels, supports = (
             held.get(f"{parent}/{name}") for name in ("wkv", KERNELS, SUPPORTS)
@@ -132,7 +133,7 @@ def check_memory(memory: State, layers: Mixer | None, batch_size: int) -> None:
             "start is for layers with a memory of their own, such as rwkv7 has; this network has "
             "none. Leave it out."
         )
-    expected, given = dict(leaves(layers.init_state(1))), dict(leaves(memory))
+    expected, given = fresh_memory(layers), dict(leaves(memory))
     for path in sorted(given.keys() | set(paths)):
         if path not in given or path not in paths:
             what = "lacks" if path not in given else "has, and these layers have not,"

@@ -21,10 +21,9 @@ from ..lifecycle.whole_series import WholeSeries
 from ..lifecycle.windows import OfWindows
 from ..training.module import TrainingModule
 from .forecasts import Adapted, Fitted
-from .learning import Learning, scaled, windows_of
+from .learning import Learning, windows_of
 from .memory import Memory
 from .series import Key, by_name, name_of, rows
-from .stream_bank import StreamBank
 
 __all__ = ["Adaptable", "Groups"]
 
@@ -253,12 +252,7 @@ class Adaptable:
         return self._begin_from(adapted)
 
     def _begin_from(self, adapted: Adapted) -> Self:
-        fitted = self._fitted._replace(adapted=adapted)
-        if fitted.streams is not None:
-            histories = scaled(fitted.memory, fitted.memory.series)
-            streams = StreamBank[Key]().begun(fitted.network, *histories, fitted.start)
-            fitted = fitted._replace(streams=streams)
-        self._fitted = fitted
+        self._fitted = self._fitted._replace(adapted=adapted).begun_anew()
         return self
 
     @property

@@ -8,9 +8,7 @@ from typing import Self
 
 from ..lifecycle import Compression, compress
 from .forecasts import Fitted
-from .learning import calibration, scaled
-from .series import Key
-from .stream_bank import StreamBank
+from .learning import calibration
 
 __all__ = ["Compressible"]
 
@@ -50,13 +48,11 @@ class Compressible:
             If an argument is out of range.
         """
         self.check_is_fitted()
-        network, memory, streams = self._fitted[:3]
+        network, memory = self._fitted[:2]
         windows, covariates = calibration(network, memory)
         network, report = compress(
             network, rank, bits=bits, calibrate=windows, covariates=covariates
         )
-        if streams is not None:
-            streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
         small = copy.deepcopy(self)
-        small._fitted = self._fitted._replace(network=network, streams=streams, adapted=None)
+        small._fitted = self._fitted.with_network(network)
         return small, report

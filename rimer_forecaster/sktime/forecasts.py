@@ -22,6 +22,7 @@ from ..lifecycle import AdaptedState
 from ..network import RimerNetwork
 from ..network.checks import check_finite_forecast
 from ..zero_shot.forecast import forecast
+from .learning import scaled
 from .memory import Memory, Remembered
 from .past import forecast_past
 from .pretrained import Pretrained
@@ -92,6 +93,17 @@ class Fitted(NamedTuple):
         """How many rows of a series a forecast is made from at most: L."""
         L = self.network.config.input_chunk_length
         return min(L, self.memory.cap or L)
+
+    def with_network(self, network: RimerNetwork) -> Fitted:
+        """Return the same of another network, to whose weights no adapted state belongs."""
+        return self._replace(network=network, adapted=None).begun_anew()
+
+    def begun_anew(self) -> Fitted:
+        """Return it with streams, where there are some, that began with what is remembered."""
+        if self.streams is None:
+            return self
+        histories = scaled(self.memory, self.memory.series)
+        return self._replace(streams=StreamBank[Key]().begun(self.network, *histories, self.start))
 
     def weights(self) -> Pretrained:
         """Return the network for other forecasters, with the scale of its covariates."""

@@ -9,10 +9,7 @@ from typing import Any, Self
 from ..lifecycle.grow import grow
 from ..zero_shot.default import AUTO
 from .forecasts import Fitted
-from .learning import scaled
 from .pretrained import Pretrained
-from .series import Key
-from .stream_bank import StreamBank
 
 __all__ = ["Growable"]
 
@@ -56,11 +53,8 @@ class Growable:
         """
         self.check_is_fitted()
         network = grow(self._fitted.network, key_dim=key_dim, heads=heads, layers=layers)
-        memory, streams = self._fitted.memory, self._fitted.streams
-        if streams is not None:
-            streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
         bigger = copy.deepcopy(self)
-        bigger._fitted = self._fitted._replace(network=network, streams=streams, adapted=None)
+        bigger._fitted = self._fitted.with_network(network)
         bigger.layers = network.config.layers
         bigger.pretrained_ = bigger._fitted.weights()
         if self.pretrained not in (None, AUTO) or not self._fitted.trained:
