@@ -67,8 +67,8 @@ def grow(
         many heads each of these layers. Other layers stay as they are. The width D and the values
         of a head stay.
     layers
-        How many layers are put behind the last, each like it; ``rwkv7`` behind one that does not
-        begin by adding nothing, as ``equilibrium`` does not.
+        How many layers are put behind the last, each like it; ``rwkv7`` behind one of your own that
+        does not begin by adding nothing.
     generator
         Source of what is drawn; the same for every call if None.
 

@@ -187,6 +187,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         ("rwkv7", "rwkv7*2", "rwkv7(sse=on)", "gru"),
         {"steps": 1000, "width": 32},
     ),
-    "swaps by depth": Experiment(swaps, ("rwkv7", "rwkv7*4", "equilibrium(rwkv7)"), {"steps": 300}),
+    "swaps by depth": Experiment(swaps, ("rwkv7", "rwkv7*4", "equilibrium(rwkv7)"), {"steps": 600}),
 }
 """By name. Sizes are the smallest at which a layer shows what it is for."""

@@ -11,7 +11,9 @@ from network_cases import normal, randomised, walk
 from torch import Tensor
 
 from rimer_forecaster import RimerNetwork
-from rimer_forecaster.layers import RWKV7TimeMix
+from rimer_forecaster.layers import LAYERS, Mixer, Pass, RWKV7TimeMix, State
+from rimer_forecaster.layers.protocol import ALONE
+from rimer_forecaster.layers.registry import Kind
 from rimer_forecaster.lifecycle import compress, grow
 from rimer_forecaster.lifecycle.grow import spread
 from rimer_forecaster.network import load_network, save_weights
@@ -74,10 +76,34 @@ def test_every_stack_gets_deeper(layers: str) -> None:
 def test_the_layer_string_says_the_new_sizes() -> None:
     assert grow(network(), **ALL).config.layers == "rwkv7(heads=4, key_size=7)*4"
     assert grow(network("equilibrium(rwkv7)"), **ALL).config.layers == (
-        "equilibrium(rwkv7(heads=4, key_size=7)), rwkv7*2"
+        "equilibrium(rwkv7(heads=4, key_size=7))*3"
     )
     mixed = grow(network("attention(window=2), rwkv7(sse=on)"), heads=1)
     assert mixed.config.layers == "attention(window=2), rwkv7(sse=on, heads=3)"
+
+
+class Louder(Mixer):
+    """A layer that changes its tokens before it has learned anything."""
+
+    def init_state(self, batch_size: int) -> State:
+        return {}
+
+    def forward(
+        self, x: Tensor, state: State | None = None, companions: Pass = ALONE
+    ) -> tuple[Tensor, State | None]:
+        return 2 * x, state
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None: ...
+
+
+def test_behind_a_layer_that_does_not_begin_by_adding_nothing_is_rwkv7(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(LAYERS, "louder", Kind(lambda site: Louder(), ()))
+    small = network("rwkv7, louder")
+    large = grow(small, layers=1)
+    assert large.config.layers == "rwkv7, louder, rwkv7"
+    assert largest_change(small, large) == 0
 
 
 def test_learned_starts_covariates_and_other_components_are_carried() -> None:

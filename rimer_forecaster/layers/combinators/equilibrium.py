@@ -28,10 +28,13 @@ from ..registry import Site, Variant, build_calls, register
 __all__ = ["Equilibrium", "NotConverged"]
 
 _PROBE = 0.1
-"""Size of the steps that measure how the map contracts, in units of a normalised token."""
+"""Size of the steps that measure how the map contracts, relative to the token."""
 
 _LIMIT = 0.9
 """Rate of a token's feedback from which on it is penalised."""
+
+_START = 0.1
+"""Share of what the layers add that they read again, before training."""
 
 
 class NotConverged(UserWarning):
@@ -39,11 +42,13 @@ class NotConverged(UserWarning):
 
 
 class Equilibrium(Mixer, RandomModule):
-    """Tokens z with ``z = norm(x + sigmoid(damping) * (layers(z) - z))`` for the given tokens x.
+    """Layers that read what they add: ``y = x + update(x + feedback * (y - x))``.
 
-    As deep as it needs to be: every sequence takes as many passes as it needs to converge. Backward
-    the equation itself is differentiated, by one linear system, so that memory does not depend on
-    the number of passes.
+    Here ``update(z) = layers(z) - z``, and `feedback` (D,) is learned. Without feedback these are
+    the layers themselves, in one pass. With it a token reads the answer at the token before, which
+    no number of passes bounds: every sequence takes as many as it needs to converge. Backward the
+    equation itself is differentiated, by one linear system, so that memory does not depend on the
+    number of passes.
 
     Parameters
     ----------
@@ -113,8 +118,7 @@ class Equilibrium(Mixer, RandomModule):
         self.tolerance, self.max_iter, self.penalty_weight = tolerance, int(max_iter), penalty
         self.layers = layers
         self.memory, self.shifts = layers.memory, layers.shifts
-        self.norm = nn.LayerNorm(width)
-        self.damping = nn.Parameter(torch.empty(width))
+        self.feedback = nn.Parameter(torch.empty(width))
         self.dropout = Dropout(dropout)
         self.report: SolverReport | None = None
         self.backward_report: SolverReport | None = None
@@ -137,23 +141,20 @@ class Equilibrium(Mixer, RandomModule):
         kept = self.dropout(torch.ones_like(x)) if self.training and self.dropout.p else None
         real = None if mask is None else mask[..., None]
 
-        def f(z: Tensor) -> Tensor:
-            y, _ = self.layers(z, state, inside)
-            update = torch.sigmoid(self.damping) * (y - z)
-            z = self.norm(x + (update if kept is None else kept * update))
-            return z if real is None else z.where(real, 0.0)
+        def f(y: Tensor) -> Tensor:
+            z = torch.addcmul(x, self.feedback, y - x)
+            update = self.layers(z, state, inside)[0] - z
+            y = x + (update if kept is None else kept * update)
+            return y if real is None else y.where(real, 0.0)
 
-        with torch.no_grad():
-            start = self.norm(x)
-        z, self.report = self._solve(
-            f, start if real is None else start.where(real, 0.0), "forward"
-        )
+        start = x.detach() if real is None else x.detach().where(real, 0.0)
+        y, self.report = self._solve(f, start, "forward")
         if torch.is_grad_enabled():
-            z = self._attach_gradient(f, z, mask)
+            y = self._attach_gradient(f, y, mask)
         if state is None:
-            return z, None
-        _, state = self.layers(z, state, inside)
-        return z, state
+            return y, None
+        _, state = self.layers(torch.addcmul(x, self.feedback, y - x), state, inside)
+        return y, state
 
     def _attach_gradient(self, f: TokenMap, solution: Tensor, mask: Tensor | None) -> Tensor:
         """Return the fixed point with the gradient of its equation; set the penalty."""
@@ -198,10 +199,9 @@ class Equilibrium(Mixer, RandomModule):
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter anew; half of the layers' update is taken at the start."""
+        """Draw every parameter anew; a tenth of what the layers add is read again at the start."""
         self.layers.reset_parameters(generator)
-        self.norm.reset_parameters()
-        self.damping.zero_()
+        self.feedback.fill_(_START)
 
 
 def _is_number(value: object) -> bool:

@@ -71,19 +71,19 @@ def feedback_rate(
     step
         In which direction it is changed first, (B, D).
     probe
-        Size of the change, in units of a normalised token.
+        Size of the change, relative to the norm of the token.
 
     Returns
     -------
     Tensor
         (B,); only the last pass is differentiated.
     """
-    T, D = point.shape[1:]
-    at = F.one_hot(chosen, T)[..., None].bool()  # (B, T, 1)
-    size = probe * D**0.5
+    at = F.one_hot(chosen, point.shape[1])[..., None].bool()  # (B, T, 1)
+    token = torch.where(at, point, 0.0).sum(1)  # (B, D)
+    size = probe * token.norm(dim=1, keepdim=True).clamp_min(torch.finfo(token.dtype).eps)
     for i in range(_PASSES):
         step = size * F.normalize(step, dim=1)
         with torch.set_grad_enabled(i == _PASSES - 1):
             changed = f(point + torch.where(at, step[:, None], 0.0))
             step = torch.where(at, changed - image, 0.0).sum(1)
-    return step.norm(dim=1) / size
+    return step.norm(dim=1) / size[:, 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import math
 import weakref
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from rimer_forecaster.layers import Equilibrium, NotConverged, Pass, RandomModule, build_layers
 from rimer_forecaster.layers.combinators import equilibrium
+from rimer_forecaster.layers.parts.implicit import feedback_rate
 
 D, N = 8, 4
 
@@ -24,9 +24,9 @@ def layer(inner: str = "rwkv7", *, size: float = 0.2, dropout: float = 0.0, **op
     text = "; " + ", ".join(f"{key}={value}" for key, value in options.items()) if options else ""
     stack = build_layers(f"equilibrium({inner}{text})", width=D, head_size=N, dropout=dropout)
     net = randomised(stack.layers[0].double(), size, seed=0)
-    with torch.no_grad():
-        net.norm.weight.add_(1)
     assert isinstance(net, Equilibrium)
+    with torch.no_grad():
+        net.feedback.add_(0.5)
     return net.eval()
 
 
@@ -37,18 +37,40 @@ def tokens(B: int = 2, T: int = 5) -> Tensor:
 EXACT = {"tolerance": 1e-14, "max_iter": 500}
 
 
-def image(net: Equilibrium, x: Tensor, z: Tensor) -> Tensor:
-    y, _ = net.layers(z)
-    return net.norm(x + torch.sigmoid(net.damping) * (y - z))
+def image(net: Equilibrium, x: Tensor, y: Tensor) -> Tensor:
+    z = x + net.feedback * (y - x)
+    return x + net.layers(z)[0] - z
 
 
 @pytest.mark.parametrize("inner", ["rwkv7", "rwkv7*2", "attention", "rwkv7(channel_mix=off)"])
 def test_the_output_solves_the_equation(inner: str) -> None:
     net, x = layer(inner, **EXACT), tokens()
-    z, _ = net(x)
-    torch.testing.assert_close(image(net, x, z), z, rtol=0, atol=1e-12)
-    once = image(net, x, net.norm(x))
-    assert (once - z).abs().max() > 1e-5  # one pass would not have done
+    y, _ = net(x)
+    torch.testing.assert_close(image(net, x, y), y, rtol=0, atol=1e-12)
+    once, _ = net.layers(x)
+    assert (once - y).abs().max() > 1e-5  # one pass would not have done
+
+
+def test_without_feedback_it_is_the_layers_themselves() -> None:
+    net, x = layer(), tokens()
+    torch.nn.init.zeros_(net.feedback)
+    torch.testing.assert_close(net(x)[0], net.layers(x)[0], rtol=0, atol=1e-14)
+    assert net.report.iterations == 2  # the second one shows that nothing changes any more
+
+
+def test_a_fresh_one_adds_nothing_and_learns_its_feedback() -> None:
+    """The feedback has no gradient while the layers add nothing; from the second step on it has."""
+    net, x = layer(), tokens()
+    net.reset_parameters(torch.Generator().manual_seed(0))
+    torch.testing.assert_close(net(x)[0], x, rtol=0, atol=0)
+    assert net.feedback.min() > 0
+    before = net.feedback.detach().clone()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (net(x)[0] - x.roll(1, 1)).square().sum().backward()
+        optimizer.step()
+    assert (net.feedback - before).abs().min() > 0
 
 
 def test_the_gradient_is_that_of_a_dense_solve() -> None:
@@ -176,26 +198,32 @@ def feedback(net: Equilibrium, x: Tensor, z: Tensor, token: int) -> Tensor:
 def test_the_penalty_is_how_far_the_feedback_of_a_token_exceeds_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """For steps so small that the map is linear: by its Jacobian, along random directions."""
+    """For steps so small that the map is linear: by the Jacobian of the token that was drawn."""
+    drawn: list[dict[str, Any]] = []
+
+    def spied(*arguments: Any, **named: Any) -> Tensor:
+        drawn.append(named)
+        return feedback_rate(*arguments, **named)
+
     monkeypatch.setattr(equilibrium, "_PROBE", 1e-5)
-    net, x = layer(size=0.6, penalty=2, **EXACT), tokens(B=1, T=3)
-    z = net(x)[0].detach()
-    step = torch.randn(D, 1000, dtype=z.dtype, generator=torch.Generator().manual_seed(0))
-    expected = []
-    for token in range(3):
-        jacobian, image_of_step = feedback(net, x, z, token), step
-        for _ in range(3):
-            image_of_step = jacobian @ torch.nn.functional.normalize(image_of_step, dim=0)
-        excess = (image_of_step.norm(dim=0) - 0.9).clamp_min(0)
-        expected.append(2 * float(excess.square().mean()))
+    monkeypatch.setattr(equilibrium, "feedback_rate", spied)
+    net, x = layer(size=0.5, penalty=2, **EXACT), 0.3 * tokens(B=1, T=3)
+    y = net(x)[0].detach()
     net.train()
-    drawn = []
-    for seed in range(100):
+    above = 0
+    for seed in range(30):
         net.generator = torch.Generator().manual_seed(seed)
         net(x)
-        drawn.append(0.0 if net.penalty is None else float(net.penalty.detach()))
-    assert sum(drawn) / 100 == pytest.approx(sum(expected) / 3, rel=0.15)
-    assert sum(expected) > 0.1
+        token, step = int(drawn[-1]["chosen"]), drawn[-1]["step"][0]
+        jacobian = feedback(net, x, y, token)
+        for _ in range(3):
+            step = jacobian @ torch.nn.functional.normalize(step, dim=0)
+        excess = float(step.norm()) - 0.9
+        above += excess > 0
+        penalty = 0.0 if net.penalty is None else float(net.penalty.detach())
+        assert penalty == pytest.approx(2 * max(excess, 0.0) ** 2, rel=1e-2, abs=1e-5)
+    assert {int(draw["chosen"]) for draw in drawn} == {0, 1, 2}
+    assert 5 < above < 30
 
 
 def test_below_the_limit_there_is_no_penalty() -> None:
@@ -216,17 +244,18 @@ def test_without_training_or_weight_there_is_no_penalty() -> None:
 
 
 def train(penalty: float, seed: int) -> Equilibrium:
-    """Fit a layer to a recall task, hard enough to make the map expand."""
+    """Fit a layer that begins with all of its feedback, on tokens so small that it matters."""
     net = layer(size=0.0, penalty=penalty, max_iter=80).float()
     net.reset_parameters(torch.Generator().manual_seed(seed))
+    torch.nn.init.ones_(net.feedback)
     net.train()
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(seed + 1)
     for step in range(60):
         x = torch.randn(8, 8, D, generator=generator)
         net.generator = torch.Generator().manual_seed(step)
-        z, _ = net(x)
-        loss = (z[:, 1:] - 2 * x[:, :-1]).square().mean()
+        y, _ = net(0.3 * x)
+        loss = (y[:, 1:] / 0.3 - 2 * x[:, :-1]).square().mean()
         loss = loss + (net.penalty if net.penalty is not None else 0.0)
         optimizer.zero_grad()
         loss.backward()
@@ -236,16 +265,20 @@ def train(penalty: float, seed: int) -> Equilibrium:
 
 @pytest.mark.filterwarnings("ignore::rimer_forecaster.layers.combinators.equilibrium.NotConverged")
 def test_the_penalty_keeps_a_trained_layer_convergent() -> None:
-    """Over three trainings, since one is chaotic: its last digits, and so the processor, decide."""
-    x = torch.randn(64, 8, D, generator=torch.Generator().manual_seed(9))
+    """Over two trainings, since one is chaotic: its last digits, and so the processor, decide."""
+    x = 0.3 * torch.randn(4, 8, D, generator=torch.Generator().manual_seed(9))
     ratios = []
-    for seed in range(3):
-        sizes = []
+    for seed in range(2):
+        rates = []
         for penalty in (1.0, 0.0):
             net = train(penalty, seed)
-            z, _ = net(x[:2])
-            one = functools.partial(image, net, x[:2])
-            jacobian = torch.autograd.functional.jacobian(one, z.detach())
-            sizes.append(float(jacobian.square().sum().log()))
-        ratios.append(sizes[0] - sizes[1])
-    assert sum(ratios) / len(ratios) < math.log(0.85)  # .33 to .82 each; without the penalty 1
+            y = net(x)[0].detach()
+            own = [
+                torch.linalg.eigvals(feedback(net, x[i : i + 1], y[i : i + 1], token)).abs().max()
+                for i in range(len(x))
+                for token in range(0, 8, 3)
+            ]
+            rates.append(float(torch.stack(own).mean()))
+        assert rates[0] < 0.9
+        ratios.append(math.log(rates[0] / rates[1]))
+    assert sum(ratios) / len(ratios) < math.log(0.6)  # .26 and .35; without the penalty 1
