@@ -1,9 +1,10 @@
-"""Tables as the scripts of figures/ and paper/ write them: with command, machine and versions."""
+"""Tables as the scripts of figures/ and paper/ write them: they say how they were made."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +16,21 @@ from rimer_forecaster.benchmark import versions
 
 
 def write_table(table: pd.DataFrame, path: Path, **options: Any) -> None:
-    """Write a table as CSV; in its last columns the machine, the versions and the command."""
-    table = table.assign(machine=versions(), command=command())
+    """Write a table as CSV; in its last columns commit, machine with versions, and command."""
+    table = table.assign(commit=commit(), machine=versions(), command=command())
     table.to_csv(path, **{"index": False, "float_format": "%.5g"} | options)
+
+
+def commit() -> str:
+    """Return the commit of this checkout, with "+" if files differ from it; "" without git."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    words = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--dirty=+"]
+    try:
+        return subprocess.run(words, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def command() -> str:
