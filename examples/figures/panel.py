@@ -93,11 +93,6 @@ def through_darts(
     batch: int = BATCH,
 ) -> dict[str, Any]:
     """Train a torch model of darts on all series, and forecast each."""
-    means, deviations = (np.array([f(row) for row in train]) for f in (np.mean, np.std))
-    scaled = [
-        TimeSeries.from_values(((row - m) / s).astype(np.float32))
-        for row, m, s in zip(train, means, deviations, strict=True)
-    ]
     model = make(
         input_chunk_length=LOOK_BACK,
         output_chunk_length=HORIZON,
@@ -107,20 +102,38 @@ def through_darts(
         loss_fn=torch.nn.L1Loss(),
         pl_trainer_kwargs=lightning(steps, seconds),
     )
+    scaled, _, _ = z_scored(train)
     start = time.perf_counter()
     model.fit(scaled)
     fit, done = time.perf_counter() - start, model.trainer.global_step
     start = time.perf_counter()
-    forecasts = np.stack([f.values()[:, 0] for f in model.predict(HORIZON, scaled)])
+    forecasts = forecasts_of(model, train)
     predict = time.perf_counter() - start
     weights = sum(weight.numel() for weight in model.model.parameters() if weight.requires_grad)
     return {
-        "forecasts": forecasts * deviations[:, None] + means[:, None],
+        "forecasts": forecasts,
         "fit, s": fit,
         "predict, s": predict,
         "parameters": weights,
         "steps": done,
     }
+
+
+def z_scored(train: list[Array]) -> tuple[list[TimeSeries], Array, Array]:
+    """Return series z-scored, with means and standard deviations, (series,)."""
+    means, deviations = (np.array([f(row) for row in train]) for f in (np.mean, np.std))
+    scaled = [
+        TimeSeries.from_values(((row - m) / s).astype(np.float32))
+        for row, m, s in zip(train, means, deviations, strict=True)
+    ]
+    return scaled, means, deviations
+
+
+def forecasts_of(model: Any, train: list[Array]) -> Array:
+    """Forecast what comes after each series, (series, 48), by a model of all of them, z-scored."""
+    scaled, means, deviations = z_scored(train)
+    forecasts = np.stack([f.values()[:, 0] for f in model.predict(HORIZON, scaled)])
+    return forecasts * deviations[:, None] + means[:, None]
 
 
 def through_sktime(
