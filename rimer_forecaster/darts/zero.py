@@ -68,15 +68,15 @@ class RimerZeroModule(RimerModule):
     ----------
     network_params
         See `RimerModule`; ``outputs`` among them.
-    seasonal
-        Whether long seasons are taken off windows, as they are where the weights are not trained.
+    refine
+        Whether forecasts are refined by their windows, as where the weights are not trained.
     **kwargs
         See `RimerModule`.
     """
 
-    def __init__(self, network_params: dict[str, Any], seasonal: bool, **kwargs: Any) -> None:
+    def __init__(self, network_params: dict[str, Any], refine: bool, **kwargs: Any) -> None:
         super().__init__(network_params=network_params, **kwargs)
-        self.seasonal = seasonal
+        self.refine = refine
         trained = [float(x) for x in self.network.config.outputs]
         self.head = _Chosen(self.likelihood, trained)
         self._trained = QuantileRegression(trained)
@@ -91,11 +91,11 @@ class RimerZeroModule(RimerModule):
     ) -> Tensor:
         L, shift = past_target.shape[1], self.output_chunk_shift
         steps, start = shift + self.output_chunk_length, self.start(len(past_target))
-        if self.seasonal:
+        if self.refine:
             if torch.compiler.is_exporting():
                 raise ValueError(
-                    "an exported model cannot take seasons off its windows: export one with "
-                    "seasonal=False, which forecasts by the network alone."
+                    "an exported model cannot refine forecasts by their windows: export one with "
+                    "refine=False, which forecasts by the network alone."
                 )
             return forecast_windows(self.network, past_target, steps, start)[:, shift:]
         known = coming = None
@@ -150,10 +150,11 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         or the patterns of parameters to ``"freeze"`` or to ``"unfreeze"``, such as
         ``{"unfreeze": ["network.reader.head*"]}``. Fine-tuning may use covariates, with whole
         windows: they begin without influence.
-    seasonal
-        Whether seasons of 48 steps and more are taken off a window and put back on its forecast, as
-        `rimer_forecaster.zero_shot.forecast` does; without fine-tuning. Streams, which keep no
-        history, forecast by the network alone.
+    refine
+        Whether forecasts are refined by their windows, as in `rimer_forecaster.zero_shot.forecast`:
+        long seasons are taken off and put back, and random walks are forecast near their last
+        value. Without fine-tuning alone. Streams, which keep no history, forecast by the network
+        alone.
     n_epochs
         Of fine-tuning; by default as many as make about 2,000 optimiser steps, between 5 and 100.
     recipe
@@ -189,7 +190,7 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         hub_model_revision: str | None = None,
         local_dir: str | PathLike[str] | None = None,
         enable_finetuning: bool | dict[str, list[str]] | None = None,
-        seasonal: bool = True,
+        refine: bool = True,
         n_epochs: int | None = None,
         recipe: Recipe | None = None,
         **kwargs: Any,
@@ -199,7 +200,7 @@ class RimerZeroModel(NetworkModel, FoundationModel):
             name = f"{name}-{hub_model_revision}"
         if local_dir is not None:
             name = path.join(local_dir, f"{name}.safetensors")
-        self._weights, self._seasonal = name, plain_flag("seasonal", seasonal)
+        self._weights, self._refine = name, plain_flag("refine", refine)
         self._recipe = recipe_or_default(recipe)
         with named("hub_model_name", hub_model_name):
             config = zero_shot_network(name).config
@@ -264,7 +265,7 @@ class RimerZeroModel(NetworkModel, FoundationModel):
             },
             recipe=asdict(self._recipe.for_training_on()),
             uses_recipe=self._uses_recipe,
-            seasonal=self._seasonal and not self._requires_training,
+            refine=self._refine and not self._requires_training,
             **{x: y for x, y in self.pl_module_params.items() if x != "enable_finetuning"},
         )
         take_over(module.network, weights)
@@ -285,7 +286,7 @@ class RimerZeroModel(NetworkModel, FoundationModel):
             [one.values(copy=False) for one in series],
             horizon=self.output_chunk_length + self.output_chunk_shift,
             look_back=self.input_chunk_length,
-            seasonal=self.model.seasonal,
+            seasonal=self.model.refine,
         )
 
     def _whole_windows(self, shortest: int) -> int:

@@ -206,7 +206,7 @@ class Fitted(NamedTuple):
         columns = [column for end in ends for column in end]
         owners = [key for key, end in zip(series, ends, strict=True) for _ in end]
         start = self.start(owners)
-        outputs = forecast(self.network, columns, most, seasonal=not self.trained, start=start)
+        outputs = forecast(self.network, columns, most, refine=not self.trained, start=start)
         quantiles = outputs.reshape(len(series), -1, *outputs.shape[1:]).swapaxes(1, 2)
         return dict(zip(series, quantiles, strict=True))
 

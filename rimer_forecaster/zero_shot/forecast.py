@@ -15,6 +15,7 @@ from torch import Tensor
 from ..layers import State, from_leaves, leaves
 from ..network import RimerNetwork
 from .seasons import without_seasons
+from .shrinkage import shrunk
 
 __all__ = ["forecast", "forecast_windows", "standardised"]
 
@@ -29,7 +30,7 @@ def forecast(
     series: Sequence[ArrayLike],
     horizon: int,
     *,
-    seasonal: bool = True,
+    refine: bool = True,
     start: State | None = None,
 ) -> Array:
     """Forecast the steps after each series.
@@ -42,10 +43,12 @@ def forecast(
         Of any lengths, NaN where missing; of longer ones than L the last L values are read.
     horizon
         H.
-    seasonal
-        Whether seasons of 48 steps and more are taken off first and put back on the forecast, where
-        they were seen three times and explain most of what a series does. The network alone
-        forecasts rough ones too smoothly.
+    refine
+        Whether the forecast is refined by the whole window; False is the network alone. Seasons of
+        48 steps and more are taken off first and put back on the forecast, where they were seen
+        three times and explain most of what a series does: the network alone forecasts rough ones
+        too smoothly. Then forecasts are moved towards the last value, see `shrunk`: the network
+        alone sees trends in random walks.
     start
         Memory that the layers start from, (n, ...); see `RimerNetwork.forward`.
 
@@ -70,7 +73,7 @@ def forecast(
     windows, units, coming = [], [], np.zeros((len(series), horizon))
     for place, values in enumerate(series):
         window, unit = standardised(np.asarray(values, np.float64), L, place)
-        if seasonal:
+        if refine:
             window, coming[place] = without_seasons(window, horizon)
         windows.append(window)
         units.append(unit)
@@ -85,8 +88,10 @@ def forecast(
         own = None
         if start is not None:
             own = from_leaves({path: x[places] for path, x in leaves(start)})
-        outputs = network.forecast_windows(target, horizon, start=own)[:, :, 0]
-        found[places] = outputs.double().cpu().numpy()
+        outputs = network.forecast_windows(target, horizon, start=own)
+        if refine:
+            outputs = shrunk(network, target, outputs, own)
+        found[places] = outputs[:, :, 0].double().cpu().numpy()
     for place, (level, spread, largest) in enumerate(units):
         found[place] = (level + spread * (found[place] + coming[place, :, None])) * largest
     return found
@@ -95,7 +100,7 @@ def forecast(
 def forecast_windows(
     network: RimerNetwork, windows: Tensor, horizon: int, start: State | None = None
 ) -> Tensor:
-    """Forecast the steps after windows less their long seasons, (B, L, C) -> (B, H, C, Q).
+    """Forecast the steps after windows as `forecast` does, refined, (B, L, C) -> (B, H, C, Q).
 
     For the start see `RimerNetwork.forward`.
     """
@@ -105,7 +110,8 @@ def forecast_windows(
         if not np.isnan(rows[b, :, c]).all():
             rest[b, :, c], coming[b, :, c] = without_seasons(rows[b, :, c], horizon)
     read, seasons = (torch.as_tensor(x).to(windows) for x in (rest, coming))
-    return network.forecast_windows(read, horizon, start=start) + seasons[..., None]
+    outputs = network.forecast_windows(read, horizon, start=start)
+    return shrunk(network, read, outputs, start) + seasons[..., None]
 
 
 def standardised(values: Array, longest: int, place: int) -> tuple[Array, tuple[float, ...]]:

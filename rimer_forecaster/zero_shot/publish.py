@@ -55,7 +55,7 @@ def publish(weights: Path, data: Path, out: Path) -> dict[str, Any]:
         **{key: training[key] for key in ("begun from",) if key in training},
         "machine": f"{platform.machine()}, torch {torch.__version__}, trained on the CPU",
         "validation": {**_validation(network, held), "score in single precision": round(before, 4)},
-        "validation of the network alone": _validation(network, held, seasonal=False),
+        "validation of the network alone": _validation(network, held, refine=False),
         "series": {
             split: {
                 source: [int(rows["values"].size), int(rows["values"].sum())]
@@ -69,10 +69,10 @@ def publish(weights: Path, data: Path, out: Path) -> dict[str, Any]:
 
 
 def _validation(
-    network: RimerNetwork, held: Sequence[Held], *, seasonal: bool = True
+    network: RimerNetwork, held: Sequence[Held], *, refine: bool = True
 ) -> dict[str, float]:
     """Return the validation score, and the means of which it is one."""
-    kinds = relative_errors(network, held, seasonal=seasonal)
+    kinds = relative_errors(network, held, refine=refine)
     return {
         "score": round(score_of(kinds), 4),
         **{kind: round(float(np.exp(np.log(x).mean())), 4) for kind, x in kinds.items()},

@@ -19,7 +19,7 @@ _MOST = 20.0
 
 
 def relative_errors(
-    network: RimerNetwork, held: Sequence[Held], *, seasonal: bool = True
+    network: RimerNetwork, held: Sequence[Held], *, refine: bool = True
 ) -> dict[str, Array]:
     """Return the absolute errors of medians over those of seasonal naive, by kind of frequency.
 
@@ -27,7 +27,7 @@ def relative_errors(
     """
     found = defaultdict(list)
     horizon = max(len(row.future) for row in held)
-    forecasts = forecast(network, [row.past for row in held], horizon, seasonal=seasonal)
+    forecasts = forecast(network, [row.past for row in held], horizon, refine=refine)
     for row, outputs in zip(held, forecasts, strict=True):
         H = len(row.future)
         naive = seasonal_naive(row.past.astype(float), row.season, H)
@@ -38,11 +38,9 @@ def relative_errors(
     return {kind: np.array(errors) for kind, errors in sorted(found.items())}
 
 
-def validation_score(
-    network: RimerNetwork, held: Sequence[Held], *, seasonal: bool = True
-) -> float:
+def validation_score(network: RimerNetwork, held: Sequence[Held], *, refine: bool = True) -> float:
     """Return the score of relative errors; see `relative_errors` and `score_of`."""
-    return score_of(relative_errors(network, held, seasonal=seasonal))
+    return score_of(relative_errors(network, held, refine=refine))
 
 
 def score_of(errors: Mapping[str, Array]) -> float:

@@ -33,7 +33,7 @@ def test_few_values_are_forecast_by_the_weights_of_the_package(likelihood: Any) 
     series = [season(), season(70)]
     given = {} if likelihood is None else {"predict_likelihood_parameters": True}
     ours = model(likelihood=likelihood).fit(series)
-    zero = RimerZeroModel(48, 6, likelihood=likelihood, seasonal=False, pl_trainer_kwargs=SILENT)
+    zero = RimerZeroModel(48, 6, likelihood=likelihood, refine=False, pl_trainer_kwargs=SILENT)
     assert ours.epochs_trained == 0
     for one in series:
         np.testing.assert_allclose(

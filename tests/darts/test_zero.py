@@ -148,10 +148,9 @@ def test_historical_forecasts_are_those_of_the_shortened_series(fitted: RimerZer
 
 
 @pytest.mark.parametrize("patches", [3, 10])
-def test_a_stream_forecasts_as_a_window_of_whole_patches(
-    fitted: RimerZeroModel, patches: int
-) -> None:
+def test_a_stream_forecasts_as_a_window_of_whole_patches_without_refinement(patches: int) -> None:
     series = waves(16 * patches)
+    fitted = zero(likelihood=QuantileRegression(TRAINED), refine=False).fit(series)
     stream = fitted.stream(series[:-5])
     stream.update(series[-5:])
     own = stream.predict(12, predict_likelihood_parameters=True).values()
@@ -257,25 +256,25 @@ def rough(length: int = 700) -> TimeSeries:
 
 def test_long_seasons_are_taken_off_windows_unless_it_is_said_not_to() -> None:
     series, network = rough(), zero_shot_network()
-    for seasonal in (True, False):
-        model = zero((8, 1024), seasonal=seasonal).fit(series)
+    for refine in (True, False):
+        model = zero((8, 1024), refine=refine).fit(series)
         own = model.predict(12, series).values()[:, 0]
-        expected = forecast(network, [series.values()[:, 0]], 12, seasonal=seasonal)[0, :, 4]
+        expected = forecast(network, [series.values()[:, 0]], 12, refine=refine)[0, :, 4]
         np.testing.assert_allclose(own, expected, rtol=1e-3, atol=1e-3)
         error = np.abs(own - rough(712).values()[-12:, 0]).mean()
-        assert (error < 0.2) == seasonal
+        assert (error < 0.2) == refine
 
 
 def test_a_model_is_exported_without_its_seasons_or_not_at_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    models = [zero(seasonal=seasonal).fit(waves()) for seasonal in (True, False)]
+    models = [zero(refine=refine).fit(waves()) for refine in (True, False)]
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
-    with pytest.raises(ValueError, match="export one with seasonal=False"):
+    with pytest.raises(ValueError, match="export one with refine=False"):
         models[0].predict(12)
     assert len(models[1].predict(12)) == 12
 
 
-def test_seasonal_is_true_or_false() -> None:
-    with pytest.raises(ValueError, match="seasonal='yes' must be True or False"):
-        zero(seasonal="yes")
+def test_refine_is_true_or_false() -> None:
+    with pytest.raises(ValueError, match="refine='yes' must be True or False"):
+        zero(refine="yes")

@@ -110,8 +110,8 @@ def test_a_long_rough_season_is_forecast_as_it_was_and_not_smoothly() -> None:
     past, future = x[:-54], x[-54:]
 
     adjusted, alone = (
-        np.abs(forecast(network, [past], 54, seasonal=seasonal)[0, :, 4] - future).mean()
-        for seasonal in (True, False)
+        np.abs(forecast(network, [past], 54, refine=refine)[0, :, 4] - future).mean()
+        for refine in (True, False)
     )
 
     assert adjusted < 0.25
@@ -122,7 +122,7 @@ def test_every_door_takes_long_seasons_off() -> None:
     network = zero_shot_network()
     x = rough(108, 6 * 108)
     expected = forecast(network, [x], 30)[0]
-    assert np.abs(expected - forecast(network, [x], 30, seasonal=False)[0]).max() > 0.5
+    assert np.abs(expected - forecast(network, [x], 30, refine=False)[0]).max() > 0.5
 
     windows = torch.from_numpy(np.stack([x, x], 1))[None].to(network.dtype)
     found = forecast_windows(network, windows, 30)[0, :, 1]
@@ -144,5 +144,5 @@ def test_weights_that_were_trained_on_forecast_as_they_were_trained() -> None:
     forecaster = RimerForecaster(pretrained="rimer-zero", n_epochs=1, batch_size=1000, recipe=once)
     forecaster.fit(pd.Series(x), fh=range(1, 31))
 
-    alone = forecast(forecaster.network_, [x[-512:]], 30, seasonal=False)[0, :, 4]
+    alone = forecast(forecaster.network_, [x[-512:]], 30, refine=False)[0, :, 4]
     np.testing.assert_allclose(forecaster.predict(), alone, rtol=1e-4, atol=1e-4)
