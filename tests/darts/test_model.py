@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from darts_cases import QUIET, TINY, wave
 from rounding import assert_same_but_for_rounding
 
 from rimer_forecaster import RimerModel
+from rimer_forecaster.layers import NotConverged
 
 
 @pytest.fixture(scope="module")
@@ -306,3 +308,18 @@ def test_every_layer_fits_predicts_and_comes_back_from_its_file(
     forecast = model.predict(12).values()
     assert np.isfinite(forecast).all()
     np.testing.assert_array_equal(loaded.predict(12).values(), forecast)
+
+
+def test_a_forecast_that_did_not_converge_warns_after_training_too() -> None:
+    hasty = "equilibrium(rwkv7; max_iter=2, tolerance=1e-6)"
+    quick = {**TINY, "optimizer_kwargs": {"lr": 0.03}, "n_epochs": 3}
+    with pytest.warns(NotConverged):
+        model = RimerModel(**quick, layers=hasty).fit(wave())
+    with pytest.warns(NotConverged, match="did not reach their equilibrium in 2 passes forward"):
+        model.predict(12)
+    with pytest.warns(NotConverged):
+        model.historical_forecasts(wave(), forecast_horizon=4, stride=30, retrain=False)
+    careful = RimerModel(**quick, layers="equilibrium(rwkv7)").fit(wave())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotConverged)
+        careful.predict(12)
