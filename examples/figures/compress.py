@@ -39,6 +39,9 @@ from rimer_forecaster.zero_shot.validation import validation_score
 LOOK_BACK, HORIZON, TRAIN, TEST = 96, 96, 8_640, 11_520
 
 
+TABLES = ("neurons", "zero-shot", "etth1")
+
+
 def hours(data: Path) -> NDArray[np.float32]:
     """Return ETTh1, z-scored by its training part, (n, 7)."""
     values = pd.read_csv(data / "ETTh1.csv.xz").iloc[:14_400, 1:].to_numpy()
@@ -188,6 +191,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
     options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--epochs", type=int, help="of training; by default RimerModel's choice")
     options.add_argument("--output", type=Path, default=Path())
@@ -195,16 +199,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Make all tables."""
+    """Make the tables."""
     arguments = parser().parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for name, table in {
+    tables = {
         "neurons": lambda: neurons(arguments.data),
         "zero-shot": lambda: zero_shot(arguments.data),
         "etth1": lambda: on_etth1(arguments.data, arguments.seeds, arguments.epochs),
-    }.items():
-        made = table()
+    }
+    for name in arguments.tables:
+        made = tables[name]()
         write_table(made, arguments.output / f"compress-{name}.csv", float_format="%.5g")
         print(f"\n{made.to_string(index=False)}", flush=True)
     print(f"\n{versions()}.")
