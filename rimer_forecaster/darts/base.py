@@ -39,6 +39,7 @@ from .series import (
     check_observed,
     check_values,
     collate,
+    collate_to_forecast,
     known_covariates,
     network_inputs,
     stacked,
@@ -328,6 +329,9 @@ class NetworkModel(AdaptableModel):
     def predict_from_dataset(self, *args: Any, **kwargs: Any) -> Sequence[TimeSeries]:
         """Forecast, one thread after another; see darts."""
         self._check_network()
+        if len(args) < 9:  # else options of the loader are given by their place
+            options = kwargs.get("dataloader_kwargs") or {}
+            kwargs["dataloader_kwargs"] = {"collate_fn": collate_to_forecast, **options}
         with self.model.turn:
             return super().predict_from_dataset(*args, **kwargs)
 
