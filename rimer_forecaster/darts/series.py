@@ -300,7 +300,8 @@ def collate(samples: list[TorchTrainingSample]) -> Batch:
     if not isinstance(samples, Samples):
         batch = _batch_collate_fn_train(samples)
         return Batch(**{x.name: getattr(batch, x.name) for x in fields(batch)})
-    stacked = {x.name: _beside_each_other(samples, x.name) for x in fields(TorchTrainingBatch)}
+    found = {x.name: _beside_each_other(samples, x.name) for x in fields(TorchTrainingBatch)}
+    stacked = {name: x for name, x in found.items() if x is not None}
     unit = torch.from_numpy(samples.units).to(stacked["past_target"].dtype)
     return Batch(**stacked, unit=unit, tame=samples.tame)
 
@@ -322,7 +323,22 @@ class InferenceBatch(_Moves, TorchInferenceBatch):
 def collate_to_forecast(samples: list[TorchInferenceSample]) -> InferenceBatch:
     """Make a batch of windows to forecast from as darts does."""
     batch = _batch_collate_fn_predict(samples)
-    return InferenceBatch(**{x.name: getattr(batch, x.name) for x in fields(batch)})
+    own = {x.name: getattr(batch, x.name) for x in fields(batch)}
+    return InferenceBatch(
+        **{name: _Stays(x) if isinstance(x, list) else x for name, x in own.items()}
+    )
+
+
+class _Stays(list[Any]):
+    """A list that moves to a device as it is.
+
+    Lightning moves what a step returns by walking through every dictionary in it, which for the
+    schemas of series takes a fifth of a backtest's time.
+    """
+
+    def to(self, *args: Any, **kwargs: Any) -> _Stays:
+        """Return itself."""
+        return self
 
 
 def network_inputs(batch: Batch, network: RimerNetwork) -> dict[str, Tensor]:

@@ -41,8 +41,9 @@ def test_batches_are_moved_without_a_copy_or_a_search(fitted: RimerModel) -> Non
         moved = move_data_to_device(batch, torch.device("meta"))
         assert moved is batch
         assert batch.past_target.device.type == "meta"
-    schemas = collate_to_forecast([windows[0]]).series_schema
-    assert list(schemas or []) == [wave(60).schema()]
+    schemas = collate_to_forecast([windows[0]]).series_schema  # which a forecast returns
+    assert move_data_to_device(schemas, torch.device("meta")) is schemas
+    assert list(schemas or ()) == [wave(60).schema()]
 
 
 class Batches(pl.Callback):
