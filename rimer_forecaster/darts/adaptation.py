@@ -18,8 +18,9 @@ from ..layers import State
 from ..lifecycle import AdaptedState, adapt
 from ..lifecycle.objective import Objective
 from ..lifecycle.windows import OfWindows
+from .batches import collate
 from .files import FilesModel
-from .series import Series, TrainingDataset, check_one_sample, check_values, collate
+from .series import Series, TrainingDataset, check_one_sample, check_values
 
 __all__ = ["AdaptableModel"]
 

@@ -29,6 +29,7 @@ from ..training.arguments import named
 from ..training.fit import interruptible
 from ..training.held_out import KeepBest
 from .adaptation import AdaptableModel
+from .batches import collate, collate_to_forecast, network_inputs
 from .beside import check_weights, warn_of_units
 from .likelihoods import LikelihoodHead
 from .module import RimerModule
@@ -38,10 +39,7 @@ from .series import (
     check_long_enough,
     check_observed,
     check_values,
-    collate,
-    collate_to_forecast,
     known_covariates,
-    network_inputs,
     stacked,
     static_covariates,
 )

@@ -22,10 +22,10 @@ from ..network.missing_values import marks_of_observed
 from ..training.arguments import named
 from ..training.held_out import KeepBest
 from ..training.recipe import Recipe, check_trained
+from .batches import Batch
 from .components import places_in
 from .likelihoods import LikelihoodHead, LikelihoodParameters
 from .moments import MomentsModule
-from .series import Batch
 
 __all__ = ["RimerModule"]
 

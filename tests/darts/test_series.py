@@ -23,7 +23,7 @@ from darts_cases import TINY, TRAINER, wave, with_gaps
 from rounding import assert_same_but_for_rounding
 
 from rimer_forecaster import RimerModel
-from rimer_forecaster.darts.series import InferenceBatch, collate, collate_to_forecast
+from rimer_forecaster.darts.batches import InferenceBatch, collate, collate_to_forecast
 
 
 @pytest.fixture(scope="module")
