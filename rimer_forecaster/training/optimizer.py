@@ -19,8 +19,8 @@ class _Lists(NamedTuple):
     parameters: list[Tensor]
     averages: list[Tensor]
     squares: list[Tensor]
-    counts: list[Tensor]
-    count: Tensor
+    steps: list[Tensor]
+    all_steps: Tensor
 
 
 class GroupedAdamW(torch.optim.AdamW):
@@ -35,7 +35,7 @@ class GroupedAdamW(torch.optim.AdamW):
     _first_state: dict[str, Tensor] | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._lists = None
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -56,10 +56,10 @@ class GroupedAdamW(torch.optim.AdamW):
         assert self._lists is not None
         with torch.no_grad():
             for group, own, grads in zip(self.param_groups, self._lists, gradients, strict=True):
-                own.count.add_(1)
+                own.all_steps.add_(1)
                 beta1, beta2 = group["betas"]
                 torch._fused_adamw_(
-                    *(own.parameters, grads, own.averages, own.squares, [], own.counts),
+                    *(own.parameters, grads, own.averages, own.squares, [], own.steps),
                     lr=group["ratio"] * group["lr"],
                     beta1=beta1,
                     beta2=beta2,
@@ -107,10 +107,11 @@ class GroupedAdamW(torch.optim.AdamW):
         lists = []
         for group in self.param_groups:
             states = [self.state[x] for x in group["params"]]
-            count = torch.stack([state["step"] for state in states])
-            for state, own in zip(states, count.unbind(), strict=True):
+            all_steps = torch.stack([state["step"] for state in states])
+            for state, own in zip(states, all_steps.unbind(), strict=True):
                 state["step"] = own
-            names = "exp_avg", "exp_avg_sq", "step"
-            columns = ([state[name] for state in states] for name in names)
-            lists.append(_Lists(group["params"], *columns, count))
+            averages, squares, steps = (
+                [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step")
+            )
+            lists.append(_Lists(group["params"], averages, squares, steps, all_steps))
         return lists
