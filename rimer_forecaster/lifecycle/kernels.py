@@ -158,7 +158,7 @@ def _listening(mixers: dict[str, RWKV7TimeMix]) -> Iterator[dict[str, list[Tenso
     def listen(path: str) -> Callable[..., None]:
         def hook(module: nn.Module, given: tuple[Any, ...], receptance: Tensor) -> None:
             mask = masks[path]
-            heard[path].append(receptance if mask is None else receptance[mask.flatten()])
+            heard[path].append(receptance.flatten(0, 1) if mask is None else receptance[mask])
 
         return hook
 

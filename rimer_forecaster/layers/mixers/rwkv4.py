@@ -68,7 +68,7 @@ class RWKV4TimeMix(ShiftedMixer):
         """Mix tokens; see `Mixer`."""
         mask = companions.mask
         previous, last = token_shift(x, None if state is None else state["shift"], mask)
-        x_r, x_k, x_v = self.lerps(x, previous, companions)
+        x_r, x_k, x_v = self.lerps(x, previous, companions).unbind(0)
         y, wkv = wkv4(
             self.key(x_k),
             self.value(x_v),
@@ -121,7 +121,7 @@ class RWKV4ChannelMix(ShiftedMixer):
     ) -> tuple[Tensor, State | None]:
         """Mix channels; see `Mixer`."""
         previous, last = token_shift(x, None if state is None else state["shift"], companions.mask)
-        x_r, x_k = self.lerps(x, previous, companions)
+        x_r, x_k = self.lerps(x, previous, companions).unbind(0)
         y = torch.sigmoid(self.receptance(x_r)) * self.value(torch.relu(self.key(x_k)).square())
         return y, None if state is None else {"shift": last}
 

@@ -155,30 +155,27 @@ class RWKV7TimeMix(ShiftedMixer):
         mask, shared = companions.mask, companions.shared
         previous, last = token_shift(x, None if state is None else state["shift"], mask)
         new_state: State = {"shift": last}
-        # (B * T, D) each: a product of three axes is five calls more, forward and backward.
-        two_axes = x.flatten(0, 1), previous.flatten(0, 1)
-        x_r, x_w, x_k, x_v, x_a, x_g = self.lerps(*two_axes, companions)
+        x_r, x_w, x_k, x_v, x_a, x_g = self.lerps(x, previous, companions).unbind(0)
         if self.from_source:
             source = self._source(companions)
             before = None if state is None else state["source_shift"]
             previous, new_state["source_shift"] = token_shift(source, before, mask)
-            two_axes = source.flatten(0, 1), previous.flatten(0, 1)
-            _, x_w, x_k, x_v, x_a, _ = self.lerps(*two_axes, companions)
+            _, x_w, x_k, x_v, x_a, _ = self.lerps(source, previous, companions).unbind(0)
 
-        v = self.value(x_v).view(values)
+        v = self.value(x_v)
         first_value = value_residual = None
         if self.value_residual is not None:
             assert shared is not None, "a stack hands the first layer's value to the later ones"
             first_value = shared[self._first_value].view(values)
             value_residual = self.value_residual(x_v).view(values)
         elif shared is not None:
-            shared[self._first_value] = v.flatten(2)
+            shared[self._first_value] = v
 
         r = self.receptance(x_r).view(keys)
         w, k, v, a, b = prologue(
             self.decay(x_w).view(keys),
             self.key(x_k).view(keys),
-            v,
+            v.view(values),
             self.learning_rate(x_a).view(keys),
             removal=self.removal.view(keys[2:]),
             replacement=self.replacement.view(keys[2:]),
@@ -217,7 +214,7 @@ class RWKV7TimeMix(ShiftedMixer):
                 lowest_log_decay=LOG_DECAY_BOUND,
             )
             y = y + o * self.second_read.view(values[2:]) * gate
-        y = self.output(y.reshape(B * T, -1)).view(B, T, -1)
+        y = self.output(y.flatten(2))
         if final_state is None:
             return y, None
         return y, {**new_state, "wkv": final_state, **kernels_of(state)}

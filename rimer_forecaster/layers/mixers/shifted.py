@@ -59,26 +59,18 @@ class ShiftedMixer(Mixer):
         """Return a last token of zeros; see `Mixer`."""
         return {"shift": self.mix.new_zeros(batch_size, self.width)}
 
-    def lerps(self, x: Tensor, previous: Tensor, companions: Pass) -> list[Tensor]:
-        """Tokens on their way to others, (..., D), for each of the ways.
-
-        One after another: all at once are fewer operations, but their gradients pass several times
-        over more memory than a cache holds.
-        """
+    def lerps(self, x: Tensor, previous: Tensor, companions: Pass) -> Tensor:
+        """Tokens on their way to others, (B, T, D) -> (..., B, T, D)."""
         mix = self.mix if self.perspectives == 1 else self.mix[companions.perspective]
-        difference = previous - x
-        ways = [torch.addcmul(x, difference, way) for way in mix.view(-1, self.width).unbind(0)]
+        y = torch.addcmul(x, previous - x, mix[..., None, None, :])
         if self.medium_mix is None:
-            return ways
+            return y
         if companions.medium is None:
             raise ValueError(
                 "this mixer was built with reads_medium=True, but no medium accompanies its "
                 "tokens: give Pass(medium=...), as a block with mediums does."
             )
-        medium, shares = companions.medium.reshape(x.shape), self.medium_mix.view(-1, self.width)
-        return [
-            torch.addcmul(y, medium, own) for y, own in zip(ways, shares.unbind(0), strict=True)
-        ]
+        return torch.addcmul(y, companions.medium, self.medium_mix[..., None, None, :])
 
     @torch.no_grad()
     def _reset_lerps(self, first: Tensor, generator: torch.Generator | None) -> None:

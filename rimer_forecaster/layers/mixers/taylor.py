@@ -102,7 +102,7 @@ class Taylor(ShiftedMixer):
         B, T, D = x.shape
         mask = companions.mask
         previous, last = token_shift(x, None if state is None else state["shift"], mask)
-        x_q, x_k, x_v = self.lerps(x, previous, companions)
+        x_q, x_k, x_v = self.lerps(x, previous, companions).unbind(0)
         q, k, v = (
             f(z).view(B, T, D // self.head_size, -1).transpose(1, 2)
             for f, z in ((self.query, x_q), (self.key, x_k), (self.value, x_v))
