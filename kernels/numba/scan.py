@@ -72,13 +72,15 @@ class _NumbaScan(torch.autograd.Function):
         B, T, H, K = r.shape
         V = v.shape[3]
         r, w, k, v, a, b = (x.contiguous() for x in (r, w, k, v, a, b))
-        inputs = r, torch.empty_like(w), k, v, a, b  # the decay itself, from its logarithm
+        # By numpy: in vectors, which numba has not, and without threads, which torch would leave
+        # spinning where ours want to run.
+        inputs = r, torch.from_numpy(np.exp(w.detach().numpy())), k, v, a, b
         start = _state_or_none(initial_state, H, V, K, r)
         o = torch.empty_like(inputs[3])
         end = r.new_empty(B if output_final_state else 0, H, V, K)
         kept = (T - 1) // STEPS_PER_CHECKPOINT if any(ctx.needs_input_grad) else 0
         checkpoints = r.new_empty(B * H, kept, V, K)
-        arguments = (*inputs, w, start, o, end, checkpoints)
+        arguments = (*inputs, start, o, end, checkpoints)
         spread(_scan_kernel(dtype_name(r)), arguments, items=B * H, work=r.numel() * V)
         ctx.save_for_backward(*inputs, start, checkpoints)
         ctx.set_materialize_grads(False)
@@ -112,7 +114,7 @@ def _scan_kernel(dtype: str) -> Callable[..., None]:
 
     @compiled
     def scan_of_heads(  # type: ignore[no-untyped-def]
-        r, d, k, v, a, b, w, start, o, end, checkpoints, first, last
+        r, d, k, v, a, b, start, o, end, checkpoints, first, last
     ):
         T, H, K = r.shape[1:]
         V = v.shape[3]
@@ -127,11 +129,8 @@ def _scan_kernel(dtype: str) -> Callable[..., None]:
             for t in range(T):
                 if t > 0 and t % STEPS_PER_CHECKPOINT == 0 and t // STEPS_PER_CHECKPOINT <= kept:
                     checkpoints[head, t // STEPS_PER_CHECKPOINT - 1] = S
-                r_t, w_t, d_t, k_t = r[i, t, h], w[i, t, h], d[i, t, h], k[i, t, h]
-                a_t, b_t, v_t, o_t = a[i, t, h], b[i, t, h], v[i, t, h], o[i, t, h]
-                # Here and not by torch, whose threads would go on spinning where ours want to run.
-                for c in range(K):
-                    d_t[c] = np.exp(w_t[c])
+                r_t, d_t, k_t, a_t = r[i, t, h], d[i, t, h], k[i, t, h], a[i, t, h]
+                b_t, v_t, o_t = b[i, t, h], v[i, t, h], o[i, t, h]
                 for j in range(V):
                     row = S[j]
                     removed = zero
@@ -192,18 +191,17 @@ def _scan_gradients_kernel(K: int, dtype: str) -> Callable[..., None]:
                 else:
                     S[:] = zero
                 for t in range(1, n + 1):
-                    p = packed[t * RECORD : (t + 1) * RECORD]
-                    p[R : R + K] = r[i, before + t, h]
-                    p[D : D + K] = d[i, before + t, h]
-                    p[A : A + K] = a[i, before + t, h]
-                    p[B : B + K] = b[i, before + t, h]
-                    p[KEY : KEY + K] = k[i, before + t, h]
-                    p[DR:] = zero
+                    p, s = packed[t * RECORD : (t + 1) * RECORD], before + t
+                    for c in range(K):  # an assignment of slices takes several times as long
+                        p[R + c], p[D + c], p[A + c] = r[i, s, h, c], d[i, s, h, c], a[i, s, h, c]
+                        p[B + c], p[KEY + c] = b[i, s, h, c], k[i, s, h, c]
+                        p[DR + c] = p[DW + c] = p[DA + c] = p[DB + c] = p[DK + c] = zero
                 packed[(n + 1) * RECORD + D : (n + 1) * RECORD + D + K] = 1
                 packed[(n + 1) * RECORD + A : (n + 1) * RECORD + A + K] = zero
                 for j in range(0, V, 2):
-                    packed[S0 : S0 + K] = S[j]
-                    packed[S1 : S1 + K] = S[j + 1]
+                    for c in range(K):
+                        packed[S0 + c], packed[S1 + c] = S[j, c], S[j + 1, c]
+                        dS[c], dS[K + c] = d_state[j, c], d_state[j + 1, c]
                     u0 = u1 = v0 = v1 = zero
                     for t in range(n + 1):
                         p = packed[t * RECORD : (t + 2) * RECORD]
@@ -220,8 +218,6 @@ def _scan_gradients_kernel(K: int, dtype: str) -> Callable[..., None]:
                             next1 += s1 * a_c
                         u0, u1 = next0, next1
                         removed[t + 1, 0], removed[t + 1, 1] = u0, u1
-                    dS[:K] = d_state[j]
-                    dS[K:] = d_state[j + 1]
                     du0 = du1 = zero
                     for t in range(n, -1, -1):
                         p = packed[t * RECORD : (t + 2) * RECORD]
@@ -250,15 +246,14 @@ def _scan_gradients_kernel(K: int, dtype: str) -> Callable[..., None]:
                         if t > 0:
                             d_v[i, before + t, h, j] = dv0
                             d_v[i, before + t, h, j + 1] = dv1
-                    d_state[j] = dS[:K]
-                    d_state[j + 1] = dS[K:]
+                    for c in range(K):
+                        d_state[j, c], d_state[j + 1, c] = dS[c], dS[K + c]
                 for t in range(1, n + 1):
-                    p = packed[t * RECORD : (t + 1) * RECORD]
-                    d_r[i, before + t, h] = p[DR : DR + K]
-                    d_w[i, before + t, h] = p[DW : DW + K]
-                    d_a[i, before + t, h] = p[DA : DA + K]
-                    d_b[i, before + t, h] = p[DB : DB + K]
-                    d_k[i, before + t, h] = p[DK:]
+                    p, s = packed[t * RECORD : (t + 1) * RECORD], before + t
+                    for c in range(K):
+                        d_r[i, s, h, c], d_w[i, s, h, c] = p[DR + c], p[DW + c]
+                        d_a[i, s, h, c], d_b[i, s, h, c] = p[DA + c], p[DB + c]
+                        d_k[i, s, h, c] = p[DK + c]
             if d_start.shape[0] > 0:
                 d_start[i, h] = d_state
 

@@ -6,7 +6,6 @@ Letters: n series, B windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -19,8 +18,9 @@ from ..layers import State
 from ..lifecycle import AdaptedState, adapt
 from ..lifecycle.objective import Objective
 from ..lifecycle.windows import OfWindows
+from .batches import collate
 from .files import FilesModel
-from .series import Series, TrainingDataset, check_one_sample, check_values, collate
+from .series import Series, TrainingDataset, check_one_sample, check_values
 
 __all__ = ["AdaptableModel"]
 
@@ -126,14 +126,7 @@ class AdaptableModel(FilesModel):
         ahead, module = self.output_chunk_length + self.output_chunk_shift, self.model
 
         def loss(places: list[int], start: State | None) -> Tensor:
-            batch = collate(dataset.__getitems__(places))
-            tensors = {x.name: getattr(batch, x.name) for x in fields(batch)}
-            moved = {
-                name: x.to(module.network.device)
-                for name, x in tensors.items()
-                if isinstance(x, Tensor)
-            }
-            batch = replace(batch, **moved)
+            batch = collate(dataset.__getitems__(places)).to(module.network.device)
             with module.beginning_from(start):
                 return module.loss_of(batch, ModuleStage.VALIDATE)
 

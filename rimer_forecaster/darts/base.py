@@ -29,6 +29,7 @@ from ..training.arguments import named
 from ..training.fit import interruptible
 from ..training.held_out import KeepBest
 from .adaptation import AdaptableModel
+from .batches import collate, collate_to_forecast, network_inputs
 from .beside import check_weights, warn_of_units
 from .likelihoods import LikelihoodHead
 from .module import RimerModule
@@ -38,9 +39,7 @@ from .series import (
     check_long_enough,
     check_observed,
     check_values,
-    collate,
     known_covariates,
-    network_inputs,
     stacked,
     static_covariates,
 )
@@ -328,6 +327,9 @@ class NetworkModel(AdaptableModel):
     def predict_from_dataset(self, *args: Any, **kwargs: Any) -> Sequence[TimeSeries]:
         """Forecast, one thread after another; see darts."""
         self._check_network()
+        if len(args) < 9:  # else options of the loader are given by their place
+            options = kwargs.get("dataloader_kwargs") or {}
+            kwargs["dataloader_kwargs"] = {"collate_fn": collate_to_forecast, **options}
         with self.model.turn:
             return super().predict_from_dataset(*args, **kwargs)
 

@@ -12,9 +12,10 @@ from ..lifecycle.distill import Distillation, Unlabelled, distill
 from ..network.checks import plain_size
 from ..training.fit import interruptible
 from .base import NetworkModel
+from .batches import collate, network_inputs
 from .growth import GrowableModel
 from .module import RimerModule
-from .series import Series, TrainingDataset, collate, network_inputs
+from .series import Series, TrainingDataset
 
 __all__ = ["DistillableModel"]
 

@@ -6,8 +6,7 @@ Letters: B series, n steps or static covariates, C components.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil
 from typing import Any, TypeAlias
@@ -21,15 +20,14 @@ from darts.utils.data.torch_datasets.inference_dataset import SequentialTorchInf
 from darts.utils.data.torch_datasets.training_dataset import SequentialTorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import (
     TorchInferenceSample,
-    TorchTrainingBatch,
     TorchTrainingSample,
-    _batch_collate_fn_train,
 )
 from darts.utils.ts_utils import series2seq
 from torch import Tensor
 
 from ..network import RimerNetwork
-from ..network.scale import unit_of
+from ..network.scale import is_tame, unit_of
+from .batches import Samples
 
 __all__ = [
     "InferenceDataset",
@@ -39,9 +37,7 @@ __all__ = [
     "check_observed",
     "check_one_sample",
     "check_values",
-    "collate",
     "known_covariates",
-    "network_inputs",
     "stacked",
     "static_covariates",
     "step_of",
@@ -170,7 +166,9 @@ class TrainingDataset(SequentialTorchTrainingDataset):
         if any(one.is_stochastic for sequence in given for one in sequence or ()):
             self.most_kept = 0  # every window is another draw
 
-        self.units = [_unit_of(one) for one in self.series]
+        units = [_unit_of(one) for one in self.series]
+        self.units = np.stack([unit for unit, _ in units])
+        self._tame = [tame for _, tame in units]
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -202,8 +200,9 @@ class TrainingDataset(SequentialTorchTrainingDataset):
 
     def __getitems__(self, indices: list[int]) -> Samples:
         """Return windows with the units of their series."""
-        units = [self.units[bisect_right(self._ends, index)] for index in indices]
-        return Samples((self[index] for index in indices), units)
+        owners = [bisect_right(self._ends, index) for index in indices]
+        tame = all(self._tame) or all(self._tame[owner] for owner in owners)
+        return Samples(map(self.__getitem__, indices), self.units[owners], tame)
 
     def __getitem__(self, index: int) -> TorchTrainingSample:
         """Return a window; see darts."""
@@ -244,53 +243,16 @@ class TrainingPart(TorchTrainingDataset):
         return self.whole.__getitems__([self.indices[index] for index in indices])
 
 
-def _unit_of(series: TimeSeries) -> np.ndarray:
-    """Unit in which errors of a series are counted, (1, C)."""
+def _unit_of(series: TimeSeries) -> tuple[np.ndarray, bool]:
+    """Unit in which errors of a series are counted, (1, C), and whether no window is far larger."""
     values = series.all_values(copy=False)  # (n, C, samples)
-    samples = torch.from_numpy(values.astype(np.float64)).transpose(1, 2).flatten(0, 1)
-    return unit_of(samples[None])[0].numpy()
-
-
-class Samples(list[TorchTrainingSample]):
-    """Windows to train on, and the units of their series, (1, C) each."""
-
-    def __init__(self, samples: Iterable[TorchTrainingSample], units: list[np.ndarray]) -> None:
-        super().__init__(samples)
-        self.units = units
-
-
-@dataclass(slots=True)
-class Batch(TorchTrainingBatch):
-    """Windows to train on, with the units of their series, (B, 1, C), or None."""
-
-    unit: Tensor | None = None
-
-
-def collate(samples: list[TorchTrainingSample]) -> Batch:
-    """Make a batch of windows as darts does, and of their units."""
-    batch = _batch_collate_fn_train(samples)
-    unit = None
-    if isinstance(samples, Samples):
-        unit = torch.from_numpy(np.stack(samples.units)).to(batch.past_target.dtype)
-    return Batch(**{x.name: getattr(batch, x.name) for x in fields(batch)}, unit=unit)
-
-
-def network_inputs(batch: Batch, network: RimerNetwork) -> dict[str, Tensor]:
-    """Return windows of a batch and their covariates, by the names of `RimerNetwork.forward`."""
-    names = ("past_target", "past_covariates", "static_covariates")
-    known = {name: getattr(batch, name) for name in names}
-    if batch.future_covariates is not None:
-        parts = batch.historic_future_covariates, batch.future_covariates
-        known["future_covariates"] = torch.cat(parts, 1)
-    return {name: x.to(network.skip.offset) for name, x in known.items() if x is not None}
+    samples = torch.from_numpy(values.astype(np.float64)).transpose(1, 2).flatten(0, 1)[None]
+    unit = unit_of(samples)
+    return unit[0].numpy(), is_tame(samples, unit)
 
 
 class InferenceDataset(SequentialTorchInferenceDataset):
-    """darts' windows to forecast from, whose schemas Lightning does not search for tensors.
-
-    Lightning moves a batch to its device by walking through every dictionary in it, which for the
-    schemas of its series takes a fifth of a backtest's time.
-    """
+    """darts' windows to forecast from, whose schemas know the number of their series."""
 
     def __getitem__(self, index: int) -> TorchInferenceSample:
         """Return a window; see darts."""
@@ -299,17 +261,14 @@ class InferenceDataset(SequentialTorchInferenceDataset):
         schema.place = index
         if self.bounds is not None:
             schema.place = bisect_right(self.cum_lengths, index)
-        return replace(sample, series_schema=schema)
+        sample.series_schema = schema
+        return sample
 
 
 class _Schema(dict[str, Any]):
-    """A dictionary that moves to a device as it is, with the number of its series."""
+    """A dictionary with the number of its series."""
 
     place: int
-
-    def to(self, *args: Any, **kwargs: Any) -> _Schema:
-        """Return itself."""
-        return self
 
 
 def to_tensor(values: np.ndarray, network: RimerNetwork) -> Tensor:

@@ -15,6 +15,7 @@ from ..layers.parts.precision import widest_dtype
 
 __all__ = [
     "WILD",
+    "is_tame",
     "resolution",
     "running_scale",
     "scaled_softplus_input",
@@ -65,6 +66,23 @@ def unit_of(x: Tensor) -> Tensor:
     location, scale = window_scale(x, ~x.isnan())
     size = location.abs().where(location != 0, 1.0)
     return scale.where(scale > resolution(location), size)
+
+
+def is_tame(x: Tensor, unit: Tensor) -> bool:
+    """Whether no window of series, (B, n, C), deviates by more than 20 units of its series.
+
+    None can where the range of all values is no wider. NaN is a missing value.
+
+    Parameters
+    ----------
+    x
+        Values.
+    unit
+        See `unit_of`, (B, 1, C).
+    """
+    lowest, highest = x.nan_to_num(torch.inf).amin(1, True), x.nan_to_num(-torch.inf).amax(1, True)
+    finest = resolution(torch.maximum(highest, -lowest).float()).to(unit.dtype)
+    return bool((torch.maximum(highest - lowest, finest) <= WILD * unit).all())
 
 
 def without_wild_values(x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from ..network import RimerNetwork
 from ..network.checks import plain_number, plain_size
 from ..network.missing_values import marks_of_observed
 from ..network.scale import WILD, unit_of, window_scale
+from .optimizer import GroupedAdamW
 
 __all__ = ["AveragedWeights", "Recipe", "check_trained", "parameter_groups"]
 
@@ -117,7 +118,7 @@ class Recipe:
         """Return the recipe for weights that were trained before."""
         return replace(self, learning_rate=self.training_on * self.learning_rate)
 
-    def unit(self, past_target: Tensor, of_series: Tensor | None) -> Tensor:
+    def unit(self, past_target: Tensor, of_series: Tensor | None, *, tame: bool = False) -> Tensor:
         """Return the unit of a batch's errors, (B, 1, C).
 
         Parameters
@@ -128,9 +129,13 @@ class Recipe:
             Unit of the series that they are of, (B, 1, C); None if it is not known. A window that
             deviates far more, by a wild value, counts in units of its own deviation: that
             multiplies its gradients, which would drown all others.
+        tame
+            Whether the series are known to have no such window, see `is_tame`.
         """
         if of_series is None or self.loss_unit == "window":
             return unit_of(past_target)
+        if tame and torch.finfo(past_target.dtype).bits >= 32:
+            return of_series.to(past_target.dtype)
         deviation = window_scale(past_target, marks_of_observed(past_target))[1]
         unit = of_series.to(past_target.dtype)
         return torch.where(deviation > WILD * unit, deviation, unit)
@@ -160,7 +165,7 @@ class Recipe:
         """
         names = {"lr": "learning_rate", "weight_decay": "weight_decay"}
         own = replace(self, **{names[x]: kwargs.pop(x) for x in names.keys() & kwargs.keys()})
-        optimizer = _AdamW(
+        optimizer = GroupedAdamW(
             parameter_groups(network, weight_decay=own.weight_decay),
             # One fused operation: a small model is bound by the number of operations. Epsilon lies
             # far below gradients of errors in units of their series (torch's own, 1e-8, costs 1 %
@@ -213,20 +218,6 @@ def parameter_groups(network: RimerNetwork, *, weight_decay: float) -> list[dict
         {"params": parameters, "ratio": factor, "weight_decay": weight_decay if is_matrix else 0.0}
         for (factor, is_matrix), parameters in groups.items()
     ]
-
-
-class _AdamW(torch.optim.AdamW):
-    """AdamW whose groups step at their ``ratio`` times the learning rate that they were set."""
-
-    def step(self, closure: Any = None) -> Any:
-        rates = [group["lr"] for group in self.param_groups]
-        for group in self.param_groups:
-            group["lr"] = group["ratio"] * group["lr"]
-        try:
-            return super().step(closure)
-        finally:
-            for group, rate in zip(self.param_groups, rates, strict=True):
-                group["lr"] = rate
 
 
 class AveragedWeights(pl.callbacks.WeightAveraging):

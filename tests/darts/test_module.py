@@ -203,6 +203,39 @@ def test_metrics_of_the_user_are_logged() -> None:
     assert float(logged["val_mae"]) == pytest.approx(loss, rel=1e-4)
 
 
+class Losses(pl.Callback):
+    """Remembers the loss of every batch, and what Lightning shows of it."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.shown: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, i: int
+    ) -> None:
+        self.losses.append(float(outputs["loss"]))
+        shown = trainer.callback_metrics["train_loss"], trainer.progress_bar_metrics["train_loss"]
+        assert len(set(map(float, shown))) == 1
+        self.shown.append(float(shown[0]))
+
+
+def test_every_loss_is_logged_but_checked_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    log = pl.LightningModule.log
+
+    def counted(module: Any, name: str, *args: Any, **kwargs: Any) -> None:
+        calls.append(name)
+        log(module, name, *args, **kwargs)
+
+    monkeypatch.setattr(pl.LightningModule, "log", counted)
+    losses = Losses()
+    settings = {**quiet(callbacks=[losses], val_check_interval=0.5), "n_epochs": 3}
+    RimerModel(**settings).fit(wave_at_level(), val_series=wave_at_level(60, seed=1))
+    assert len(losses.losses) == 9
+    assert losses.shown == losses.losses
+    assert calls.count("train_loss") == 3
+
+
 def test_a_schedule_that_watches_the_validation_loss() -> None:
     model = RimerModel(
         **{**TINY, "n_epochs": 4},

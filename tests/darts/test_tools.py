@@ -104,16 +104,16 @@ def test_mlflow_logs_a_fit_and_gives_the_model_back(
     np.testing.assert_array_equal(loaded.predict(6, series=wave()).values(), forecast.values())
 
 
-def rates_of_every_step(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
-    """Learning rates of the groups at each step of AdamW from now on."""
-    rates: list[list[float]] = []
-    step = torch.optim.AdamW.step
+def rates_of_every_update(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Learning rates of AdamW's groups, one after another, at each of its steps from now on."""
+    rates: list[float] = []
+    update = torch._fused_adamw_
 
-    def recorded(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
-        rates.append([group["lr"] for group in self.param_groups])
-        return step(self, *args, **kwargs)
+    def recorded(*args: Any, lr: float, **kwargs: Any) -> None:
+        rates.append(lr)
+        update(*args, lr=lr, **kwargs)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
+    monkeypatch.setattr(torch, "_fused_adamw_", recorded)
     return rates
 
 
@@ -123,10 +123,11 @@ def test_the_finder_of_learning_rates_keeps_the_ratios_of_the_groups(
     layers: str | None, mode: str, fitted: RimerModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = RimerModel(**{**TINY, "n_epochs": 20, "batch_size": 16}, layers=layers)
-    rates = rates_of_every_step(monkeypatch)
+    updates = rates_of_every_update(monkeypatch)
     found = model.lr_find(wave(), min_lr=1e-6, max_lr=1.0, num_training=40, mode=mode)
-    assert len(found.results["lr"]) == len(rates)
     groups = {"rwkv7": [10.0, 10.0, 1.0, 1.0, 2.0], None: [10.0, 10.0]}[layers]
+    rates = np.reshape(updates, (-1, len(groups)))
+    assert len(found.results["lr"]) == len(rates)
     for rate, of_groups in zip(found.results["lr"], rates, strict=True):
         np.testing.assert_allclose(of_groups, rate * np.array(groups), rtol=1e-6)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from network_cases import walk
+from network_cases import normal, walk
 from torch.nn import functional as F
 
 from rimer_forecaster.network.scale import (
+    WILD,
+    is_tame,
     running_scale,
     scaled_softplus_input,
     unit_of,
@@ -71,3 +73,18 @@ def test_one_wild_value_leaves_the_unit_in_its_range() -> None:
     counts = torch.zeros(1, 100, 1)
     counts[0, ::7] = 3.0  # most are alike, but the others are no accident
     torch.testing.assert_close(unit_of(counts), counts.std(1, correction=0, keepdim=True))
+
+
+@pytest.mark.parametrize("wild", [0.0, 10.0, 30.0, 1e4])
+@pytest.mark.parametrize("level", [0.0, 1e9])
+def test_of_tame_series_no_window_is_wild(wild: float, level: float) -> None:
+    """At the higher level single precision does not tell the series from a flat one."""
+    x = level + normal(1, 200, 1)
+    x[0, 50] += wild
+    x[0, 80:90] = torch.nan
+    unit = unit_of(x)
+    windows = x[0].float().unfold(0, 24, 1).mT  # (n, L, 1)
+    largest = window_scale(windows, ~windows.isnan())[1].max() / unit.item()
+    assert is_tame(x, unit) is (wild < 20 and not level)
+    assert largest <= WILD or not is_tame(x, unit)
+    assert largest > WILD or (wild < 1e3 and not level)

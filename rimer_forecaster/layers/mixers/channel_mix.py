@@ -47,7 +47,8 @@ class ChannelMix(ShiftedMixer):
     ) -> tuple[Tensor, State | None]:
         """Mix channels; see `Mixer`."""
         previous, last = token_shift(x, None if state is None else state["shift"], companions.mask)
-        hidden = torch.relu(self.key(self.lerps(x, previous, companions))).square()
+        hidden = torch.relu(self.key(self.lerps(x, previous, companions)))
+        hidden = hidden * hidden  # whose gradient takes half the time of that of a square
         return self.value(hidden), None if state is None else {"shift": last}
 
     @torch.no_grad()
