@@ -34,7 +34,8 @@ class Scores:
     naive_error
         Mean absolute error of seasonal naive in the training part, in units of the deviation, (C,).
     quantiles
-        Probabilities of the outputs, 0.5 among them; None for point forecasts.
+        Probabilities of the outputs, 0.5 among them; None for point forecasts. Where there are
+        some, a point counts as every quantile, and covers nothing that can be told.
     """
 
     def __init__(
@@ -49,10 +50,18 @@ class Scores:
         self.percentage = self.inside = 0.0
 
     def add(self, own: Array, forecast: Array) -> None:
-        """Add true values in their own units, (B, H, C), and z-scored forecasts, (B, H, C, Q)."""
+        """Add true values in their own units, (B, H, C), and z-scored forecasts.
+
+        Parameters
+        ----------
+        own
+            (B, H, C).
+        forecast
+            (B, H, C, Q), or points, (B, H, C, 1).
+        """
         actual = (own - self.mean) / self.deviation
         point = forecast[..., 0]
-        if self.quantiles is not None:
+        if self.quantiles is not None and forecast.shape[-1] > 1:
             point = forecast[..., int(np.flatnonzero(self.quantiles == 0.5)[0])]
         known = ~np.isnan(actual)
         error = np.where(known, point - actual, 0.0)
@@ -70,7 +79,8 @@ class Scores:
             self.pinball = self.pinball + self.deviation * losses.mean(-1).sum((0, 1))
             self.size = self.size + np.nansum(np.abs(own), (0, 1))
             low, high = forecast[..., 0], forecast[..., -1]
-            self.inside = self.inside + ((low <= actual) & (actual <= high))[known].sum()
+            inside = ((low <= actual) & (actual <= high))[known].sum()
+            self.inside += inside if forecast.shape[-1] > 1 else np.nan
 
     def table(self) -> dict[str, float]:
         """Return the errors over everything that was added, by their names."""

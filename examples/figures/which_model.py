@@ -1,0 +1,209 @@
+"""All contenders beside each other over the kinds of data that people have.
+
+    python examples/figures/which_model.py --data FOLDER [--kinds NAME ...] [--models NAME ...]
+        [--seeds 3] [--output FOLDER]
+
+- short: monthly, quarterly, weekly and daily validation rows of corpus.parquet without gaps, at
+  most 200 of each and the last 400 values; the last 18, 8, 13 and 30 are forecast
+- panels: M4 hourly, 414 series, 48 ahead; NN5 daily, 111 series, 56 ahead
+- long: ETTh1, ETTm1 and weather, 96 ahead from 96, at every 199th or 797th step of the test part
+- prices: electricity of four markets, a day ahead, with what is known ahead
+- live: a year of hourly values of ETTh1's OT, 24 ahead from 168, at every seventh hour
+
+What is trained gets about --steps optimiser steps of 32 windows, and keeps the weights of its
+lowest validation loss. Models of SLOW have one seed. The first seed has a process of its own, in
+which its peak of memory is read. Seconds are those of the processor on one thread, so that other
+processes do not count. Every run is kept in the folder `runs` of the output, so that a script that
+was interrupted goes on. With --quick sines and two steps. Writes which-model-KIND.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from records import write_table
+from short_series import real
+from standard_protocol import MARKETS, load_long, task_of
+from zero_shot import SETS, series_of
+
+from rimer_forecaster.benchmark import (
+    Comparison,
+    Panel,
+    PanelComparison,
+    Task,
+    compare,
+    compare_panel,
+    make_panel,
+    make_task,
+)
+from rimer_forecaster.benchmark.budget import Rule
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+BATCH, STEPS_PER_EPOCH = 32, 50
+LOOK_BACKS = {"monthly": 24, "quarterly": 16, "weekly": 52, "daily": 28}
+STRIDES = {"ETTh1": 199, "ETTm1": 797, "weather": 797}
+
+ZERO = ("zero", "zero+adapt", "zero+fine-tuned")
+STATISTICAL = ("autoets", "autotheta", "autoarima")
+NETWORKS = ("rwkv7", "nlinear", "tide", "nhits", "blockrnn-lstm", "blockrnn-gru")
+SLOW = ("tft", "transformer", "patchtst", "itransformer", "zero+adapt", "zero+fine-tuned")
+KINDS = {
+    "short": (*ZERO, *STATISTICAL, "rwkv7", "nlinear"),
+    "panels": (*ZERO, *STATISTICAL, *NETWORKS, *SLOW[:4]),
+    "long": (*ZERO, *STATISTICAL[:2], *NETWORKS, *SLOW[:4]),
+    "prices": (*ZERO, *STATISTICAL[:2], *NETWORKS, "rwkv7-cross-covariates", *SLOW[:4]),
+    "live": ("rwkv7-streamed", "zero", *NETWORKS),
+}
+"""Models of each kind; naive rows and rlinear are always there."""
+LEFT_OUT = {"M4 hourly": ("autoarima", "itransformer")}
+"""AutoARIMA takes 16 s per series, iTransformer reads series that begin together."""
+
+
+def sets(kind: str, folder: Path) -> list[Task | Panel]:
+    """Return what is forecast."""
+    if kind == "short":
+        return [
+            make_panel(
+                [np.concatenate((row.past, row.future)) for row in rows],
+                len(rows[0].future),
+                look_back=look_back,
+                season=rows[0].season,
+                name=name,
+            )
+            for name, look_back in LOOK_BACKS.items()
+            if (rows := [x for x in real(folder, 200)[name] if _long(x, look_back)])
+        ]
+    if kind == "panels":
+        return [
+            make_panel(
+                series_of(folder, name),
+                SETS[name].horizon,
+                look_back=look_back,
+                season=SETS[name].season,
+                name=name,
+            )
+            for name, look_back in (("M4 hourly", 168), ("NN5 daily", 112))
+        ]
+    if kind == "long":
+        tasks = {name: task_of(folder, f"{name}-96-96") for name in STRIDES}
+        return [replace(task, name=x, stride=STRIDES[x]) for x, task in tasks.items()]
+    if kind == "prices":
+        tasks = {x: task_of(folder, f"electricity-{x}-168-24") for x in MARKETS}
+        return [replace(task, name=f"prices {x}") for x, task in tasks.items()]
+    hours = load_long(folder, "ETTh1")["OT"]
+    split = (6_912, 1_728, len(hours) - 8_640)
+    return [make_task(hours, 24, look_back=168, split=split, season=24, stride=7, name="OT")]
+
+
+def _long(row: Any, look_back: int) -> bool:
+    return len(row.past) >= look_back + 2 * len(row.future)
+
+
+def sines(kind: str) -> list[Task | Panel]:
+    """Return something small that needs no file."""
+    rng, t = np.random.default_rng(0), np.arange(400)
+    waves = [np.sin(t / 4 + i) + 0.2 * rng.standard_normal(400) for i in range(3)]
+    if kind in ("short", "panels"):
+        return [make_panel(waves, 12, look_back=24, season=25, name="sines")]
+    frame = pd.DataFrame(np.stack(waves, 1), pd.date_range("2024", periods=400, freq="h"))
+    return [make_task(frame, 12, look_back=24, season=25, stride=30, name="sines")]
+
+
+def compared(
+    given: Task | Panel, models: list[str], *, steps: int, seeds: int, runs: Path, isolated: bool
+) -> Comparison | PanelComparison:
+    """Compare on one set, with as many steps for all that is trained."""
+    stride = max(1, given.training_windows(1) // (BATCH * STEPS_PER_EPOCH))
+    epochs = math.ceil(steps / Rule.of(given, BATCH, stride).steps)
+    settings: dict[str, Any] = {
+        "models": models,
+        "epochs": epochs,
+        "batch_size": BATCH,
+        "train_stride": stride,
+        "quantiles": QUANTILES,
+        "results": runs,
+        "seeds": seeds,
+        "isolated": isolated,
+    }
+    if isinstance(given, Panel):
+        return compare_panel(given, **settings)
+    return compare(given, **settings)
+
+
+def rows_of(given: Task | Panel, found: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of a set: means over seeds, and memory of the first."""
+    by_model = found.groupby("model", sort=False)
+    mean, naive = by_model.mean(), found[found["model"] == "seasonal naive"].iloc[0]
+    series = len(given.scale()[0])
+    return pd.DataFrame(
+        {
+            "set": given.name,
+            "MASE": mean["MASE"],
+            "MASE std": by_model["MASE"].std(),
+            "relative MASE": mean["MASE"] / naive["MASE"],
+            "WQL": mean["WQL"],
+            "relative WQL": mean["WQL"] / naive["WQL"],
+            "80 % covers": mean["coverage"],
+            "fit, s": mean["fit, CPU s"],
+            "predict, s": mean["test, CPU s"],
+            "one forecast, ms": mean["predict, CPU ms"],
+            "update, ms": mean.get("update, CPU ms"),
+            "peak memory, MiB": by_model["peak memory, MiB"].first(),
+            "bytes": mean["weights, bytes"],
+            "seeds": by_model["MASE"].count(),
+            "series": series,
+            "forecasts": series * len(given.origins),
+        }
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--data", type=Path, help="folder of the data sets")
+    options.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    options.add_argument("--models", nargs="+", help="rows, those of the kind by default")
+    options.add_argument("--sets", nargs="+", help="all of the kind by default")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--steps", type=int, default=500)
+    options.add_argument("--quick", action="store_true", help="sines, two steps and one process")
+    options.add_argument("--output", type=Path, default=Path())
+    return options
+
+
+def main() -> None:
+    """Compare on every set of every kind, and write a table of each kind."""
+    arguments = parser().parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    if arguments.data is None and not arguments.quick:
+        parser().error("give --data FOLDER, or --quick")
+    shared = {"steps": 2 if arguments.quick else arguments.steps, "runs": arguments.output / "runs"}
+    for kind in arguments.kinds:
+        parts = []
+        for given in sines(kind) if arguments.quick else sets(kind, arguments.data):
+            if arguments.sets and given.name not in arguments.sets:
+                continue
+            left_out = LEFT_OUT.get(given.name, ())
+            models = [x for x in arguments.models or KINDS[kind] if x not in left_out]
+            quicker = [x for x in models if x not in SLOW]
+            first = compared(given, models, seeds=1, isolated=not arguments.quick, **shared)
+            more = compared(given, quicker, seeds=arguments.seeds, isolated=False, **shared)
+            found = pd.concat([first.runs, more.runs]).drop_duplicates(["model", "seed"])
+            found = found.sort_values("seed", kind="stable")
+            parts.append(rows_of(given, found))
+            print(parts[-1].to_string(float_format="%.4g"), *first.remarks, sep="\n", flush=True)
+        write_table(pd.concat(parts), arguments.output / f"which-model-{kind}.csv", index=True)
+
+
+if __name__ == "__main__":
+    main()
