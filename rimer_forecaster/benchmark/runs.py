@@ -41,7 +41,7 @@ from .contender import Contender
 from .contenders import Model, make_contender
 from .panel import Panel
 from .panel_contenders import make_panel_contender
-from .scores import Scores
+from .scores import PanelScores, Scores
 from .stream_cost import stream_cost
 from .task import Task
 
@@ -134,7 +134,8 @@ def measure(run: Run) -> dict[str, Any]:
     origins, test = task.origins, _Clock()
     outputs = len(run.budget.quantiles or (0,))
     at_once = max(1, _VALUES_AT_ONCE // (task.horizon * len(mean) * outputs))
-    scores = Scores(mean, deviation, task.naive_error() / deviation, run.budget.quantiles)
+    kind = PanelScores if isinstance(task, Panel) else Scores
+    scores = kind(mean, deviation, task.naive_error() / deviation, run.budget.quantiles)
     shown = []
     kept = shown_places(task)
     for first in range(0, len(origins), at_once):

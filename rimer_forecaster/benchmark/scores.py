@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Scores"]
+__all__ = ["PanelScores", "Scores"]
 
 Array = NDArray[np.float64]
 
@@ -97,13 +97,25 @@ class Scores:
             "R2": 1 - _mean_ratio(self.squared.sum(0), variation),
         }
         if self.quantiles is not None:
-            scores["WQL"] = 2 * _mean_ratio(self.pinball, self.size)
+            scores["WQL"] = 2 * self.weighted()
             scores["coverage"] = self.inside / n
         return {name: float(value) for name, value in scores.items()}
+
+    def weighted(self) -> float:
+        """Return pinball losses over the size of the true values, a mean over components."""
+        return _mean_ratio(self.pinball, self.size)
 
     def by_step(self) -> Array:
         """Mean absolute error of each step of the horizon, z-scored, (H,)."""
         return self.absolute.sum(1) / self.count.sum(1)
+
+
+class PanelScores(Scores):
+    """Of series for components: WQL is of all values together, as small ones make ratios wild."""
+
+    def weighted(self) -> float:
+        """Return the sum of pinball losses over that of the sizes, in own units."""
+        return float(self.pinball.sum() / self.size.sum())
 
 
 def _mean_ratio(numerators: Array, denominators: Array) -> float:
