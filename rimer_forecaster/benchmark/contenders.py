@@ -185,6 +185,11 @@ def check_model(model: Model, task: Task, budget: Budget) -> None:
             f"the validation part has {validation} steps, but {model!r} needs at least "
             f"{task.horizon + 1}: darts' RNNModel reads one more. Give another split."
         )
+    check_options(model, task.look_back, task.horizon)
+
+
+def check_options(model: Model, look_back: int, horizon: int) -> None:
+    """Raise a ValueError for what is neither a name, nor a layer string, nor `OPTIONS`."""
     if model in NAMES:
         return
     if isinstance(model, Mapping):
@@ -194,7 +199,7 @@ def check_model(model: Model, task: Task, budget: Budget) -> None:
                 f"{unknown} is not what a comparison leaves to a RimerModel, which is "
                 f"{', '.join(OPTIONS)}; what is the same for all are arguments of compare()."
             )
-        RimerModel(task.look_back, task.horizon, **model)
+        RimerModel(look_back, horizon, **model)
         return
     try:
         check_layers(model, width=32, head_size=16)

@@ -105,7 +105,7 @@ def compare_panel(
     )
     named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
     for model in named.values():
-        check_panel_model(model)
+        check_panel_model(model, panel)
     named |= {name: name for name in reversed(ALWAYS) if name not in named}
     runs = [
         Run(label, model, panel, budget, seed)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sktime.forecasting.base import BaseForecaster
 
 from ..zero_shot.scores import naive_quantiles
 from .budget import Budget
 from .contender import Array, Contender
-from .contenders import NAMES, Model, factory_of
+from .contenders import NAMES, Model, check_options, factory_of, resolved
 from .of_darts import Darts
 from .of_neuralforecast import Neuralforecast
 from .of_package import Zero, ZeroAdapted, ZeroFineTuned
@@ -93,8 +94,11 @@ def _factory_of(model: Model) -> partial[Contender] | None:
     return factory if factory.func in (Statsforecast, Neuralforecast) else None
 
 
-def check_panel_model(model: Model) -> None:
+def check_panel_model(model: Model, panel: Panel) -> None:
     """Raise a ValueError for what cannot be compared on a panel."""
+    model = resolved(model)
+    if not isinstance(model, BaseForecaster):
+        check_options(model, panel.look_back, panel.horizon)
     if _factory_of(model) is None:
         known = [name for name in NAMES if _factory_of(name) is not None]
         raise ValueError(

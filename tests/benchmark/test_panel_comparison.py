@@ -111,7 +111,16 @@ def test_a_comparison_of_a_panel_has_its_rows_and_goes_on(
     assert again.table["MASE"].tolist() == found.table["MASE"].tolist()
 
 
-@pytest.mark.parametrize("model", ["NaiveForecaster()", "compressed", "rwkv7-streamed"])
-def test_what_is_not_compared_on_panels_is_said(model: str) -> None:
-    with pytest.raises(ValueError, match=r"is (not compared on panels|neither a model)"):
-        compare_panel(panel_of(), models=[model], **QUICK)
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("NaiveForecaster()", "is not compared on panels; what is: last value"),
+        ("compressed", "'compressed' is not compared on panels"),
+        ("rwkv7-streamed", "is not compared on panels"),
+        ("lstn", "'lstn' is neither a model"),
+        ({"n_epochs": 3}, r"\['n_epochs'\] is not what a comparison leaves to a RimerModel"),
+    ],
+)
+def test_what_is_not_compared_on_panels_is_said(model: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare_panel(panel_of(), models={"wrong": model}, **QUICK)
