@@ -41,7 +41,7 @@ ALWAYS = ("last value", "seasonal naive", "rlinear")
 TIMER = "attention*12"
 
 
-def _rimer(**options: Any) -> partial[Contender]:
+def _rimer(**options: Any) -> partial[Any]:
     return partial(Darts, make=partial(RimerModel, **options), theirs=False)
 
 
@@ -51,7 +51,7 @@ def _theirs(
     validates_forecasts: bool = True,
     forecasts_quantiles: bool = True,
     **options: Any,
-) -> partial[Contender]:
+) -> partial[Any]:
     return partial(
         Darts,
         make=partial(make, **options),
@@ -69,7 +69,7 @@ def _rnn(look_back: int, *, output_chunk_length: int, cell: str, **options: Any)
 _NORMALISED = {"use_reversible_instance_norm": True}
 """As Rimer does; without it these models fail where the level moves."""
 
-OF_PACKAGE: Mapping[str, partial[Contender]] = {
+OF_PACKAGE: Mapping[str, partial[Any]] = {
     "zero": partial(Zero),
     "zero+adapt": partial(ZeroAdapted),
     "zero+fine-tuned": partial(ZeroFineTuned),
@@ -77,7 +77,7 @@ OF_PACKAGE: Mapping[str, partial[Contender]] = {
 }
 """Contenders that begin with the weights of the package."""
 
-_TABLE: Mapping[str, partial[Contender]] = {
+_TABLE: Mapping[str, partial[Any]] = {
     "last value": partial(Naive, season=1),
     "seasonal naive": partial(Naive),
     "rlinear": _rimer(layers=None),
@@ -157,7 +157,7 @@ def resolved(model: Model) -> Model:
     return made
 
 
-def factory_of(model: Model) -> partial[Contender]:
+def factory_of(model: Model) -> partial[Any]:
     """Return what makes a contender of a task, a budget and a seed."""
     if isinstance(model, BaseForecaster):
         return partial(Sktime, forecaster=model)

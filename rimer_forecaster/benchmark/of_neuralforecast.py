@@ -68,7 +68,9 @@ class Neuralforecast:
             **budget.limit(),
         )
         self.models = NeuralForecast(models=[network], freq=1)
-        held_back = task.validation_end - task.train_end if one_of_each else task.horizon
+        held_back = (
+            task.horizon if isinstance(task, Panel) else task.validation_end - task.train_end
+        )
         self.models.fit(_frame(past), val_size=held_back)
 
     def forecast(self, origins: NDArray[np.int64]) -> Array:

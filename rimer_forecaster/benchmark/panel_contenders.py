@@ -75,7 +75,7 @@ def _naive(
     return naive_quantiles(quantiles, past, horizon, 1 if last else season)
 
 
-_OWN: Mapping[str, partial[Contender]] = {
+_OWN: Mapping[str, partial[Any]] = {
     "last value": partial(Anew, quantiles_of=partial(_naive, last=True)),
     "seasonal naive": partial(Anew, quantiles_of=partial(_naive, last=False)),
     "zero": partial(_ZeroOfPanel),
@@ -84,12 +84,12 @@ _OWN: Mapping[str, partial[Contender]] = {
 }
 
 
-def _factory_of(model: Model) -> partial[Contender] | None:
+def _factory_of(model: Model) -> partial[Any] | None:
     """Return what makes a contender of a panel, a budget and a seed; None if nothing does."""
     if isinstance(model, str) and model in _OWN:
         return _OWN[model]
     factory = factory_of(model)
-    if factory.func is Darts:
+    if factory.func is Darts and factory.keywords.get("validates_forecasts", True):
         return partial(_DartsOfPanel, **factory.keywords)
     return factory if factory.func in (Statsforecast, Neuralforecast) else None
 

@@ -43,7 +43,7 @@ def tables(
 
 def markdown_of(table: pd.DataFrame) -> str:
     """Return a row per model as text; seconds of the processor are left to the files."""
-    columns = [name for name in table if "CPU" not in name]
+    columns = [name for name in map(str, table) if "CPU" not in name]
     lines = ["| model | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
     for name, row in table.iterrows():
         lines.append(f"| {name} | " + " | ".join(_shown(c, row[c]) for c in columns) + " |")
