@@ -61,22 +61,17 @@ STRIDES = {"ETTh1": 199, "ETTm1": 797, "weather": 797}
 ZERO = ("zero", "zero+adapt", "zero+fine-tuned")
 STATISTICAL = ("autoets", "autotheta", "autoarima")
 NETWORKS = ("rwkv7", "nlinear", "tide", "nhits", "blockrnn-lstm", "blockrnn-gru")
-SLOW = ("tft", "transformer", "patchtst", "itransformer", *ZERO)
+SLOW = ("tft", "patchtst", "itransformer", *ZERO)
 KINDS = {
     "short": (*ZERO, *STATISTICAL, "rwkv7", "nlinear"),
-    "panels": (*ZERO, *STATISTICAL, *NETWORKS, *SLOW[:4]),
-    "long": (*ZERO, *STATISTICAL[:2], *NETWORKS, *SLOW[:4]),
-    "prices": (*ZERO, *STATISTICAL[:2], *NETWORKS, "rwkv7-cross-covariates", *SLOW[:4]),
+    "panels": (*ZERO, *STATISTICAL, *NETWORKS, *SLOW[:3]),
+    "long": (*ZERO, *STATISTICAL[:2], *NETWORKS, *SLOW[:3]),
+    "prices": (*ZERO, *STATISTICAL[:2], *NETWORKS, "rwkv7-cross-covariates", *SLOW[:3]),
     "live": ("rwkv7-streamed", "zero", *NETWORKS),
 }
 """Models of each kind; naive rows and rlinear are always there."""
-LEFT_OUT = {
-    "M4 hourly": ("autoarima", "transformer", "itransformer"),
-    **dict.fromkeys(("ETTh1", "ETTm1", "weather"), ("transformer",)),
-    **{f"prices {market}": ("transformer",) for market in MARKETS},
-}
-"""AutoARIMA takes 16 s per series of M4, darts' Transformer 1.2 s per step from 168 hours, and
-iTransformer reads series that begin together."""
+LEFT_OUT = {"M4 hourly": ("autoarima", "itransformer")}
+"""AutoARIMA takes 16 s per series there, and iTransformer reads series that begin together."""
 
 
 def sets(kind: str, folder: Path) -> list[Task | Panel]:
