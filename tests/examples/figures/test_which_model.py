@@ -81,6 +81,7 @@ def test_the_page_holds_the_committed_table(
     assert page.to_markdown(rows, kind) in (DOCS / "which-model.md").read_text(encoding="utf-8")
 
 
-def test_there_is_a_table_of_every_kind(example: Callable[[str], ModuleType]) -> None:
-    kinds = example("which_model").KINDS
-    assert {path.stem.removeprefix("which-model-") for path in TABLES} == set(kinds)
+def test_tables_are_of_kinds_that_the_script_knows(example: Callable[[str], ModuleType]) -> None:
+    kinds = {path.stem.removeprefix("which-model-") for path in TABLES}
+    assert "short" in kinds
+    assert kinds <= set(example("which_model").KINDS)
