@@ -90,22 +90,22 @@ def _cell(column: pd.Series, value: float, name: str, sets: list[str]) -> str:
 
 def plot(kinds: dict[str, pd.DataFrame]) -> Figure:
     """Draw the error of each model over seconds of training and forecasts, a field per kind."""
-    count = len(kinds)
-    figure, axes = plt.subplots(
-        -(-count // 2), 2, figsize=(11, 3.6 * -(-count // 2)), layout="constrained", squeeze=False
-    )
+    count, columns = len(kinds), min(2, len(kinds))
+    lines = -(-count // columns)
+    size = (1 + 5.5 * columns, 0.6 + 3.6 * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, layout="constrained", squeeze=False)
     for axis in axes.flat[count:]:
         axis.axis("off")
     for axis, (kind, rows) in zip(axes.flat, kinds.items(), strict=False):
         table = summary(rows).dropna(subset="relative MASE").drop(index="seasonal naive")
         table = table[table["relative MASE"] < 2]
         seconds = (table["fit, s"] + table["predict, s"]).clip(lower=LEAST)
-        for place, (name, row) in enumerate(table.iterrows()):
+        for name, row in table.iterrows():
             ours, old = str(name).startswith(OURS), name in (*STATISTICAL, "last value")
             mark, colour = ("o", "#D55E00") if ours else ("s", "#0072B2") if old else ("^", "black")
             at = seconds[name], row["relative MASE"]
             axis.scatter(*at, marker=mark, color=colour, s=34, zorder=3)
-            side = (5, 3) if place % 2 else (5, -9)  # neighbours do not hide each other
+            side = (5, -9) if ours else (5, 3)  # neighbours do not hide each other
             axis.annotate(str(name), at, side, textcoords="offset points", fontsize=7.5)
         axis.axhline(1, color="0.5", ls="--", lw=1)
         axis.set_xscale("log")
@@ -119,7 +119,7 @@ def plot(kinds: dict[str, pd.DataFrame]) -> Figure:
         axis.grid(color="0.92")
         axis.set_title(TITLES.get(kind, kind), loc="left", fontsize=10)
     figure.supxlabel("seconds of one core, training and forecasts of all sets (one seed)")
-    figure.supylabel("MASE over that of seasonal naive (less is better)")
+    figure.supylabel("MASE over that of seasonal naive")
     return figure
 
 
