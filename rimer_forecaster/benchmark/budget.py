@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from ..network.checks import check_sizes
 from ..training import Recipe
 from ..training.held_out import KeepBest
+from .panel import Panel
 from .task import Task
 
 __all__ = ["Budget", "Rule"]
@@ -60,13 +65,27 @@ class Rule:
     steps: int
 
     @classmethod
-    def of(cls, task: Task, batch_size: int, train_stride: int) -> Rule:
+    def of(cls, task: Task | Panel, batch_size: int, train_stride: int) -> Rule:
         """Return the rule for batches of windows of which every so many-th is trained on."""
         recipe = Recipe()
-        windows = (task.train_end - task.look_back - task.horizon) // train_stride + 1
+        windows = task.training_windows(train_stride)
         steps = math.ceil(windows / batch_size)
         patience = max(KeepBest().fewest_epochs, math.ceil(recipe.patience / steps))
         return cls(recipe.epochs(windows, batch_size), patience, steps)
+
+    def budget(
+        self,
+        *,
+        epochs: int | None,
+        patience: int | None,
+        quantiles: Sequence[float] | None,
+        **given: Any,
+    ) -> Budget:
+        """Return what models get: what was given, and the rule for what was not."""
+        epochs = self.epochs if epochs is None else epochs
+        patience = self.patience if patience is None else patience
+        check_sizes(epochs=epochs, patience=patience)
+        return Budget(epochs=epochs, patience=patience, quantiles=_ascending(quantiles), **given)
 
     def remarks(self, epochs: int) -> list[str]:
         """Say so if a number of epochs is below the rule."""
@@ -77,3 +96,16 @@ class Rule:
             f"{self.epochs} epochs, {self.epochs * self.steps} steps: errors of models that are "
             "trained may be far from what they can do."
         ]
+
+
+def _ascending(quantiles: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Return probabilities as darts orders them, if it takes them."""
+    if quantiles is None:
+        return None
+    levels = sorted(set(quantiles))
+    if 0.5 not in levels or not np.allclose(np.add(levels, levels[::-1]), 1):
+        raise ValueError(
+            f"quantiles={quantiles!r} must hold 0.5, whose errors are those of the table, and be "
+            "symmetric about it, as darts asks: with 0.1 goes 0.9."
+        )
+    return tuple(levels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,22 +16,19 @@ import sktime
 import torch
 from darts import TimeSeries
 from sktime.forecasting.base import BaseForecaster
-from tqdm.auto import tqdm
 
 from ..network.checks import check_sizes
 from ..version import __version__
 from .budget import Budget, Rule
 from .contenders import ALWAYS, OF_PACKAGE, Model, check_model, resolved
-from .runs import Run, stored
+from .runs import Run, all_stored
+from .table import markdown_of, tables
 from .task import Task, make_task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Comparison", "compare", "versions"]
-
-_OF_STREAMS = ("state, bytes", "update, ms")
-"""Columns of models that a stream can carry on."""
 
 DEFAULT = ("rwkv7", "blockrnn-gru", "transformer", "dlinear")
 
@@ -88,11 +84,8 @@ class Comparison:
             "std is over seeds)."
         )
         remarks = "".join(f"\n- {remark}" for remark in self.remarks)
-        columns = list(self.table.columns)
-        lines = ["| model | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
-        for name, row in self.table.iterrows():
-            lines.append(f"| {name} | " + " | ".join(_shown(c, row[c]) for c in columns) + " |")
-        return f"# {task.name}\n\n{what}\n\n" + "\n".join(lines) + f"\n{remarks}\n\n{versions()}.\n"
+        rows = markdown_of(self.table)
+        return f"# {task.name}\n\n{what}\n\n{rows}\n{remarks}\n\n{versions()}.\n"
 
     def plot_forecasts(self) -> Figure:
         """Draw some forecasts of the test part over what came, first component."""
@@ -211,16 +204,13 @@ def compare(
         series = make_task(series, horizon, **task)
     check_sizes(seeds=seeds, batch_size=batch_size, train_stride=train_stride)
     rule = Rule.of(series, batch_size, train_stride)
-    epochs = rule.epochs if epochs is None else epochs
-    patience = rule.patience if patience is None else patience
-    check_sizes(epochs=epochs, patience=patience)
-    budget = Budget(
+    budget = rule.budget(
         epochs=epochs,
+        patience=patience,
         seconds=seconds,
         batch_size=batch_size,
         train_stride=train_stride,
-        patience=patience,
-        quantiles=_ascending(quantiles),
+        quantiles=quantiles,
     )
     named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
     named = {label: resolved(model) for label, model in named.items()}
@@ -232,28 +222,8 @@ def compare(
         for label, model in named.items()
         for seed in range(1 if model in ALWAYS[:2] else seeds)
     ]
-    folder, found = None if results is None else Path(results), []
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for run in tqdm(runs, disable=not progress, unit="run"):
-        try:
-            found.append(stored(run, folder, isolated=isolated))
-        except Exception as error:  # of any model: the other rows are worth having
-            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-            found.append({"failed": f"{run.label}, seed {run.seed}, failed: {reason}"})
-    return _gathered(series, budget, runs, found, rule.remarks(epochs))
-
-
-def _ascending(quantiles: Sequence[float] | None) -> tuple[float, ...] | None:
-    """Return probabilities as darts orders them, if it takes them."""
-    if quantiles is None:
-        return None
-    levels = sorted(set(quantiles))
-    if 0.5 not in levels or not np.allclose(np.add(levels, levels[::-1]), 1):
-        raise ValueError(
-            f"quantiles={quantiles!r} must hold 0.5, whose errors are those of the table, and be "
-            "symmetric about it, as darts asks: with 0.1 goes 0.9."
-        )
-    return tuple(levels)
+    found = all_stored(runs, results, isolated=isolated, progress=progress)
+    return _gathered(series, budget, runs, found, rule.remarks(budget.epochs))
 
 
 def versions() -> str:
@@ -275,25 +245,11 @@ def _gathered(
     remarks: list[str],
 ) -> Comparison:
     remarks = [*remarks, *(result["failed"] for result in results if "failed" in result)]
-    hidden = ("failed", "mape_remark", "reads_covariates", "by_step", "shown")
-    rows = pd.DataFrame(
-        [
-            {"model": run.label, "seed": run.seed}
-            | {name: value for name, value in result.items() if name not in hidden}
-            for run, result in zip(runs, results, strict=True)
-        ]
-    )
+    rows, table = tables(runs, results)
     runs, found = zip(
         *((run, one) for run, one in zip(runs, results, strict=True) if "failed" not in one),
         strict=True,
     )
-    grouped = rows.groupby("model", sort=False)
-    table = grouped.mean().drop(columns="seed")
-    for name in ("MSE", "MAE"):
-        table.insert(list(table).index(name) + 1, f"{name} std", grouped[name].std())
-    table = table.dropna(axis=1, how="all")
-    table["parameters"] = table["parameters"].round().astype("Int64")  # NA where all failed
-    table["seeds"] = grouped["MSE"].count()
     remarks += [result["mape_remark"] for result in found[:1] if result["mape_remark"]]
     remarks += [*task.remarks(), *_differences(task, runs, found)]
     steps = {
@@ -336,12 +292,3 @@ def _differences(task: Task, runs: Sequence[Run], found: Sequence[dict[str, Any]
             f"{', '.join(recursive)}: trained and stopped by the error one step ahead over true "
             "values, which is no validation loss of the forecasts."
         )
-
-
-def _shown(column: str, value: float) -> str:
-    if pd.isna(value):
-        return "-" if column in _OF_STREAMS else ""
-    if column in ("parameters", "seeds", "state, bytes"):
-        return f"{value:,.0f}"
-    coarse = column.startswith(("fit", "predict", "peak", "update"))
-    return f"{value:.3g}" if coarse else f"{value:.4f}"

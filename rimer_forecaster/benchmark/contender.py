@@ -5,11 +5,14 @@ Letters: B forecasts, H horizon, C components, Q quantiles or 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..network import RimerNetwork
 from .budget import Budget
@@ -42,37 +45,47 @@ class Contender(Protocol):
         """Train on the training part, with the validation part to stop early."""
 
     def forecast(self, origins: NDArray[np.int64]) -> Array:
-        """Forecast the horizons that begin at these steps, (B, H, C, Q)."""
+        """Forecast the horizons that begin at these steps, (B, H, C, Q) or (B, H, C, 1)."""
 
-    def parameters(self) -> int:
-        """Return the number of weights."""
+    def weights(self) -> Iterable[Tensor]:
+        """Return what was learnt, as it is kept; nothing where there is no network."""
 
     def streamed_network(self) -> RimerNetwork | None:
         """Return the fitted network if it can be carried on from a state, else None."""
 
 
 class Naive:
-    """Repeats the last value, or the last season."""
+    """Repeats the last value, or the last season.
+
+    Quantiles are normal, of the deviation of its errors in the training part, which grows as the
+    root of the seasons that are repeated.
+    """
 
     validation_loss: float | None = None
     reads_covariates = False
 
-    def __init__(self, task: Task, budget: Budget, seed: int, *, season: int) -> None:
-        self.values = task.z_scored().values(copy=False).astype(float)
-        self.filled = pd.DataFrame(self.values).ffill().to_numpy()
+    def __init__(self, task: Task, budget: Budget, seed: int, *, season: int | None = None) -> None:
+        season = task.season if season is None else season
+        values = task.z_scored().values(copy=False).astype(float)
+        self.filled = pd.DataFrame(values).ffill().to_numpy()
         steps = np.arange(1, task.horizon + 1)
-        self.back = steps - season * np.ceil(steps / season).astype(int)
+        seasons = np.ceil(steps / season)
+        self.back = steps - season * seasons.astype(int)
+        train = values[: task.train_end]
+        squares = pd.DataFrame(np.square(train[season:] - train[:-season])).mean().to_numpy()
+        deviations = np.array([NormalDist().inv_cdf(x) for x in budget.quantiles or (0.5,)])
+        self.around = np.sqrt(seasons[:, None] * squares)[..., None] * deviations  # (H, C, Q)
 
     def fit(self) -> None:
         """Nothing to learn."""
 
     def forecast(self, origins: NDArray[np.int64]) -> Array:
         """See `Contender`."""
-        return self.filled[origins[:, None] - 1 + self.back][..., None]
+        return self.filled[origins[:, None] - 1 + self.back][..., None] + self.around
 
-    def parameters(self) -> int:
+    def weights(self) -> tuple[Tensor, ...]:
         """None."""
-        return 0
+        return ()
 
     def streamed_network(self) -> None:
         """None."""

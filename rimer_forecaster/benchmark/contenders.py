@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 from darts.models import (
     BlockRNNModel,
     DLinearModel,
+    NHiTSModel,
     NLinearModel,
     RNNModel,
+    TFTModel,
     TiDEModel,
     TransformerModel,
     TSMixerModel,
@@ -24,11 +26,14 @@ from ..layers import check_layers
 from .budget import Budget
 from .contender import Contender, Naive
 from .of_darts import Darts
+from .of_neuralforecast import NEURALFORECAST, Neuralforecast
 from .of_package import Compressed, Zero, ZeroAdapted, ZeroFineTuned
 from .of_sktime import Sktime
+from .of_statsforecast import STATSFORECAST, Statsforecast
+from .of_stream import Streamed
 from .task import Task
 
-__all__ = ["ALWAYS", "NAMES", "OF_PACKAGE", "OPTIONS", "Model", "make_contender"]
+__all__ = ["ALWAYS", "NAMES", "OF_PACKAGE", "OPTIONS", "Model", "factory_of", "make_contender"]
 
 ALWAYS = ("last value", "seasonal naive", "rlinear")
 """Rows that no table is without; the last is the linear skip of `RimerModel` alone."""
@@ -36,14 +41,23 @@ ALWAYS = ("last value", "seasonal naive", "rlinear")
 TIMER = "attention*12"
 
 
-def _rimer(**options: Any) -> Callable[..., Contender]:
+def _rimer(**options: Any) -> partial[Any]:
     return partial(Darts, make=partial(RimerModel, **options), theirs=False)
 
 
 def _theirs(
-    make: Callable[..., TorchForecastingModel], *, validates_forecasts: bool = True, **options: Any
-) -> Callable[..., Contender]:
-    return partial(Darts, make=partial(make, **options), validates_forecasts=validates_forecasts)
+    make: Callable[..., TorchForecastingModel],
+    *,
+    validates_forecasts: bool = True,
+    forecasts_quantiles: bool = True,
+    **options: Any,
+) -> partial[Any]:
+    return partial(
+        Darts,
+        make=partial(make, **options),
+        validates_forecasts=validates_forecasts,
+        forecasts_quantiles=forecasts_quantiles,
+    )
 
 
 def _rnn(look_back: int, *, output_chunk_length: int, cell: str, **options: Any) -> RNNModel:
@@ -55,17 +69,22 @@ def _rnn(look_back: int, *, output_chunk_length: int, cell: str, **options: Any)
 _NORMALISED = {"use_reversible_instance_norm": True}
 """As Rimer does; without it these models fail where the level moves."""
 
-OF_PACKAGE: Mapping[str, Callable[..., Contender]] = {
-    "zero": Zero,
-    "zero+adapt": ZeroAdapted,
-    "zero+fine-tuned": ZeroFineTuned,
-    "compressed": Compressed,
+OF_PACKAGE: Mapping[str, partial[Any]] = {
+    "zero": partial(Zero),
+    "zero+adapt": partial(ZeroAdapted),
+    "zero+fine-tuned": partial(ZeroFineTuned),
+    "compressed": partial(Compressed),
 }
 """Contenders that begin with the weights of the package."""
 
-_TABLE: Mapping[str, Callable[..., Contender]] = {
+_TABLE: Mapping[str, partial[Any]] = {
+    "last value": partial(Naive, season=1),
+    "seasonal naive": partial(Naive),
     "rlinear": _rimer(layers=None),
     **OF_PACKAGE,
+    "rwkv7-streamed": partial(
+        Streamed, make=partial(RimerModel, layers="rwkv7", streaming=True), theirs=False
+    ),
     "rwkv7-cross": _rimer(layers="rwkv7", components="cross"),
     "rwkv7-cross-covariates": _rimer(layers="rwkv7", covariates="cross"),
     "timer": _rimer(layers=TIMER),
@@ -78,12 +97,17 @@ _TABLE: Mapping[str, Callable[..., Contender]] = {
     "rnn-gru": _theirs(_rnn, cell="GRU", validates_forecasts=False),
     # As published: one linear map for all channels. With darts' default each reads all others.
     "dlinear": _theirs(DLinearModel, shared_weights=True),
-    "nlinear": _theirs(NLinearModel, shared_weights=True),
+    # Quantiles would need it without the subtraction of the last value, which it is known for.
+    "nlinear": _theirs(NLinearModel, shared_weights=True, forecasts_quantiles=False),
     "tide": _theirs(TiDEModel, **_NORMALISED),
+    "nhits": _theirs(NHiTSModel, **_NORMALISED),
+    "tft": _theirs(TFTModel, add_relative_index=True, **_NORMALISED),
     "tsmixer": _theirs(TSMixerModel, **_NORMALISED),
+    **{name.lower(): partial(Statsforecast, model=name) for name in STATSFORECAST},
+    **{name.lower(): partial(Neuralforecast, model=name) for name in NEURALFORECAST},
 }
 
-NAMES = ("last value", "seasonal naive", *_TABLE)
+NAMES = tuple(_TABLE)
 """Names that stand for models; anything else is read as a layer string."""
 
 OPTIONS = (
@@ -133,19 +157,18 @@ def resolved(model: Model) -> Model:
     return made
 
 
+def factory_of(model: Model) -> partial[Any]:
+    """Return what makes a contender of a task, a budget and a seed."""
+    if isinstance(model, BaseForecaster):
+        return partial(Sktime, forecaster=model)
+    if isinstance(model, Mapping):
+        return _rimer(**model)
+    return _TABLE[model] if model in _TABLE else _rimer(layers=model)
+
+
 def make_contender(model: Model, task: Task, budget: Budget, seed: int) -> Contender:
     """Return a model that `check_model` has nothing against."""
-    if isinstance(model, BaseForecaster):
-        return Sktime(task, budget, seed, forecaster=model)
-    if isinstance(model, Mapping):
-        return _rimer(**model)(task, budget, seed)
-    if model == "last value":
-        return Naive(task, budget, seed, season=1)
-    if model == "seasonal naive":
-        return Naive(task, budget, seed, season=task.season)
-    if model in _TABLE:
-        return _TABLE[model](task, budget, seed)
-    return _rimer(layers=model)(task, budget, seed)
+    return factory_of(model)(task, budget, seed)
 
 
 def check_model(model: Model, task: Task, budget: Budget) -> None:
@@ -156,17 +179,17 @@ def check_model(model: Model, task: Task, budget: Budget) -> None:
                 f"{type(model).__name__} forecasts no quantiles. Leave it out, or quantiles=."
             )
         return
-    if model == "nlinear" and budget.quantiles is not None:
-        raise ValueError(
-            "darts' NLinearModel forecasts no quantiles where it subtracts the last value, which "
-            "is what it is known for. Leave out 'nlinear', or quantiles=."
-        )
     validation = task.validation_end - task.train_end
     if model in ("rnn-lstm", "rnn-gru") and validation <= task.horizon:
         raise ValueError(
             f"the validation part has {validation} steps, but {model!r} needs at least "
             f"{task.horizon + 1}: darts' RNNModel reads one more. Give another split."
         )
+    check_options(model, task.look_back, task.horizon)
+
+
+def check_options(model: Model, look_back: int, horizon: int) -> None:
+    """Raise a ValueError for what is neither a name, nor a layer string, nor `OPTIONS`."""
     if model in NAMES:
         return
     if isinstance(model, Mapping):
@@ -176,7 +199,7 @@ def check_model(model: Model, task: Task, budget: Budget) -> None:
                 f"{unknown} is not what a comparison leaves to a RimerModel, which is "
                 f"{', '.join(OPTIONS)}; what is the same for all are arguments of compare()."
             )
-        RimerModel(task.look_back, task.horizon, **model)
+        RimerModel(look_back, horizon, **model)
         return
     try:
         check_layers(model, width=32, head_size=16)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
+
 import torch
+from torch import Tensor
 
 from ..sktime import RimerForecaster
 from ..zero_shot.default import WEIGHTS
-from .budget import Budget
+from .budget import Budget, Rule
 from .of_sktime import Sktime
 from .task import Task
 
@@ -48,20 +52,31 @@ class ZeroAdapted(Zero):
         super().fit()
         self.forecaster.adapt()
 
+    def weights(self) -> Iterable[Tensor]:
+        """See `Contender`; states count."""
+        return chain(super().weights(), self.forecaster.adapted_.tensors.values())
+
 
 class ZeroFineTuned(Zero):
-    """With all weights trained on, and kept as they forecast the validation part best."""
+    """With all weights trained on, and kept as they forecast the validation part best.
+
+    An epoch has as many batches as that of the other models, drawn anew from all windows.
+    """
 
     learns_covariates = True
 
     def fit(self) -> None:
         """See `Contender`."""
         task, budget = self.task, self.budget
+        limit = budget.limit()
+        if budget.train_stride > 1:
+            steps = Rule.of(task, budget.batch_size, budget.train_stride).steps
+            limit |= {"limit_train_batches": steps, "limit_val_batches": steps}
         self.forecaster.set_params(
             n_epochs=budget.epochs,
             batch_size=budget.batch_size,
-            validation_fraction=1 - task.train_end / task.validation_end,
-            trainer_kwargs=budget.limit() or None,
+            validation_fraction=task.validation_share,
+            trainer_kwargs=limit or None,
         )
         super().fit()
 
@@ -74,8 +89,8 @@ class Compressed(Zero):
         super().fit()
         self.forecaster, _ = self.forecaster.compress(rank=None)
 
-    def parameters(self) -> int:
+    def weights(self) -> Iterable[Tensor]:
         """See `Contender`; whole numbers count."""
         network = self.forecaster.network_
         whole = (x for x in network.buffers() if x.dtype == torch.int8)
-        return super().parameters() + sum(x.numel() for x in whole)
+        return chain(super().weights(), whole)

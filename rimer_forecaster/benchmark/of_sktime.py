@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import attrgetter
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sktime.base import BaseObject
 from sktime.forecasting.base import BaseForecaster
+from torch import Tensor
 
 from ..network import RimerNetwork
 from .budget import Budget
@@ -62,8 +64,7 @@ class Sktime:
         self.task, self.quantiles = task, budget.quantiles
         self.mean, self.deviation = task.scale()
         self.as_it_is = not _is_network(forecaster)
-        target = task.series if self.as_it_is else task.z_scored()
-        self.frame = target.to_dataframe().astype(float)
+        self.frame = task.frame(z_scored=not self.as_it_is)
         self.forecaster = forecaster.clone()
         known = task.z_scored_covariates()
         self.known = None if known is None else known.to_dataframe().loc[self.frame.index]
@@ -96,10 +97,10 @@ class Sktime:
             values = (values - self.mean[:, None]) / self.deviation[:, None]
         return values
 
-    def parameters(self) -> int:
-        """See `Contender`; 0 where there is no network."""
+    def weights(self) -> Iterable[Tensor]:
+        """See `Contender`."""
         network = _network(self.forecaster, *_UPDATED, *_FITTED_AGAIN)
-        return 0 if network is None else sum(one.numel() for one in network.parameters())
+        return () if network is None else network.parameters()
 
     def streamed_network(self) -> RimerNetwork | None:
         """See `Contender`."""

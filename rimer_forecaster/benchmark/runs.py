@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -26,7 +27,9 @@ import darts
 import numpy as np
 import sktime
 import torch
+from numpy.typing import NDArray
 from sktime.base import BaseObject
+from tqdm.auto import tqdm
 
 import rimer_forecaster.kernels
 
@@ -34,14 +37,20 @@ from ..diagnostics import mape_remark
 from ..network.state import fingerprint
 from ..sktime.pretrained import Pretrained
 from .budget import Budget
+from .contender import Contender
 from .contenders import Model, make_contender
-from .scores import Scores
+from .panel import Panel
+from .panel_contenders import make_panel_contender
+from .scores import PanelScores, Scores
 from .stream_cost import stream_cost
 from .task import Task
 
-__all__ = ["Run", "measure", "peak_memory", "shown_places", "stored"]
+__all__ = ["Run", "all_stored", "measure", "peak_memory", "shown_places", "stored"]
 
 _VALUES_AT_ONCE = 5_000_000
+_SLOW = 1.0
+"""Seconds above which a forecast is not made again to time it."""
+
 _SHOWN = 3
 """Forecasts that are kept for a plot."""
 
@@ -52,24 +61,15 @@ class Run:
 
     label: str
     model: Model
-    task: Task
+    task: Task | Panel
     budget: Budget
     seed: int
 
     def digest(self) -> str:
         """Name the run by all that its result depends on."""
-        parts = hashlib.sha256(_code())
-        task = self.task
-        for series in (task.series, task.future_covariates):
-            if series is not None:
-                times = (series.start_time(), series.end_time(), series.freq_str)
-                parts.update(repr(times).encode())
-                parts.update(np.ascontiguousarray(series.all_values()).tobytes())
-        sizes = (task.train_end, task.validation_end, task.look_back, task.horizon, task.season)
+        parts = hashlib.sha256(_code() + self.task.fingerprint())
         described = (
             _described(self.model),
-            sizes,
-            task.stride,
             asdict(self.budget),
             self.seed,
             [module.__version__ for module in (torch, darts, sktime)],
@@ -103,59 +103,81 @@ def stored(run: Run, folder: Path | None, *, isolated: bool = True) -> dict[str,
     return result
 
 
+def all_stored(
+    runs: Sequence[Run], results: str | Path | None, *, isolated: bool, progress: bool
+) -> list[dict[str, Any]]:
+    """Return the result of each run, or why it failed; see `stored`."""
+    folder, found = None if results is None else Path(results), []
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for run in tqdm(runs, disable=not progress, unit="run"):
+        try:
+            found.append(stored(run, folder, isolated=isolated))
+        except Exception as error:  # of any model: the other rows are worth having
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            found.append({"failed": f"{run.label}, seed {run.seed}, failed: {reason}"})
+    return found
+
+
 def measure(run: Run) -> dict[str, Any]:
     """Fit, forecast and score; plain values, which JSON can hold."""
     task, before = run.task, peak_memory()
-    contender = make_contender(run.model, task, run.budget, run.seed)
-    start = time.perf_counter()
+    contender = (
+        make_panel_contender(run.model, task, run.budget, run.seed)
+        if isinstance(task, Panel)
+        else make_contender(run.model, task, run.budget, run.seed)
+    )
+    fit = _Clock()
     contender.fit()
-    fit_seconds = time.perf_counter() - start
+    fit.stop()
 
     mean, deviation = task.scale()
-    values = task.series.values(copy=False).astype(float)
-    origins, steps = task.origins, np.arange(task.horizon)
+    origins, test = task.origins, _Clock()
     outputs = len(run.budget.quantiles or (0,))
-    at_once = max(1, _VALUES_AT_ONCE // (task.horizon * values.shape[1] * outputs))
-    scores, shown = None, []
+    at_once = max(1, _VALUES_AT_ONCE // (task.horizon * len(mean) * outputs))
+    kind = PanelScores if isinstance(task, Panel) else Scores
+    scores = kind(mean, deviation, task.naive_error() / deviation, run.budget.quantiles)
+    shown = []
     kept = shown_places(task)
     for first in range(0, len(origins), at_once):
         block = origins[first : first + at_once]
+        test.go_on()
         forecast = contender.forecast(block)
-        if scores is None:
-            given = run.budget.quantiles if forecast.shape[-1] > 1 else None
-            scores = Scores(mean, deviation, task.naive_error() / deviation, given)
-        scores.add(values[block[:, None] + steps], forecast)
+        test.stop()
+        scores.add(task.true_values(block), forecast)
         middle = forecast.shape[-1] // 2
         shown += [
             forecast[i - first, :, 0, middle].tolist()
             for i in kept
             if first <= i < first + len(block)
         ]
-    assert scores is not None
-    test = values[task.validation_end :]
-    no_mape = mape_remark(test[~np.isnan(test)])
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        contender.forecast(origins[-1:])
-        times.append(1e3 * (time.perf_counter() - start))
+    known = task.test_values()
+    no_mape = mape_remark(known[~np.isnan(known)])
+    seconds, of_processor = _seconds_of_one(contender, origins, test)
     after = peak_memory()
+    weights = list(contender.weights())
     network = contender.streamed_network()
-    before_test = task.z_scored().values(copy=False)[: task.validation_end][-task.look_back :]
-    cost = None if network is None else stream_cost(network, before_test)
+    cost = None
+    if network is not None and isinstance(task, Task):
+        before_test = task.z_scored().values(copy=False)[: task.validation_end][-task.look_back :]
+        cost = stream_cost(network, before_test)
     return {
         **scores.table(),
         **({"MAPE, %": float("nan")} if no_mape else {}),
         "validation loss": contender.validation_loss,
-        "fit, s": fit_seconds,
-        "predict, ms": median(times),
+        "fit, s": fit.seconds,
+        "fit, CPU s": fit.of_processor,
+        "predict, ms": 1e3 * seconds,
+        "predict, CPU ms": 1e3 * of_processor,
+        "test, CPU s": test.of_processor,
         "peak memory, MiB": None if before is None or after is None else after - before,
         "peak GPU memory, MiB": (
             torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
         ),
-        "parameters": contender.parameters(),
+        "parameters": sum(x.numel() for x in weights),
+        "weights, bytes": sum(x.nbytes for x in weights),
         "state, bytes": None if cost is None else cost.state_bytes,
         "update, ms": None if cost is None else cost.update_milliseconds,
+        "update, CPU ms": None if cost is None else cost.update_of_processor,
         "mape_remark": no_mape,
         "reads_covariates": contender.reads_covariates,
         "by_step": scores.by_step().tolist(),
@@ -163,7 +185,36 @@ def measure(run: Run) -> dict[str, Any]:
     }
 
 
-def shown_places(task: Task) -> list[int]:
+class _Clock:
+    """Seconds of the wall and of the processor; the second are the same on a busy machine."""
+
+    def __init__(self) -> None:
+        self.seconds = self.of_processor = 0.0
+        self.go_on()
+
+    def go_on(self) -> None:
+        self._begun = time.perf_counter(), time.process_time()
+
+    def stop(self) -> None:
+        self.seconds += time.perf_counter() - self._begun[0]
+        self.of_processor += time.process_time() - self._begun[1]
+
+
+def _seconds_of_one(
+    contender: Contender, origins: NDArray[np.int64], test: _Clock
+) -> tuple[float, float]:
+    """Return the median of five forecasts from the last step; of slow ones, the mean of all."""
+    if test.seconds > _SLOW * len(origins):
+        return test.seconds / len(origins), test.of_processor / len(origins)
+    clocks = []
+    for _ in range(5):
+        clocks.append(_Clock())
+        contender.forecast(origins[-1:])
+        clocks[-1].stop()
+    return median(x.seconds for x in clocks), median(x.of_processor for x in clocks)
+
+
+def shown_places(task: Task | Panel) -> list[int]:
     """Return which forecasts are kept for a plot, evenly over the test part."""
     return sorted({int(i) for i in np.linspace(0, len(task.origins) - 1, _SHOWN)})
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Scores"]
+__all__ = ["PanelScores", "Scores"]
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,8 @@ class Scores:
     naive_error
         Mean absolute error of seasonal naive in the training part, in units of the deviation, (C,).
     quantiles
-        Probabilities of the outputs, 0.5 among them; None for point forecasts.
+        Probabilities of the outputs, 0.5 among them; None for point forecasts. Where there are
+        some, a point counts as every quantile, and covers nothing that can be told.
     """
 
     def __init__(
@@ -49,10 +50,18 @@ class Scores:
         self.percentage = self.inside = 0.0
 
     def add(self, own: Array, forecast: Array) -> None:
-        """Add true values in their own units, (B, H, C), and z-scored forecasts, (B, H, C, Q)."""
+        """Add true values in their own units, (B, H, C), and z-scored forecasts.
+
+        Parameters
+        ----------
+        own
+            (B, H, C).
+        forecast
+            (B, H, C, Q), or points, (B, H, C, 1).
+        """
         actual = (own - self.mean) / self.deviation
         point = forecast[..., 0]
-        if self.quantiles is not None:
+        if self.quantiles is not None and forecast.shape[-1] > 1:
             point = forecast[..., int(np.flatnonzero(self.quantiles == 0.5)[0])]
         known = ~np.isnan(actual)
         error = np.where(known, point - actual, 0.0)
@@ -70,7 +79,8 @@ class Scores:
             self.pinball = self.pinball + self.deviation * losses.mean(-1).sum((0, 1))
             self.size = self.size + np.nansum(np.abs(own), (0, 1))
             low, high = forecast[..., 0], forecast[..., -1]
-            self.inside = self.inside + ((low <= actual) & (actual <= high))[known].sum()
+            inside = ((low <= actual) & (actual <= high))[known].sum()
+            self.inside += inside if forecast.shape[-1] > 1 else np.nan
 
     def table(self) -> dict[str, float]:
         """Return the errors over everything that was added, by their names."""
@@ -87,13 +97,25 @@ class Scores:
             "R2": 1 - _mean_ratio(self.squared.sum(0), variation),
         }
         if self.quantiles is not None:
-            scores["WQL"] = 2 * _mean_ratio(self.pinball, self.size)
+            scores["WQL"] = 2 * self.weighted()
             scores["coverage"] = self.inside / n
         return {name: float(value) for name, value in scores.items()}
+
+    def weighted(self) -> float:
+        """Return pinball losses over the size of the true values, a mean over components."""
+        return _mean_ratio(self.pinball, self.size)
 
     def by_step(self) -> Array:
         """Mean absolute error of each step of the horizon, z-scored, (H,)."""
         return self.absolute.sum(1) / self.count.sum(1)
+
+
+class PanelScores(Scores):
+    """Of series for components: WQL is of all values together, as small ones make ratios wild."""
+
+    def weighted(self) -> float:
+        """Return the sum of pinball losses over that of the sizes, in own units."""
+        return float(self.pinball.sum() / self.size.sum())
 
 
 def _mean_ratio(numerators: Array, denominators: Array) -> float:

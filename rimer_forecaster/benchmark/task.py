@@ -5,6 +5,7 @@ Letters: n time points, C components, L look-back, H horizon.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,47 @@ class Task:
     def origins(self) -> NDArray[np.int64]:
         """First steps of the horizons that are forecast in the test part."""
         return np.arange(self.validation_end, len(self.series) - self.horizon + 1, self.stride)
+
+    @property
+    def validation_share(self) -> float:
+        """Share of the validation part in what comes before the test part."""
+        return 1 - self.train_end / self.validation_end
+
+    def training_windows(self, stride: int) -> int:
+        """Return how many windows are trained on, of which every so many-th is taken."""
+        return (self.train_end - self.look_back - self.horizon) // stride + 1
+
+    def true_values(self, origins: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what came at horizons that begin at these steps, in own units, (B, H, C)."""
+        values: NDArray[np.float64] = self.series.values(copy=False).astype(float)
+        return values[origins[:, None] + np.arange(self.horizon)]
+
+    def test_values(self) -> NDArray[np.float32]:
+        """Return the test part in own units, (steps, C)."""
+        values: NDArray[np.float32] = self.series.values(copy=False)[self.validation_end :]
+        return values
+
+    def pasts(self, origins: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+        """Return what comes before these steps in own units, one component after the other."""
+        values = self.series.values(copy=False).astype(float)
+        return [column[:origin] for origin in origins for column in values.T]
+
+    def frame(self, *, z_scored: bool) -> pd.DataFrame:
+        """Return the series as sktime takes it."""
+        series = self.z_scored() if z_scored else self.series
+        return series.to_dataframe().astype(float)
+
+    def fingerprint(self) -> bytes:
+        """Return a digest of all that results depend on."""
+        parts = hashlib.sha256()
+        for series in (self.series, self.future_covariates):
+            if series is not None:
+                times = (series.start_time(), series.end_time(), series.freq_str)
+                parts.update(repr(times).encode())
+                parts.update(np.ascontiguousarray(series.all_values()).tobytes())
+        sizes = (self.train_end, self.validation_end, self.look_back, self.horizon, self.season)
+        parts.update(repr((sizes, self.stride)).encode())
+        return parts.digest()
 
     def scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of each component in the training part, (C,)."""

@@ -95,7 +95,6 @@ def test_forecasters_of_sktime_have_names() -> None:
         ({"seeds": 0}, "seeds=0 must be"),
         ({"quantiles": (0.1, 0.9)}, "must hold 0.5"),
         ({"quantiles": (0.1, 0.5)}, "be symmetric about it"),
-        ({"models": ["nlinear"], "quantiles": (0.1, 0.5, 0.9)}, "NLinearModel forecasts no quant"),
         ({"models": ["rnn-gru"], "split": (180, 6, 54)}, "'rnn-gru' needs at least 7"),
     ],
 )
@@ -126,6 +125,8 @@ def test_rows_that_are_not_made_as_the_others_are_named() -> None:
     remarks = " ".join(found.remarks)
     assert "mean: forecasters of sktime keep their own look-back" in remarks
     assert "weights: weights of the package, which read up to 2,048 values" in remarks
+    assert "CPU" not in found.to_markdown()
+    assert (found.table.loc["ours", ["fit, CPU s", "update, CPU ms"]] > 0).all()
     blind = "linear, mean, weights, seasonal naive, last value"
     assert f"{blind}: without the future covariates" in remarks
     assert "lstm: trained and stopped by the error one step ahead" in remarks
@@ -144,6 +145,7 @@ def test_arguments_of_rimer_model_make_a_model() -> None:
     expected.fit(TimeSeries.from_dataframe(frame(60).astype(np.float32)))
     weights = sum(one.numel() for one in expected.model.parameters())
     assert found.table.loc["a", "parameters"] == weights
+    assert found.table.loc["a", "weights, bytes"] == 4 * weights
     assert found.table.loc["b", "parameters"] != weights
 
 

@@ -23,15 +23,30 @@ from sktime.transformations.compose import Id
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.benchmark import make_task
 from rimer_forecaster.benchmark.budget import Budget
+from rimer_forecaster.benchmark.contender import Contender
 from rimer_forecaster.benchmark.contenders import ALWAYS, NAMES, Model, make_contender
 from rimer_forecaster.benchmark.of_darts import Darts
+from rimer_forecaster.benchmark.of_neuralforecast import NEURALFORECAST
 from rimer_forecaster.benchmark.of_sktime import Sktime
 from rimer_forecaster.benchmark.task import Task
 from rimer_forecaster.zero_shot.catalogue import zero_shot_network
 
+QUICK_NAMES = [name for name in NAMES if not name.startswith("auto")]  # those have their own test
 
-@pytest.mark.parametrize("name", [*NAMES, "rwkv7*2", "(rwkv7, attention(window=2))"])
+
+def needed(model: object) -> None:
+    """Skip where a library is absent that the extra `benchmark` brings on Linux alone."""
+    if model in [name.lower() for name in NEURALFORECAST]:
+        pytest.importorskip("neuralforecast")
+
+
+def parameters(contender: Contender) -> int:
+    return sum(x.numel() for x in contender.weights())
+
+
+@pytest.mark.parametrize("name", [*QUICK_NAMES, "rwkv7*2", "(rwkv7, attention(window=2))"])
 def test_every_name_forecasts_the_same_windows(name: str) -> None:
+    needed(name)
     task = make_task(frame(120, columns=2), 3, look_back=12, stride=5)
     contender = make_contender(name, task, Budget(epochs=1, batch_size=64), 0)
     contender.fit()
@@ -40,7 +55,7 @@ def test_every_name_forecasts_the_same_windows(name: str) -> None:
     assert np.isfinite(forecast).all()
     one = contender.forecast(task.origins[-1:])
     np.testing.assert_allclose(one[0], forecast[-1], rtol=1e-3, atol=1e-3)
-    assert (contender.parameters() > 0) == (name not in ALWAYS[:2])
+    assert (parameters(contender) > 0) == (name not in ALWAYS[:2])
 
 
 def test_a_name_stands_for_covariates_that_write_a_state() -> None:
@@ -64,8 +79,11 @@ def test_units_of_covariates_do_not_matter(name: str) -> None:
     np.testing.assert_allclose(*forecasts, atol=1e-4)
 
 
-@pytest.mark.parametrize("model", [*NAMES, "rwkv7*2", RimerForecaster(12, n_epochs=1)], ids=str)
+@pytest.mark.parametrize(
+    "model", [*QUICK_NAMES, "rwkv7*2", RimerForecaster(12, n_epochs=1)], ids=str
+)
 def test_no_forecast_looks_ahead(model: Model) -> None:
+    needed(model)
     forecasts = []
     for change in (0.0, 1e3):
         data = frame(120)
@@ -109,7 +127,11 @@ def steps_of(name: str, budget: Budget) -> int:
 
 
 @pytest.mark.parametrize(
-    "name", ["rwkv7", "transformer", "blockrnn-gru", "blockrnn-lstm", "tide", "tsmixer", "nlinear"]
+    "name",
+    [
+        *("rwkv7", "transformer", "blockrnn-gru", "blockrnn-lstm", "tide", "tsmixer", "nlinear"),
+        *("nhits", "tft"),
+    ],
 )
 def test_forecasts_follow_the_level_of_the_window(name: str) -> None:
     contender = trained_on(name, frame(120))
@@ -163,6 +185,23 @@ def test_naive_rows_are_what_they_say() -> None:
     assert_same_but_for_rounding(seasonal[0, :, 0, 0], expected)
 
 
+def test_quantiles_of_naive_rows_widen_with_the_seasons_that_are_repeated() -> None:
+    noise = frame(600).mul(0) + np.random.default_rng(0).normal(size=(600, 1))
+    task = make_task(noise, 8, look_back=12, season=4)
+    budget = Budget(quantiles=(0.1, 0.5, 0.9))
+    found = make_contender("seasonal naive", task, budget, 0).forecast(task.origins)
+    point = make_contender("seasonal naive", task, Budget(), 0).forecast(task.origins)
+    assert_same_but_for_rounding(found[..., 1:2], point)
+    width = (found[..., 2] - found[..., 0])[0, :, 0]
+    assert width[0] == pytest.approx(2 * 1.2816 * 2**0.5, rel=0.1)  # of a difference of noise
+    assert_same_but_for_rounding(width, width[0] * np.sqrt([1, 1, 1, 1, 2, 2, 2, 2]))
+
+
+def test_darts_nlinear_forecasts_points_where_others_forecast_quantiles() -> None:
+    contender = trained_on("nlinear", frame(120), Budget(epochs=1, quantiles=(0.1, 0.5, 0.9)))
+    assert contender.forecast(contender.task.origins).shape[-1] == 1
+
+
 def test_forecasters_of_sktime_are_updated_or_fitted_again() -> None:
     data = frame(120)
     task = make_task(data, 3, look_back=12, season=7, stride=4)
@@ -203,7 +242,7 @@ def test_a_network_behind_a_transformer_is_updated_and_counted(
         with monkeypatch.context() as patch:
             patch.setattr(RimerForecaster, "_fit", lambda *_, **__: pytest.fail("fitted again"))
             forecasts.append(contender.forecast(task.origins))
-        assert contender.parameters() > 1_000
+        assert parameters(contender) > 1_000
     assert_same_but_for_rounding(*forecasts)
 
 
@@ -224,7 +263,7 @@ def test_a_network_whose_updates_are_lost_is_fitted_again_and_counted(place: str
     contender = make_contender(Stale(), make_task(frame(120), 3, look_back=12), Budget(), 0)
     contender.fit()
     contender.forecast(contender.task.origins[:2])
-    assert contender.parameters() == 8
+    assert parameters(contender) == 8
 
 
 def of_package(name: str, task: Task, budget: Budget | None = None) -> Any:
@@ -249,7 +288,7 @@ def test_weights_of_the_package_forecast_as_they_are_tuned_and_compressed() -> N
     assert zero.forecaster.adapted_ is None
     assert others["zero+adapt"].forecaster.adapted_ is not None
     compressed = of_package("compressed", task)
-    assert compressed.parameters() > 0.95 * zero.parameters()
+    assert parameters(compressed) > 0.95 * parameters(zero)
     stored = [x.dtype for x in compressed.forecaster.network_.buffers()]
     assert torch.int8 in stored
     np.testing.assert_allclose(compressed.forecast(task.origins), forecast, atol=0.2)

@@ -10,7 +10,7 @@ pytest.importorskip("sktime", reason="the benchmark needs the extra 'sktime'")
 
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-from rimer_forecaster.benchmark.scores import Scores
+from rimer_forecaster.benchmark.scores import PanelScores, Scores
 
 
 def test_errors_are_those_of_scikit_learn_however_they_are_added_up() -> None:
@@ -68,3 +68,30 @@ def test_quantiles_of_a_normal_distribution_cover_what_they_should() -> None:
         losses = [np.maximum(q * d, (q - 1) * d) for q, d in zip(levels, distances, strict=True)]
         expected.append(2 * np.mean(losses) / np.abs(own[..., c]).mean())
     assert scores.table()["WQL"] == pytest.approx(np.mean(expected))
+
+
+def test_a_point_counts_as_every_quantile_and_covers_nothing_that_can_be_told() -> None:
+    rng = np.random.default_rng(0)
+    own, point = rng.normal(size=(9, 4, 2)), rng.normal(size=(9, 4, 2, 1))
+    levels = (0.1, 0.5, 0.9)
+    tables = []
+    for forecast in (point, np.repeat(point, 3, -1)):
+        scores = Scores(np.zeros(2), np.ones(2), np.ones(2), levels)
+        scores.add(own, forecast)
+        tables.append(scores.table())
+    for name in ("MAE", "MSE", "WQL"):
+        assert tables[0][name] == pytest.approx(tables[1][name])
+    assert np.isnan(tables[0]["coverage"])
+    sizes = np.abs(own).mean((0, 1))
+    errors = np.abs(own - point[..., 0]).mean((0, 1))
+    assert tables[0]["WQL"] == pytest.approx(np.mean(errors / sizes))
+
+
+def test_the_quantile_loss_of_a_panel_is_of_all_values_together() -> None:
+    own, forecast = np.array([[[1.0, 200.0]]]), np.array([[[[2.0], [180.0]]]])
+    found = []
+    for kind in (Scores, PanelScores):
+        scores = kind(np.zeros(2), np.ones(2), np.ones(2), (0.5,))
+        scores.add(own, forecast)
+        found.append(scores.table()["WQL"])
+    assert found == pytest.approx([(1 / 1 + 20 / 200) / 2, 21 / 201])

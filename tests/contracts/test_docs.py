@@ -21,6 +21,8 @@ OTHERS = [ROOT / name for name in ("CHANGELOG.md", "SECURITY.md")]
 MODULES = [
     "benchmark.comparison",
     "benchmark.layer_table",
+    "benchmark.panel",
+    "benchmark.panel_comparison",
     "benchmark.task",
     "layers.registry",
     "network.network",
