@@ -150,7 +150,7 @@ def make_panel(
     >>> from rimer_forecaster.benchmark import make_panel
     >>> panel = make_panel([np.arange(40.0), np.arange(50.0)], 6, look_back=12, season=4)
     >>> panel.training_windows(1)
-    28
+    32
     """
     check_sizes(horizon=horizon, look_back=look_back, season=season)
     values = tuple(np.asarray(one, np.float64) for one in series)
