@@ -91,8 +91,9 @@ def through_darts(
     seed: int,
     seconds: float | None = None,
     batch: int = BATCH,
+    trained_on: list[int] | None = None,
 ) -> dict[str, Any]:
-    """Train a torch model of darts on all series, and forecast each."""
+    """Train a torch model of darts on all series or those of some numbers, and forecast each."""
     means, deviations = (np.array([f(row) for row in train]) for f in (np.mean, np.std))
     scaled = [
         TimeSeries.from_values(((row - m) / s).astype(np.float32))
@@ -108,7 +109,7 @@ def through_darts(
         pl_trainer_kwargs=lightning(steps, seconds),
     )
     start = time.perf_counter()
-    model.fit(scaled)
+    model.fit(scaled if trained_on is None else [scaled[i] for i in trained_on])
     fit, done = time.perf_counter() - start, model.trainer.global_step
     start = time.perf_counter()
     forecasts = np.stack([f.values()[:, 0] for f in model.predict(HORIZON, scaled)])
