@@ -114,9 +114,7 @@ def on_panel(
     """
     make = partial(RimerModel, layers=layers, **options)
     start = time.process_time()
-    found = panel.through_darts(
-        make, train, steps=steps, seed=seed, batch=batch, trained_on=chosen
-    )
+    found = panel.through_darts(make, train, steps=steps, seed=seed, batch=batch, trained_on=chosen)
     seconds = time.process_time() - start
     forecasts = found["forecasts"]
     run = {"MASE": panel.mase(train, forecasts, actual)}
