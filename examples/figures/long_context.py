@@ -56,19 +56,21 @@ class ShortSkip(RimerModel):
 
 
 class Row(NamedTuple):
-    """A layer string, how many times the steps, whether the skip is short, and at which look-backs.
+    """A layer string, how many times the steps, whether the skip is short, and where it is run.
 
-    Where a short skip would be as long as the window, the row is that without one.
+    A short skip is for longer windows alone, `most` the longest window, and `only` a data set.
     """
 
     layers: str | None
     times: int = 1
     short: bool = False
     most: int = 10_000
+    only: str = ""
 
-    def at(self, look_back: int) -> bool:
-        """Whether there is such a row."""
-        return (SKIP if self.short else 0) < look_back <= self.most
+    def at(self, name: str, look_back: int) -> bool:
+        """Whether there is such a row for a data set."""
+        reaches = (SKIP if self.short else 0) < look_back <= self.most
+        return reaches and self.only in ("", name)
 
 
 ROWS = {
@@ -76,6 +78,7 @@ ROWS = {
     "rlinear, ten times the steps": Row(None, times=10),
     **{layers: Row(layers, most=SKIP) for layers in LAYERS[1:]},
     "rwkv7": Row("rwkv7"),
+    "rwkv7, ten times the steps": Row("rwkv7", times=10, most=2_048, only="AEP loads"),
     **{f"{layers or 'rlinear'}, short skip": Row(layers, short=True) for layers in (None, *LAYERS)},
     "taylor(feature=16), short skip": Row("taylor(feature=16)", short=True, most=2_048),
 }
@@ -133,7 +136,7 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
     for seed in range(arguments.seeds):
         for name, task in chosen:
             for label, row in ROWS.items():
-                if row.at(task.look_back):
+                if row.at(name, task.look_back):
                     case = {"data": name, "look-back": task.look_back, "layers": label}
                     make = partial(run, task, row, steps=arguments.steps, seed=seed)
                     yield case | {"seed": seed}, make
