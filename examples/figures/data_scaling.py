@@ -1,10 +1,10 @@
 """Error over the number of series and over the width of the network, on M4 hourly.
 
-    python examples/figures/data_scaling.py [--data FOLDER] [--steps 500] [--output FOLDER]
+    python examples/figures/data_scaling.py [--data FOLDER] [--steps 300] [--output FOLDER]
 
 One model is trained on 1, 10, 50 or 100 % of the 414 series, and tested on the 48 hours after all
 of them, and after those that it was trained on. Task and error (MASE) are those of panel.py. Every
-training takes 500 steps of 64 windows, whatever the share. A seed draws both the weights and an
+training takes 300 steps of 64 windows, whatever the share. A seed draws both the weights and an
 order of the series, of which a share is the first so many: smaller shares are parts of larger ones.
 Heads have 16 channels. Without --data on sines with noise. Writes open-questions-scaling.csv.
 """
@@ -76,7 +76,7 @@ def main() -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
-    return options(__doc__, steps=500)
+    return options(__doc__, steps=300)
 
 
 if __name__ == "__main__":
