@@ -28,6 +28,7 @@ Case: TypeAlias = tuple[dict[str, Any], Callable[[], dict[str, Any]]]
 """What a run is of, its seed among it, and the run."""
 
 ERRORS = ("MSE", "MAE", "MASE", "MASE of the chosen", "share right")
+WHOLE = ("parameters", "state, bytes", "per token", "windows", "patch", "tokens", "steps", "series")
 STRIDE = 11
 """Steps between two test windows: it shares no divisor with a day, so all times of day come."""
 
@@ -82,6 +83,8 @@ def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
     for error in means.columns.intersection(ERRORS):
         spread = groups[error].agg(lambda found: found.max() - found.min())
         means.insert(means.columns.get_loc(error) + 1, f"{error} spread", spread)
+    whole = means.columns.intersection(WHOLE)
+    means[whole] = means[whole].round().astype("Int64")  # NA where a row has none
     means.insert(0, "seeds", groups["seed"].nunique())
     return means.reset_index()
 
