@@ -92,13 +92,16 @@ def load_etth1(folder: Path) -> Task:
     return Task("ETTh1", train, test, look_back, horizon=96, season=24)
 
 
-def score(model: ForecastingModel, task: Task, test: TimeSeries | None = None) -> dict[str, float]:
-    """Errors over the windows from every origin of the test part, or of a copy with gaps."""
+def score(
+    model: ForecastingModel, task: Task, test: TimeSeries | None = None, *, stride: int = 1
+) -> dict[str, float]:
+    """Errors over windows from every, or every so many-th, origin of the test part or a copy."""
     forecasts = model.historical_forecasts(
         task.test if test is None else test,
         start=task.look_back,
         start_format="position",
         forecast_horizon=task.horizon,
+        stride=stride,
         retrain=isinstance(model, NaiveSeasonal),  # its fit is to remember the series
         last_points_only=False,
     )

@@ -20,7 +20,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,20 +64,30 @@ NAIVE = "seasonal naive"
 WINDOWS, PANEL = "ETTh1", "M4 hourly"
 
 
-def on_windows(task: Task, layers: str | None, *, steps: int, seed: int) -> dict[str, Any]:
-    """Train on one series of several components; test on every window of what comes after."""
-    model = RimerModel(
+def on_windows(
+    task: Task,
+    layers: str | None,
+    *,
+    steps: int,
+    seed: int,
+    stride: int = 1,
+    make: Callable[..., RimerModel] = RimerModel,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train on one series; test on windows of what comes after. Options are RimerModel's."""
+    model = make(
         input_chunk_length=task.look_back,
         output_chunk_length=task.horizon,
         layers=layers,
         n_epochs=10_000,
         random_state=seed,
         pl_trainer_kwargs=panel.lightning(steps),
+        **options,
     )
     start = time.process_time()
     model.fit(task.train)
     seconds = time.process_time() - start
-    errors = score(model, task)
+    errors = score(model, task, stride=stride)
     return {
         "MSE": errors["MSE"],
         "MAE": errors["MAE"],
@@ -95,15 +105,23 @@ def on_panel(
     steps: int,
     batch: int,
     seed: int,
+    chosen: list[int] | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Train one model of all series; test on the hours after each."""
+    """Train one model of all series or of chosen ones; test on the hours after each of all.
+
+    Options are RimerModel's.
+    """
+    make = partial(RimerModel, layers=layers, **options)
     start = time.process_time()
-    found = panel.through_darts(
-        partial(RimerModel, layers=layers), train, steps=steps, seed=seed, batch=batch
-    )
+    found = panel.through_darts(make, train, steps=steps, seed=seed, batch=batch, trained_on=chosen)
     seconds = time.process_time() - start
-    error = panel.mase(train, found["forecasts"], actual)
-    return {"MASE": error, "parameters": found["parameters"], "fit, s": seconds}
+    forecasts = found["forecasts"]
+    run = {"MASE": panel.mase(train, forecasts, actual)}
+    if chosen is not None:
+        own = [train[i] for i in chosen]
+        run["MASE of the chosen"] = panel.mase(own, forecasts[chosen], actual[chosen])
+    return run | {"parameters": found["parameters"], "fit, s": seconds}
 
 
 def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:

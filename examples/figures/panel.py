@@ -91,8 +91,9 @@ def through_darts(
     seed: int,
     seconds: float | None = None,
     batch: int = BATCH,
+    trained_on: list[int] | None = None,
 ) -> dict[str, Any]:
-    """Train a torch model of darts on all series, and forecast each."""
+    """Train a torch model of darts on all series or those of some numbers, and forecast each."""
     model = make(
         input_chunk_length=LOOK_BACK,
         output_chunk_length=HORIZON,
@@ -104,7 +105,7 @@ def through_darts(
     )
     scaled, _, _ = z_scored(train)
     start = time.perf_counter()
-    model.fit(scaled)
+    model.fit(scaled if trained_on is None else [scaled[i] for i in trained_on])
     fit, done = time.perf_counter() - start, model.trainer.global_step
     start = time.perf_counter()
     forecasts = forecasts_of(model, train)
