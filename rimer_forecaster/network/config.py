@@ -23,6 +23,9 @@ __all__ = ["OF_TRAINING", "NetworkConfig", "default_patch_length"]
 OF_TRAINING = ("dropout", "layers_rate")
 """Arguments that change no forecast of the same weights, and may differ where they are loaded."""
 
+_LONGEST_SKIP = 2048
+"""Steps of the linear skip of a longer window: docs/results/open-questions.md measures why."""
+
 _SIZES = ("input_chunk_length", "output_chunk_length", "width", "head_size", "patch_length")
 _COUNTS = ("past_covariates", "future_covariates", "static_covariates")
 _NUMBERS = {
@@ -79,8 +82,9 @@ class NetworkConfig:
         far. It serves streamed forecasts, and may cost windowed ones: see
         docs/guides/streaming.md.
     skip_length
-        Last steps of a window that the linear skip reads; None for all of them, 0 for no skip but
-        a constant. With a number, windows of fewer than L steps are read as they are.
+        Last steps of a window that the linear skip reads; None for all of them, or the last 2,048
+        of longer ones, as more weights do not learn; 0 for no skip but a constant. With a number,
+        windows of fewer than L steps are read as they are.
     squash
         Whether values in units of their window are read, and forecasts made, through the inverse
         hyperbolic sine, which is the identity for small values and a logarithm for large ones.
@@ -243,6 +247,13 @@ class NetworkConfig:
     def fitted_components(self) -> int | None:
         """How many components a series must have; None for any number."""
         return len(self.target_components) if self.crosses else None
+
+    @property
+    def skip_reach(self) -> int:
+        """How many steps the linear skip reads."""
+        if self.skip_length is None:
+            return min(self.input_chunk_length, _LONGEST_SKIP)
+        return self.skip_length
 
     @property
     def lengths(self) -> tuple[int, int]:

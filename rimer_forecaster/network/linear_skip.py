@@ -41,9 +41,8 @@ class LinearSkip(nn.Module):
         n = config.past_covariates + config.future_covariates
         self.horizon, self.past_covariates = H, config.past_covariates
         self.start = [_standard_normal(output) for output in outputs]
-        reach = L if config.skip_length is None else config.skip_length
         self.squash = config.squash
-        self.weight = nn.Parameter(torch.empty(H, reach))
+        self.weight = nn.Parameter(torch.empty(H, config.skip_reach))
         self.offset = nn.Parameter(torch.empty(H * len(outputs)))
         self.lag_filter = nn.Conv1d(n, 1, L + 1, bias=False) if n else None
         # As in the training of linear models, which is what these are. The filter sums over many

@@ -32,10 +32,7 @@ def arguments_like(pretrained: NetworkConfig, input_chunk_length: int) -> dict[s
         L of the network that takes them.
     """
     own = {name: getattr(pretrained, name) for name in _OF_WEIGHTS}
-    reach = pretrained.skip_length
-    if reach is None:
-        reach = pretrained.input_chunk_length
-    return {**own, "skip_length": min(reach, input_chunk_length)}
+    return {**own, "skip_length": min(pretrained.skip_reach, input_chunk_length)}
 
 
 @torch.no_grad()

@@ -87,6 +87,19 @@ def test_no_layers_means_no_parameters_but_the_skip_and_its_offset() -> None:
     assert names == {"skip.weight", "skip.offset"}
 
 
+@pytest.mark.parametrize(("L", "reach"), [(2047, 2047), (2048, 2048), (2100, 2048)])
+def test_the_skip_of_a_long_window_reads_its_last_2048_steps(L: int, reach: int) -> None:
+    net = RimerNetwork(L, 2, layers=None)
+    assert net.skip.weight.shape == (2, reach)
+    with torch.no_grad():
+        net.skip.weight.normal_(generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, L, 1, generator=torch.Generator().manual_seed(1))
+    scaled = ((x - x.mean()) / x.std(correction=0))[0, L - reach :, 0]
+    expected = x.mean() + x.std(correction=0) * (net.skip.weight @ scaled)
+    torch.testing.assert_close(net(x)[0, :, 0, 0], expected, rtol=1e-3, atol=1e-3)
+    assert net.config.lengths == (L, L)  # whole windows, as before
+
+
 def test_the_layers_add_to_the_skip() -> None:
     net, x = network(), windows()
     with_layers = net(x)
