@@ -16,7 +16,11 @@ from rimer_forecaster.benchmark import versions
 
 
 def write_table(table: pd.DataFrame, path: Path, **options: Any) -> None:
-    """Write a table as CSV; in its last columns commit, machine with versions, and command."""
+    """Write a table as CSV into a folder that need not be there yet.
+
+    Its last columns are commit, machine with versions, and command.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     table = table.assign(commit=commit(), machine=versions(), command=command())
     table.to_csv(path, **{"index": False, "float_format": "%.5g"} | options)
 

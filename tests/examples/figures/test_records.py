@@ -22,8 +22,9 @@ def test_a_table_says_how_it_was_made_without_folders_of_the_machine(
     monkeypatch.setattr("sys.argv", [*words, f"--output={tmp_path}", "--layers", "rwkv7*2"])
     records = example("records")
     monkeypatch.setattr(records, "commit", lambda: "1a2b3c4+")
-    records.write_table(pd.DataFrame({"MASE": [1 / 3, 0.5]}), tmp_path / "table.csv")
-    found = pd.read_csv(tmp_path / "table.csv")
+    path = tmp_path / "a new one" / "table.csv"
+    records.write_table(pd.DataFrame({"MASE": [1 / 3, 0.5]}), path)
+    found = pd.read_csv(path)
     assert list(found) == ["MASE", "commit", "machine", "command"]
     assert found["MASE"].tolist() == [0.33333, 0.5]
     assert set(found["commit"]) == {"1a2b3c4+"}
