@@ -11,9 +11,9 @@ One component each of three data sets, 96 steps ahead:
 All look-backs have the same test windows, from every 11th origin of the test part, and the same
 steps of 32 windows; 10,000 steps lie before every origin. No validation part is read. Rows are
 RimerModel with its defaults: tokens are patches of 16 steps at 96, of 24 beyond, and its linear
-skip reads the whole look-back, or with "short skip" its last 512 steps: then the layers alone read
-further. Seasonal naive repeats a day; of the loads, a week. Without --data on a sine with noise.
-Writes open-questions-context.csv.
+skip reads the last 2,048 steps at most, or with "short skip" the last 512: then the layers alone
+read further. Seasonal naive repeats a day; of the loads, a week. Without --data on a sine with
+noise. Writes open-questions-context.csv.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..layers import State, from_leaves, leaves
+from ..layers import State, rows_of
 from .resume import ResumableModule
 
 __all__ = ["StartedModule"]
@@ -50,7 +50,7 @@ class StartedModule(ResumableModule):
         if self._memory is None or self._series is None:
             return self._memory
         rows = torch.tensor(self._series).repeat(count // len(self._series))
-        return from_leaves({path: x[rows] for path, x in leaves(self._memory)})
+        return rows_of(self._memory, rows)
 
     def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Take note of the series that the windows are of."""

@@ -15,7 +15,16 @@ from .mixers.sparse_attention import SparseAttention
 from .mixers.taylor import Taylor
 from .parts.dropout import Dropout, RandomModule
 from .parts.fixed_point import SolverReport, solve_fixed_point
-from .protocol import LayerPosition, Mixer, Pass, State, fresh_memory, from_leaves, leaves
+from .protocol import (
+    LayerPosition,
+    Mixer,
+    Pass,
+    State,
+    fresh_memory,
+    from_leaves,
+    leaves,
+    rows_of,
+)
 from .registry import LAYERS, Site, Variant, build_layers, check_layers, register, state_size
 
 __all__ = [
@@ -54,6 +63,7 @@ __all__ = [
     "leaves",
     "mixers",
     "register",
+    "rows_of",
     "solve_fixed_point",
     "state_size",
 ]

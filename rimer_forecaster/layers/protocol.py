@@ -31,6 +31,7 @@ __all__ = [
     "fresh_memory",
     "from_leaves",
     "leaves",
+    "rows_of",
 ]
 
 State: TypeAlias = dict[str, Any]
@@ -89,6 +90,11 @@ class Pass:
 
 ALONE = Pass()
 """Tokens without companions."""
+
+
+def rows_of(state: State, rows: Any) -> State:
+    """Return these rows of every tensor of a state, by anything that a tensor takes as an index."""
+    return from_leaves({path: x[rows] for path, x in leaves(state)})
 
 
 def fresh_memory(layer: Mixer, batch_size: int = 1) -> dict[str, Tensor]:

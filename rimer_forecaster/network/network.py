@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layers import Mixer, RandomModule, State, from_leaves, leaves
+from ..layers import Mixer, RandomModule, State, rows_of
 from ..layers.parts.compressed import assign_weight
 from .checks import check_input
 from .compressed import follow_weights
@@ -217,9 +217,7 @@ class RimerNetwork(StreamedNetwork):
             known = coming = None
             if future_covariates is not None:
                 known, coming = future_covariates[rows].tensor_split([L], 1)
-            own = start
-            if start is not None:
-                own = from_leaves({path: memory[rows] for path, memory in leaves(start)})
+            own = None if start is None else rows_of(start, rows)
             window = self.window(past_target[rows], future_covariates=known, start=own)
             parts.append(self.forecast(window, steps, coming))
         return torch.cat(parts)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..layers import Mixer, Pass, RandomModule, State, from_leaves, leaves
+from ..layers import Mixer, Pass, RandomModule, State, from_leaves, leaves, rows_of
 
 __all__ = ["StreamPreparation"]
 
@@ -75,7 +75,7 @@ class StreamPreparation(RandomModule):
         with torch.no_grad():
             _, left = layers(
                 tokens[histories].flatten(1, 2),
-                from_leaves({path: leaf[histories[:, 0]] for path, leaf in leaves(fresh)}),
+                rows_of(fresh, histories[:, 0]),
                 Pass(None if mask is None else mask[histories].flatten(1, 2)),
             )
         taken = torch.arange(rows, device=tokens.device) % len(histories)

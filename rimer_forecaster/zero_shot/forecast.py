@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..layers import State, from_leaves, leaves
+from ..layers import State, rows_of
 from ..network import RimerNetwork
 from .seasons import without_seasons
 from .shrinkage import shrunk
@@ -85,9 +85,7 @@ def forecast(
         for row, place in zip(x, places, strict=True):
             row[length - len(windows[place]) :, 0] = windows[place]
         target = torch.as_tensor(x, dtype=network.dtype, device=network.device)
-        own = None
-        if start is not None:
-            own = from_leaves({path: x[places] for path, x in leaves(start)})
+        own = None if start is None else rows_of(start, places)
         outputs = network.forecast_windows(target, horizon, start=own)
         if refine:
             outputs = shrunk(network, target, outputs, own)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..layers import State, from_leaves, leaves
+from ..layers import State, rows_of
 from ..network import RimerNetwork
 from ..network.dense import dense_forecast
 
@@ -61,9 +60,7 @@ def shrunk(
     shares = []
     for begin in range(0, len(target), size):
         rows = slice(begin, begin + size)
-        own = None
-        if start is not None:
-            own = from_leaves({path: x[rows] for path, x in leaves(start)})
+        own = None if start is None else rows_of(start, rows)
         shares.append(_shares(network, target[rows], h, own))
     share = torch.cat(shares)[:, None, :, None]
     last = _last(target.mT)[..., -1][:, None, :, None]
@@ -84,15 +81,15 @@ def _shares(network: RimerNetwork, target: Tensor, h: int, start: State | None) 
     target = target / target.abs().nan_to_num(0.0).amax(1, keepdim=True).clamp_min(1e-30)
     dense = dense_forecast(network, target, steps=steps, start=start)
     outputs = dense.outputs[..., :h, network.config.middle]  # (B, C, T, h)
-    outputs = torch.sinh(outputs) if network.config.squash else outputs
-    medians = dense.location[..., None] + dense.scale[..., None] * outputs
-    last = _last(target.mT)[..., dense.ends - 1, None]  # (B, C, T, 1)
-    ahead = F.pad(target.mT, (0, h), value=float("nan"))
-    truth = ahead[..., dense.ends[:, None] + torch.arange(h, device=target.device)]
+    medians = torch.sinh(outputs) if network.config.squash else outputs
+    truth = dense.of_truth(target, squash=False)[..., :h]
+    last = ((_last(target.mT)[..., dense.ends - 1] - dense.location) / dense.scale)[..., None]
     origins = (dense.observed >= _FEWEST_OBSERVED) & (dense.ends + h <= steps)  # (B, C, T)
     counts = (origins[..., None] & ~truth.isnan()).flatten(2)
-    step = (medians - last).flatten(2)
-    best = _weighted_median((truth - last).flatten(2) / step, step.abs().where(counts, 0.0))
+    step = medians - last
+    weights = (dense.scale[..., None] * step.abs()).flatten(2)
+    ratios = ((truth - last) / step).flatten(2)
+    best = _weighted_median(ratios, weights.where(counts, 0.0))
     number = origins.sum(-1)
     return (best.clamp(0, 1) * number + _PRIOR) / (number + _PRIOR)
 

@@ -141,8 +141,11 @@ class Equilibrium(Mixer, RandomModule):
         kept = self.dropout(torch.ones_like(x)) if self.training and self.dropout.p else None
         real = None if mask is None else mask[..., None]
 
+        def read(y: Tensor) -> Tensor:
+            return torch.addcmul(x, self.feedback, y - x)
+
         def f(y: Tensor) -> Tensor:
-            z = torch.addcmul(x, self.feedback, y - x)
+            z = read(y)
             update = self.layers(z, state, inside)[0] - z
             y = x + (update if kept is None else kept * update)
             return y if real is None else y.where(real, 0.0)
@@ -153,7 +156,7 @@ class Equilibrium(Mixer, RandomModule):
             y = self._attach_gradient(f, y, mask)
         if state is None:
             return y, None
-        _, state = self.layers(torch.addcmul(x, self.feedback, y - x), state, inside)
+        _, state = self.layers(read(y), state, inside)
         return y, state
 
     def _attach_gradient(self, f: TokenMap, solution: Tensor, mask: Tensor | None) -> Tensor:
