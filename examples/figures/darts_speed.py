@@ -24,11 +24,11 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from ablations import SILENT
 from darts import TimeSeries
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
 from long_lookback import HORIZON, MODELS
 from records import write_table
+from windows import SILENT
 
 from rimer_forecaster.benchmark import versions
 

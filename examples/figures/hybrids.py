@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import panel
-from ablations import Task, load_co2, score
 from darts.models import NaiveSeasonal
 from layer_accuracy import NAIVE, on_panel, on_windows
 from open_questions import STRIDE, Case, options, prepare, tabulate, windows_of
 from standard_protocol import LONG, load_long
+from windows import Task, load_co2, score
 
 sys.path.append(str(Path(__file__).parents[2] / "tests/cases"))
 

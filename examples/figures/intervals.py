@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from ablations import Task, load_co2, load_etth1
 from records import write_table
+from windows import Task, load_co2, load_etth1
 
 from rimer_forecaster import RimerForecaster
 from rimer_forecaster.benchmark import versions

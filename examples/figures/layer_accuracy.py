@@ -2,7 +2,7 @@
 
     python examples/figures/layer_accuracy.py [--data FOLDER] [--seeds 3] [--output FOLDER]
 
-- ETTh1, 96 hours to 96: task and errors are those of ablations.py, over every test window and all
+- ETTh1, 96 hours to 96: task and errors are those of windows.py, over every test window and all
   components; batches of 32 windows.
 - M4 hourly, 336 hours to 48, 414 series under one model: task and error (MASE) are those of
   panel.py; batches of 64 windows.
@@ -28,9 +28,9 @@ from typing import Any
 import pandas as pd
 import panel
 import torch
-from ablations import Task, load_co2, load_etth1, score, solver_reports
 from darts.models import NaiveSeasonal
 from records import write_table
+from windows import Task, load_co2, load_etth1, score, solver_reports
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.benchmark import versions
@@ -43,6 +43,9 @@ LAYERS: dict[str, str | None] = {
             "gru",
             "lstm",
             "rwkv7",
+            "rwkv7(time_mix=off)",
+            "rwkv7(channel_mix=off)",
+            "rwkv7(channel_mix=linear)",
             "rwkv7*4",
             "equilibrium(rwkv7)",
             "rwkv7(icl_rate_max=2)",

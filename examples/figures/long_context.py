@@ -26,12 +26,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from ablations import Task, score
 from darts import TimeSeries
 from darts.models import NaiveSeasonal
 from layer_accuracy import NAIVE, on_windows
 from open_questions import STRIDE, Case, options, prepare, state_bytes, tabulate, windows_of
 from standard_protocol import LONG, load_long
+from windows import Task, score
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.network import NetworkConfig

@@ -35,7 +35,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from ablations import SILENT
 from darts import TimeSeries
 from darts.models import BlockRNNModel, TransformerModel
 from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
@@ -43,6 +42,7 @@ from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput
 from matplotlib.figure import Figure
 from records import write_table
 from torch import Tensor, nn
+from windows import SILENT
 
 from rimer_forecaster import RimerModel, RimerNetwork
 from rimer_forecaster.benchmark import peak_memory, versions

@@ -4,7 +4,7 @@
 
 Without --data on weekly CO2 at Mauna Loa from statsmodels, whose own 59 gaps are filled first:
 there must be a truth to compare with. With it on the hourly ETTh1 of FOLDER/ETTh1.csv.xz, split and
-scaled as in ablations.py. Values are taken out at random, each on its own, of the training part and
+scaled as in windows.py. Values are taken out at random, each on its own, of the training part and
 of the windows that are forecast from; errors are against the complete values, over the windows from
 every origin of the test part. Beside it the linear skip of the package alone, and RimerModel and
 seasonal naive with gaps filled by their last value. Writes missing_values.csv.
@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from ablations import SILENT, load_co2, load_etth1, score
 from darts import TimeSeries
 from darts.models import NaiveSeasonal
 from records import write_table
+from windows import SILENT, load_co2, load_etth1, score
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.benchmark import versions

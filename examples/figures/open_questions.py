@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 import torch
-from ablations import Task
 from darts import TimeSeries
 from layer_accuracy import kept
 from records import write_table
+from windows import Task
 
 from rimer_forecaster.benchmark import make_task, versions
 from rimer_forecaster.layers import state_size

@@ -35,11 +35,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from ablations import SILENT
 from darts import TimeSeries
 from darts.models import BlockRNNModel, NBEATSModel, TransformerModel
 from numpy.typing import NDArray
 from records import write_table
+from windows import SILENT
 
 from rimer_forecaster import RimerForecaster, RimerModel
 from rimer_forecaster.benchmark import versions

@@ -27,13 +27,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from ablations import SILENT
 from darts import TimeSeries
 from darts.dataprocessing.transformers import Scaler
 from darts.models import NLinearModel
 from darts.utils.likelihood_models.torch import QuantileRegression
 from records import write_table
 from sklearn.preprocessing import StandardScaler
+from windows import SILENT
 
 from rimer_forecaster import RimerForecaster, RimerModel
 from rimer_forecaster.zero_shot.corpus import Held, kind_of, read_held

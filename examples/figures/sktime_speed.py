@@ -34,7 +34,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from ablations import SILENT
 from records import write_table
 from sklearn.preprocessing import StandardScaler
 from sktime.forecasting.base import BaseForecaster
@@ -44,6 +43,7 @@ from sktime.forecasting.ltsf import LTSFTransformerForecaster
 from sktime.forecasting.neuralforecast import NeuralForecastGRU, NeuralForecastLSTM
 from sktime.forecasting.xlstm import XLSTMForecaster
 from sktime.transformations.adapt import TabularToSeriesAdaptor
+from windows import SILENT
 
 from rimer_forecaster import RimerForecaster, RimerNetwork
 from rimer_forecaster.benchmark import versions

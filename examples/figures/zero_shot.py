@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from ablations import SILENT
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import QuantileRegression
 from records import write_table
+from windows import SILENT
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.benchmark import versions
