@@ -21,7 +21,7 @@ from ..network.checks import check_sizes
 from ..version import __version__
 from .budget import Budget, Rule
 from .contenders import ALWAYS, OF_PACKAGE, Model, check_model, resolved
-from .runs import Run, all_stored
+from .runs import Run, all_stored, every_run
 from .table import markdown_of, tables
 from .task import Task, make_task
 
@@ -159,7 +159,7 @@ def compare(
         mapping of labels to these, to arguments of `RimerModel`
         (``{"wide": {"layers": "rwkv7*2", "width": 64}}``) and to forecasters of sktime.
     seeds
-        Number of seeds; naive rows have none.
+        Number of seeds; naive rows, statistical models and ``"zero"`` have none.
     epochs, patience
         See `Budget`. By default those of the package's own `Recipe`: as many epochs as make about
         2,000 optimiser steps, between 5 and 100, and as many without a lower validation loss as
@@ -217,11 +217,7 @@ def compare(
     for model in named.values():
         check_model(model, series, budget)
     named |= {name: name for name in reversed(ALWAYS) if name not in named}
-    runs = [
-        Run(label, model, series, budget, seed)
-        for label, model in named.items()
-        for seed in range(1 if model in ALWAYS[:2] else seeds)
-    ]
+    runs = every_run(named, series, budget, seeds)
     found = all_stored(runs, results, isolated=isolated, progress=progress)
     return _gathered(series, budget, runs, found, rule.remarks(budget.epochs))
 

@@ -38,6 +38,9 @@ __all__ = ["ALWAYS", "NAMES", "OF_PACKAGE", "OPTIONS", "Model", "factory_of", "m
 ALWAYS = ("last value", "seasonal naive", "rlinear")
 """Rows that no table is without; the last is the linear skip of `RimerModel` alone."""
 
+SEEDLESS = (*ALWAYS[:2], "zero", *map(str.lower, STATSFORECAST))
+"""Rows that are the same with every seed."""
+
 TIMER = "attention*12"
 
 

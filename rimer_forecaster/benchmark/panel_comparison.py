@@ -13,13 +13,10 @@ from .budget import Budget, Rule
 from .contenders import ALWAYS, Model
 from .panel import Panel
 from .panel_contenders import check_panel_model
-from .runs import Run, all_stored
+from .runs import all_stored, every_run
 from .table import markdown_of, tables
 
 __all__ = ["PanelComparison", "compare_panel"]
-
-_ALONE = ("last value", "seasonal naive", "zero", "autoets", "autotheta", "autoarima")
-"""Rows that are the same with every seed."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +104,7 @@ def compare_panel(
     for model in named.values():
         check_panel_model(model, panel)
     named |= {name: name for name in reversed(ALWAYS) if name not in named}
-    runs = [
-        Run(label, model, panel, budget, seed)
-        for label, model in named.items()
-        for seed in range(1 if model in _ALONE else seeds)
-    ]
+    runs = every_run(named, panel, budget, seeds)
     found = all_stored(runs, results, isolated=isolated, progress=progress)
     failed = [result["failed"] for result in found if "failed" in result]
     rows, table = tables(runs, found)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -38,14 +38,14 @@ from ..network.state import fingerprint
 from ..sktime.pretrained import Pretrained
 from .budget import Budget
 from .contender import Contender
-from .contenders import Model, make_contender
+from .contenders import SEEDLESS, Model, make_contender
 from .panel import Panel
 from .panel_contenders import make_panel_contender
 from .scores import PanelScores, Scores
 from .stream_cost import stream_cost
 from .task import Task
 
-__all__ = ["Run", "all_stored", "measure", "peak_memory", "shown_places", "stored"]
+__all__ = ["Run", "all_stored", "every_run", "measure", "peak_memory", "shown_places", "stored"]
 
 _VALUES_AT_ONCE = 5_000_000
 _SLOW = 1.0
@@ -101,6 +101,17 @@ def stored(run: Run, folder: Path | None, *, isolated: bool = True) -> dict[str,
         beside.write_text(json.dumps(result), encoding="utf-8")
         beside.replace(path)
     return result
+
+
+def every_run(
+    models: Mapping[str, Model], given: Task | Panel, budget: Budget, seeds: int
+) -> list[Run]:
+    """Return a run for each label and seed, and one where seeds change nothing."""
+    return [
+        Run(label, model, given, budget, seed)
+        for label, model in models.items()
+        for seed in range(1 if model in SEEDLESS else seeds)
+    ]
 
 
 def all_stored(

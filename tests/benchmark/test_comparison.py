@@ -169,7 +169,7 @@ def test_a_comparison_has_its_rows_its_columns_and_its_files(tmp_path: Path) -> 
         frame(),
         6,
         look_back=24,
-        models={"ours": "rwkv7", "in sktime": RimerForecaster(24, n_epochs=1)},
+        models={"ours": "rwkv7", "in sktime": RimerForecaster(24, n_epochs=1), "weights": "zero"},
         quantiles=(0.1, 0.5, 0.9),
         seeds=2,
         stride=3,
@@ -179,16 +179,17 @@ def test_a_comparison_has_its_rows_its_columns_and_its_files(tmp_path: Path) -> 
     assert list(found.table.index) == [
         "ours",
         "in sktime",
+        "weights",
         "rlinear",
         "seasonal naive",
         "last value",
     ]
-    assert found.table["seeds"].tolist() == [2, 2, 2, 1, 1]
+    assert found.table["seeds"].tolist() == [2, 2, 1, 2, 1, 1], "weights have no seed"
     expected = {"MSE std", "WQL", "coverage", "validation loss", "parameters", "fit, s"}
     assert expected <= set(found.table.columns)
     best = found.runs.set_index("model").loc["ours", "MAE"]
     assert found.table.loc["ours", "MAE"] == pytest.approx(best.mean())
-    assert found.by_step.shape == (6, 5)
+    assert found.by_step.shape == (6, len(found.table))
     found.save(tmp_path)
     for name in (
         "table.csv",
