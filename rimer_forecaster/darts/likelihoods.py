@@ -2,85 +2,25 @@
 
 For every distribution the network gives a location and a scale in the units of the series, whose
 scale they therefore follow. This module turns them into the parameters of the distribution whose
-mean and standard deviation they are, and those into the inputs of darts' softplus and sigmoid.
+mean and standard deviation they are.
 
 Letters: B windows, H output steps, C components, Q parameters.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
 
 import torch
 from darts import TimeSeries
-from darts.utils.likelihood_models.torch import (
-    BernoulliLikelihood,
-    BetaLikelihood,
-    CauchyLikelihood,
-    ContinuousBernoulliLikelihood,
-    DirichletLikelihood,
-    ExponentialLikelihood,
-    GammaLikelihood,
-    GaussianLikelihood,
-    GeometricLikelihood,
-    GumbelLikelihood,
-    HalfNormalLikelihood,
-    LaplaceLikelihood,
-    LogNormalLikelihood,
-    NegativeBinomialLikelihood,
-    PoissonLikelihood,
-    QuantileRegression,
-    TorchLikelihood,
-    WeibullLikelihood,
-)
+from darts.utils.likelihood_models.torch import QuantileRegression, TorchLikelihood
 from torch import Tensor, nn
 
 from ..layers.parts.exportable import softplus
-from ..network.scale import scaled_softplus_input, softplus_input
+from ..network.scale import scaled_softplus_input
+from .likelihood_families import FAMILIES, Family
 
 __all__ = ["LikelihoodHead", "LikelihoodParameters"]
-
-Moments: TypeAlias = Callable[[Tensor, Tensor], list[Tensor]]
-"""Mean and standard deviation, (B, H, C) each, to the Q inputs of a likelihood."""
-
-
-class _Support(NamedTuple):
-    """Which values a distribution can take, (n, C), in words and as a check of each."""
-
-    words: str
-    holds: Callable[[Tensor], Tensor]
-
-
-class _Family(NamedTuple):
-    """A distribution.
-
-    Attributes
-    ----------
-    inputs
-        From its mean and standard deviation to what darts makes its parameters of; None where those
-        are a location and a scale already.
-    support
-        Which values it can take; None for all.
-    shares
-        Whether its mean lies between 0 and 1.
-    counts
-        Whether it is of events: a window without any must be able to foretell some.
-    joint
-        Whether it is of all components at once, which add up to 1.
-    """
-
-    inputs: Moments | None
-    support: _Support | None = None
-    shares: bool = False
-    counts: bool = False
-    joint: bool = False
-
-    @property
-    def any_unit(self) -> bool:
-        """Whether values times a constant are of the same family."""
-        return not self.shares and not self.counts and not self.joint
 
 
 class LikelihoodHead:
@@ -120,8 +60,8 @@ class LikelihoodHead:
         if isinstance(likelihood, QuantileRegression):
             self.outputs = tuple(likelihood.quantiles)
             return
-        if type(likelihood) not in _FAMILIES:
-            known = ", ".join(sorted(cls.__name__ for cls in (QuantileRegression, *_FAMILIES)))
+        if type(likelihood) not in FAMILIES:
+            known = ", ".join(sorted(cls.__name__ for cls in (QuantileRegression, *FAMILIES)))
             raise ValueError(
                 f"likelihood={likelihood!r} is not one whose parameters RimerModel can give in the "
                 "units of the series; use None, or an object such as QuantileRegression([0.1, 0.5, "
@@ -129,7 +69,7 @@ class LikelihoodHead:
             )
         self._kind = type(likelihood)
         self.outputs = ("location", "scale")
-        if _FAMILIES[self._kind].counts:
+        if FAMILIES[self._kind].counts:
             self.least_scale = input_chunk_length**-0.5  # of a window with a single event
         # A prior may differ between components, and a Dirichlet distribution is over all of them.
         priors = [prior for prior in likelihood._prior_params or () if prior is not None]
@@ -137,9 +77,9 @@ class LikelihoodHead:
         self.has_units = self._family.any_unit and not priors
 
     @property
-    def _family(self) -> _Family:
+    def _family(self) -> Family:
         """Looked up by class: other processes are sent no functions."""
-        return _FAMILIES[self._kind] if self._kind is not None else _Family(None)
+        return FAMILIES[self._kind] if self._kind is not None else Family(None)
 
     @property
     def are_parameters(self) -> list[bool]:
@@ -227,106 +167,5 @@ def _positive_part(x: Tensor, unit: Tensor) -> Tensor:
     return (unit * softplus(x / unit.clamp_min(tiny))).clamp_min(tiny)
 
 
-def _variation(mean: Tensor, deviation: Tensor) -> Tensor:
-    """Standard deviation over mean, no smaller than the precision of a likelihood can take."""
-    return deviation / mean + _least_variation(mean)
-
-
-def _least_variation(x: Tensor) -> float:
-    return 10 * torch.finfo(x.dtype).eps ** 0.5
-
-
 def _has_axes(prior: object) -> bool:
     return torch.as_tensor(prior).ndim > 0
-
-
-# --- mean and standard deviation to the inputs of darts' likelihoods ------------------------------
-
-
-def _beta(mean: Tensor, deviation: Tensor) -> list[Tensor]:
-    spread = mean * (1 - mean)  # the variance is below it
-    total = spread / (deviation + _least_variation(mean)).square()
-    return [softplus_input(mean * total), softplus_input((1 - mean) * total)]
-
-
-def _continuous_bernoulli(mean: Tensor, _: Tensor) -> list[Tensor]:
-    # The logit of its parameter is twice the inverse Langevin function of 2 mean - 1; Cohen's
-    # approximation (1991), "A Padé approximant to the inverse Langevin function".
-    y = (2 * mean - 1).clamp(-1 + 1e-6, 1 - 1e-6)
-    return [2 * y * (3 - y.square()) / (1 - y.square())]
-
-
-def _gamma(mean: Tensor, deviation: Tensor) -> list[Tensor]:
-    concentration = _variation(mean, deviation).pow(-2)
-    return [softplus_input(concentration), softplus_input(concentration / mean)]
-
-
-def _log_normal(mean: Tensor, deviation: Tensor) -> list[Tensor]:
-    variance = torch.log1p(_variation(mean, deviation).square())
-    return [mean.log() - variance / 2, softplus_input(variance.sqrt())]
-
-
-def _negative_binomial(mean: Tensor, deviation: Tensor) -> list[Tensor]:
-    # What a variance has above that of a Poisson distribution, which is the mean.
-    dispersion = _variation(mean, deviation).square()
-    return [softplus_input(mean), softplus_input(dispersion)]
-
-
-def _weibull(mean: Tensor, deviation: Tensor) -> list[Tensor]:
-    # Justus et al. (1978), "Methods for estimating wind speed frequency distributions".
-    shape = _variation(mean, deviation).pow(-1.086)
-    scale = mean / _log_gamma(1 + 1 / shape).exp()
-    return [softplus_input(scale), softplus_input(shape)]
-
-
-def _log_gamma(x: Tensor) -> Tensor:
-    # Stirling's series, which holds for large x; ONNX has no such function.
-    factors = x
-    for i in range(1, 8):
-        factors = factors * (x + i)
-    x = x + 8
-    series = (1 - (1 / 30 - 1 / (105 * x.square())) / x.square()) / (12 * x)
-    return (x - 0.5) * x.log() - x + 0.5 * math.log(2 * math.pi) + series - factors.log()
-
-
-_COUNTS = _Support("whole numbers of at least 0", lambda x: (x >= 0) & (x == x.round()))
-_NOT_NEGATIVE = _Support("numbers of at least 0", lambda x: x >= 0)
-_POSITIVE = _Support("numbers above 0", lambda x: x > 0)
-_SHARES = _Support("numbers from 0 to 1", lambda x: (x >= 0) & (x <= 1))
-
-_FAMILIES: dict[type[TorchLikelihood], _Family] = {
-    CauchyLikelihood: _Family(None),
-    GaussianLikelihood: _Family(None),
-    GumbelLikelihood: _Family(None),
-    LaplaceLikelihood: _Family(None),
-    BernoulliLikelihood: _Family(
-        lambda mean, _: [torch.logit(mean)],
-        _Support("zeros and ones", lambda x: (x == 0) | (x == 1)),
-        shares=True,
-        counts=True,
-    ),
-    BetaLikelihood: _Family(
-        _beta,
-        _Support("numbers above 0 and below 1", lambda x: (x > 0) & (x < 1)),
-        shares=True,
-    ),
-    ContinuousBernoulliLikelihood: _Family(_continuous_bernoulli, _SHARES, shares=True),
-    DirichletLikelihood: _Family(
-        lambda mean, _: [mean.log()],
-        _Support(
-            "components above 0 that add up to 1",
-            lambda x: (x > 0) & ((x.nansum(-1, keepdim=True) - 1).abs() < 1e-5),
-        ),
-        joint=True,
-    ),
-    ExponentialLikelihood: _Family(lambda mean, _: [softplus_input(1 / mean)], _NOT_NEGATIVE),
-    GammaLikelihood: _Family(_gamma, _POSITIVE),
-    GeometricLikelihood: _Family(lambda mean, _: [-mean.log()], _COUNTS, counts=True),
-    HalfNormalLikelihood: _Family(
-        lambda mean, _: [softplus_input(mean * math.sqrt(math.pi / 2))], _NOT_NEGATIVE
-    ),
-    LogNormalLikelihood: _Family(_log_normal, _POSITIVE),
-    NegativeBinomialLikelihood: _Family(_negative_binomial, _COUNTS, counts=True),
-    PoissonLikelihood: _Family(lambda mean, _: [softplus_input(mean)], _COUNTS, counts=True),
-    WeibullLikelihood: _Family(_weibull, _POSITIVE),
-}
