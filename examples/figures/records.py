@@ -40,7 +40,7 @@ def commit() -> str:
 def command() -> str:
     """Return the command line of this process, without folders of this machine."""
     script = "/".join(Path(sys.argv[0]).resolve().parts[-3:])  # from the root of the repository
-    folders = ("--data", "--output")
+    folders = ("--data", "--output", "--packages")
     words = ["FOLDER" if before in folders else word for before, word in pairwise(sys.argv)]
     words = [re.sub(rf"^({'|'.join(folders)})=.*", r"\1=FOLDER", word) for word in words]
     return shlex.join(["python", script, *words])

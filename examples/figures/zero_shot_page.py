@@ -1,16 +1,17 @@
-"""Tables of docs/results/zero-shot.md: scores that zero_shot.py wrote, and facts of the weights.
+"""Tables of docs/results/zero-shot.md: scores that scripts wrote, and facts of the weights.
 
-    python examples/figures/zero_shot_page.py PAGE CSV [CSV ...]
+    python examples/figures/zero_shot_page.py PAGE CSV [CSV ...] --packages CSV
 
 Writes what stands between the marks of PAGE anew: one row per set and one column per model, with
-the lowest in bold; and what the package knows of its weights.
+the lowest in bold, of the tables of zero_shot.py and of that of zero_shot_packages.py; and what the
+package knows of its weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,16 @@ import pandas as pd
 from rimer_forecaster.zero_shot import describe
 
 MODELS = ("zero-shot", "seasonal naive", "AutoETS", "AutoTheta", "RimerModel")
+LEFT_OUT = ("too short", "same values", "same shape")
+COMPETING = " of the competitions", ("M1 ", "M3 ", "tourism ")
 SHOWN = {"mase": "{:.3f}", "wql": "{:.4f}", "coverage": "{:.0%}"}
 
 
-def scores(frame: pd.DataFrame, figure: str) -> str:
-    """One figure of all sets and models; the last row is the geometric mean of relative errors."""
+def scores(frame: pd.DataFrame, figure: str, part: str = "", begins: Sequence[str] = ()) -> str:
+    """One figure of all sets and models; the last row is the geometric mean of relative errors.
+
+    That over a part of the sets, whose names begin so, has a row of its own.
+    """
     table = frame.pivot(index="set", columns="model", values=figure)
     table = table.loc[list(dict.fromkeys(frame["set"])), [x for x in MODELS if x in table]]
     lines = [
@@ -37,9 +43,22 @@ def scores(frame: pd.DataFrame, figure: str) -> str:
             cells = [f"**{y}**" if x == row.min() else y for x, y in zip(row, cells, strict=True)]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     if figure != "coverage":
-        means = np.exp(np.log(table.div(table["seasonal naive"], axis=0)).mean())
-        cells = [f"{x:.3f}" for x in means]
-        lines.append("| over seasonal naive, geometric mean | " + " | ".join(cells) + " |")
+        relative = np.log(table.div(table["seasonal naive"], axis=0))
+        means = {"": relative.mean()}
+        if part:
+            means[part] = relative[relative.index.str.startswith(tuple(begins))].mean()
+        for name, row in means.items():
+            cells = [f"{x:.3f}" for x in np.exp(row)]
+            lines.append(f"| over seasonal naive, geometric mean{name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def sets(frame: pd.DataFrame) -> str:
+    """What is forecast of each set, and what was left out."""
+    heads = ["set", "series", "origins", "steps", "season", *LEFT_OUT]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for row in frame.drop_duplicates("set")[heads].itertuples(index=False):
+        lines.append(f"| {row[0]} | " + " | ".join(f"{x:,}" for x in row[1:]) + " |")
     return "\n".join(lines)
 
 
@@ -108,10 +127,14 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("page", type=Path)
     options.add_argument("tables", type=Path, nargs="+")
+    options.add_argument("--packages", type=Path, required=True)
     arguments = options.parse_args()
     frame = pd.concat([pd.read_csv(x) for x in arguments.tables], ignore_index=True)
     frame = frame.drop_duplicates(["set", "model"], keep="last")
     parts = {figure: scores(frame, figure) for figure in SHOWN} | {"sheet": sheet(describe())}
+    packages = pd.read_csv(arguments.packages)
+    parts |= {f"{figure} of packages": scores(packages, figure, *COMPETING) for figure in SHOWN}
+    parts |= {"sets of packages": sets(packages)}
     page = filled(arguments.page.read_text(encoding="utf-8"), parts)
     arguments.page.write_text(page, encoding="utf-8")
 

@@ -19,6 +19,7 @@ def test_a_table_says_how_it_was_made_without_folders_of_the_machine(
     example: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["/home/me/examples/figures/panel.py", "--data", "/home/me/data", "--seeds", "3"]
+    words += ["--packages", "/home/me/packages"]
     monkeypatch.setattr("sys.argv", [*words, f"--output={tmp_path}", "--layers", "rwkv7*2"])
     records = example("records")
     monkeypatch.setattr(records, "commit", lambda: "1a2b3c4+")
@@ -29,7 +30,7 @@ def test_a_table_says_how_it_was_made_without_folders_of_the_machine(
     assert found["MASE"].tolist() == [0.33333, 0.5]
     assert set(found["commit"]) == {"1a2b3c4+"}
     assert all("torch" in machine and "Python" in machine for machine in found["machine"])
-    options = "--data FOLDER --seeds 3 --output=FOLDER --layers 'rwkv7*2'"
+    options = "--data FOLDER --seeds 3 --packages FOLDER --output=FOLDER --layers 'rwkv7*2'"
     assert set(found["command"]) == {f"python examples/figures/panel.py {options}"}
 
 
