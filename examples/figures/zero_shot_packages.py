@@ -156,6 +156,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--packages", type=Path, help="folder that pip installed them into")
     options.add_argument("--data", type=Path, help="folder of corpus.parquet and the data sets")
+    options.add_argument("--models", nargs="+", help="rows, all by default")
     options.add_argument("--weights", default="rimer-zero", help="name or file")
     options.add_argument("--output", type=Path, default=Path())
     return options
@@ -191,7 +192,8 @@ def main() -> None:
             "same shape": len(similar),
             "names left out": "; ".join([*sorted(shared), *sorted(similar)]),
         }
-        for model, scores in evaluate(network, origins, part.season, part.horizon).items():
+        task = (origins, part.season, part.horizon)
+        for model, scores in evaluate(network, *task, arguments.models).items():
             rows.append(facts | {"model": model} | asdict(scores))
             print(rows[-1], flush=True)
         write_table(pd.DataFrame(rows), arguments.output / "zero-shot-packages.csv")

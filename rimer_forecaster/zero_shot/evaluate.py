@@ -92,12 +92,18 @@ def contenders(network: RimerNetwork) -> dict[str, Contender]:
 
 
 def evaluate(
-    network: RimerNetwork, origins: Origins, season: int, horizon: int
+    network: RimerNetwork,
+    origins: Origins,
+    season: int,
+    horizon: int,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Scores]:
-    """Score all contenders on one set."""
+    """Score contenders on one set, all of them or those of the names."""
     quantiles = [float(x) for x in network.config.outputs]
     found = {}
     for name, contender in contenders(network).items():
+        if names is not None and name not in names:
+            continue
         began = time.perf_counter()
         outputs = contender(origins.past, horizon, season)
         seconds = time.perf_counter() - began
