@@ -6,7 +6,6 @@ Letters: n series, H steps, Q quantiles, L the longest window, P patch length.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from ..layers import State, rows_of
 from ..network import RimerNetwork
-from .readings import Reading, best_readings
 from .seasons import without_seasons
 from .shrinkage import shrunk
 
@@ -50,8 +48,7 @@ def forecast(
         48 steps and more are taken off first and put back on the forecast, where they were seen
         three times and explain most of what a series does: the network alone forecasts rough ones
         too smoothly. Then forecasts are moved towards the last value, see `shrunk`: the network
-        alone sees trends in random walks. Series of up to 96 steps are read in three ways, see
-        `best_readings`.
+        alone sees trends in random walks.
     start
         Memory that the layers start from, (n, ...); see `RimerNetwork.forward`.
 
@@ -69,45 +66,13 @@ def forecast(
     """
     if horizon < 1:
         raise ValueError(f"horizon={horizon} must be at least 1.")
-    longest = network.config.input_chunk_length
-    read = [_checked(np.asarray(x, np.float64), longest, i) for i, x in enumerate(series)]
-    if not refine:
-        return _forecast(network, read, horizon, refine=False, start=start)
-
-    def by(reading: Reading, places: Sequence[int], windows: Sequence[Array], steps: int) -> Array:
-        own = None if start is None else rows_of(start, places)
-        stretched = [reading.window(window) for window in windows]
-        ahead = steps * reading.stretch
-        outputs = _forecast(network, stretched, ahead, refine=True, start=own)
-        return outputs[:, reading.stretch - 1 :: reading.stretch]
-
-    def medians(*arguments: Any) -> Array:
-        return by(*arguments)[..., network.config.middle]
-
-    chosen = best_readings(read, network.config.patch_length, medians)
-    found = np.empty((len(read), horizon, len(network.config.outputs)))
-    for reading in dict.fromkeys(chosen):
-        places = [i for i, own in enumerate(chosen) if own == reading]
-        found[places] = by(reading, places, [read[i] for i in places], horizon)
-    return found
-
-
-def _forecast(
-    network: RimerNetwork,
-    series: Sequence[Array],
-    horizon: int,
-    *,
-    refine: bool,
-    start: State | None,
-) -> Array:
-    """Forecast series as they are, (n, H, Q); for the arguments see `forecast`."""
     config = network.config
     P, L = config.patch_length, config.input_chunk_length
     found = np.empty((len(series), horizon, len(config.outputs)))
     groups: dict[int, list[int]] = {}
     windows, units, coming = [], [], np.zeros((len(series), horizon))
     for place, values in enumerate(series):
-        window, unit = _in_own_unit(values)
+        window, unit = standardised(np.asarray(values, np.float64), L, place)
         if refine:
             window, coming[place] = without_seasons(window, horizon)
         windows.append(window)
@@ -137,11 +102,14 @@ def forecast_windows(
 
     For the start see `RimerNetwork.forward`.
     """
-    rows = windows.detach().double().cpu().numpy().swapaxes(1, 2)  # (B, C, L)
-    owners = [b for b, c in np.ndindex(rows.shape[:2])]
-    own = None if start is None else rows_of(start, owners)
-    found = forecast(network, [*rows.reshape(-1, rows.shape[2])], horizon, start=own)
-    return torch.as_tensor(found).unflatten(0, rows.shape[:2]).transpose(1, 2).to(windows)
+    rows = windows.detach().double().cpu().numpy()
+    rest, coming = rows.copy(), np.zeros((len(rows), horizon, rows.shape[2]))
+    for b, c in np.ndindex(len(rows), rows.shape[2]):
+        if not np.isnan(rows[b, :, c]).all():
+            rest[b, :, c], coming[b, :, c] = without_seasons(rows[b, :, c], horizon)
+    read, seasons = (torch.as_tensor(x).to(windows) for x in (rest, coming))
+    outputs = network.forecast_windows(read, horizon, start=start)
+    return shrunk(network, read, outputs, start) + seasons[..., None]
 
 
 def standardised(values: Array, longest: int, place: int) -> tuple[Array, tuple[float, ...]]:
@@ -150,25 +118,15 @@ def standardised(values: Array, longest: int, place: int) -> tuple[Array, tuple[
     In double precision: single precision has no digit left of a small movement of large values, and
     no number for its square.
     """
-    return _in_own_unit(_checked(values, longest, place))
-
-
-def _checked(values: Array, longest: int, place: int) -> Array:
-    """Return the last values of a series, from the first that was observed on."""
     if values.ndim != 1:
         raise ValueError(f"series {place} has shape {values.shape}: it must have one dimension.")
     window = values[-longest:]
-    observed = np.flatnonzero(~np.isnan(window))
+    observed = window[~np.isnan(window)]
     if not observed.size:
         where = "" if len(values) < longest else f" in its last {longest} steps"
         raise ValueError(f"series {place} has no value{where} to forecast from.")
-    if np.isinf(window).any():
+    if np.isinf(observed).any():
         raise ValueError(f"series {place} holds an infinite value.")
-    return window[observed[0] :]
-
-
-def _in_own_unit(window: Array) -> tuple[Array, tuple[float, ...]]:
-    observed = window[~np.isnan(window)]
     largest = float(np.abs(observed).max()) or 1.0
     level = float((observed / largest).mean())
     spread = float(np.abs(observed / largest - level).max())

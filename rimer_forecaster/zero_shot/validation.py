@@ -26,16 +26,15 @@ def relative_errors(
     The medians are those of `forecast`, or of the network alone.
     """
     found = defaultdict(list)
-    by_horizon = defaultdict(list)
-    for row in held:
-        by_horizon[len(row.future)].append(row)
-    for H, rows in by_horizon.items():
-        forecasts = forecast(network, [row.past for row in rows], H, refine=refine)
-        for row, median in zip(rows, forecasts[..., network.config.middle], strict=True):
-            naive = seasonal_naive(row.past.astype(float), row.season, H)
-            own, theirs = (np.nansum(np.abs(x - row.future)) for x in (median, naive))
-            if theirs:
-                found[kind_of(row.freq)].append(np.clip(own / theirs, 1 / _MOST, _MOST))
+    horizon = max(len(row.future) for row in held)
+    forecasts = forecast(network, [row.past for row in held], horizon, refine=refine)
+    for row, outputs in zip(held, forecasts, strict=True):
+        H = len(row.future)
+        naive = seasonal_naive(row.past.astype(float), row.season, H)
+        median = outputs[:H, network.config.middle]
+        own, theirs = (np.nansum(np.abs(x - row.future)) for x in (median, naive))
+        if theirs:
+            found[kind_of(row.freq)].append(np.clip(own / theirs, 1 / _MOST, _MOST))
     return {kind: np.array(errors) for kind, errors in sorted(found.items())}
 
 

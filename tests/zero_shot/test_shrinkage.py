@@ -94,9 +94,9 @@ def test_a_weighted_median_has_the_lowest_sum() -> None:
 
 
 def test_short_series_are_left_as_they_are() -> None:
-    outputs = torch.zeros(3, 24, 1, len(NETWORK.config.outputs))
-    assert shrinkage.shrunk(NETWORK, windows(walks(3, 50)), outputs) is outputs
-    assert shrinkage.shrunk(NETWORK, windows(walks(3, 60)), outputs) is not outputs
+    past = walks(3, 50)
+    alone, refined = (forecast(NETWORK, past, 24, refine=x) for x in (False, True))
+    assert np.array_equal(alone, refined)
 
 
 @pytest.mark.parametrize(
