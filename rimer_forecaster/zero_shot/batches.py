@@ -16,9 +16,9 @@ from .prior import synthetic
 
 __all__ = ["Batch", "Batches"]
 
-_LENGTHS = np.array([128, 256, 512, 1024, 2048])
+_LENGTHS = np.array([64, 128, 256, 512, 1024, 2048])
 _SHARES = np.array([0.25, 0.20, 0.20, 0.25, 0.10])
-"""Of the steps of training that read N values of a series."""
+"""Of the steps of training that read N values of a series, from 128 on."""
 
 _AT_ONCE = 512
 """Synthetic series that are drawn together; fewer would cost more each."""
@@ -56,6 +56,8 @@ class Batches:
         Of a batch: B is this over N.
     horizon, patch_length
         H and P.
+    short
+        Share of the steps that read 64 values; of the corpus, of series slower than daily.
     executor
         Which draws ahead.
     """
@@ -69,15 +71,17 @@ class Batches:
         horizon: int,
         patch_length: int,
         executor: Executor,
+        short: float = 0.0,
     ) -> None:
         self._corpus, self._seed, self._values = corpus, seed, values
+        self._shares = np.array([short, *((1 - short) * _SHARES)])
         self._horizon, self._patch_length = horizon, patch_length
         self._executor = executor
         self._chunks: dict[int, tuple[int, Future[Array]]] = {}
 
     def from_step(self, first: int, last: int, ahead: int = 2) -> Iterator[Batch]:
         """Yield the batches of steps ``first`` to ``last``, drawing some ahead."""
-        lengths = _lengths(self._seed, last)
+        lengths = _lengths(self._seed, last, self._shares)
         uses = np.zeros(last, np.int64)  # how often the length of a step was taken before it
         for length in _LENGTHS:
             own = lengths == length
@@ -128,10 +132,10 @@ class Batches:
         return Batch(_hidden(rng, truth, self._horizon, P), truth.astype(np.float32), steps)
 
 
-def _lengths(seed: int, count: int) -> np.ndarray:
+def _lengths(seed: int, count: int, shares: np.ndarray) -> np.ndarray:
     """N of every step up to ``count``; more steps leave those before as they are."""
     draws = np.random.default_rng([seed, 0]).random(count)
-    return _LENGTHS[np.searchsorted(np.cumsum(_SHARES)[:-1], draws, side="right")]
+    return _LENGTHS[np.searchsorted(np.cumsum(shares)[:-1], draws, side="right")]
 
 
 def _hidden(rng: np.random.Generator, truth: Array, horizon: int, patch_length: int) -> Array:

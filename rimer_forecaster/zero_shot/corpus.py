@@ -34,6 +34,9 @@ _SHARES = {
 }
 """Of the windows, by frequency; within one, a series weighs as the root of its length."""
 
+_SHORT = 64
+"""Windows of so few steps are of series slower than daily alone, of which many are as short."""
+
 _POOLED = {"hourly", "faster", "daily"}
 """Of which a quarter of the windows are means of several steps: other frequencies of the same."""
 
@@ -130,6 +133,8 @@ class Corpus:
         rng = np.random.default_rng([seed, number])
         x = np.full((count, length + horizon), np.nan, np.float32)
         reach = {kind: sizes for kind, sizes in self._reach(length).items() if sizes[-1] > 0}
+        if length <= _SHORT:
+            reach = {kind: sizes for kind, sizes in reach.items() if kind not in _POOLED} or reach
         shares = np.array([_SHARES[kind] for kind in reach])
         kinds = rng.choice(list(reach), size=count, p=shares / shares.sum())
         for row, kind in zip(x, kinds, strict=True):

@@ -66,6 +66,8 @@ class Plan:
         Of a batch.
     rate, weight_decay, averaging
         Of AdamW, on matrices alone, and share of the average of weights that a step leaves.
+    short
+        Share of the steps that read 64 values, see `Batches`.
     half
         Whether layers compute in bfloat16.
     """
@@ -83,6 +85,7 @@ class Plan:
     rate: float = 2e-3
     weight_decay: float = 0.05
     averaging: float = 0.999
+    short: float = 0.0
     half: bool = False
 
     def rate_at(self, step: int) -> float:
@@ -301,6 +304,7 @@ def train(
             values=plan.values,
             horizon=plan.horizon,
             patch_length=plan.patch_length,
+            short=plan.short,
             executor=executor,
         )
         series = 0

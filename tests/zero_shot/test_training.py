@@ -88,6 +88,21 @@ def test_short_series_can_be_read_and_have_something_to_be_compared_with(data):
     assert observed[short, 128:].any(1).mean() > 0.4
 
 
+def test_a_share_of_the_steps_reads_short_windows_of_slow_series(data):
+    lengths = [x.read.shape[1] - 64 for x in _batches(data, 0, 200, values=512, short=0.4)]
+    assert 0.3 < lengths.count(64) / 200 < 0.5
+
+    frame = pd.read_parquet(data / "corpus.parquet")
+    fast = frame["freq"].map(kind_of).isin(["hourly", "faster", "daily"])
+    frame["values"] = [0 * x if own else x for x, own in zip(frame["values"], fast, strict=True)]
+    flat = data.parent / "flat"
+    flat.mkdir()
+    frame.to_parquet(flat / "corpus.parquet")
+    short, long = (np.nanstd(Corpus(flat).windows(0, 0, 100, n, 64), axis=1) for n in (64, 128))
+    assert short.min() > 0
+    assert long.min() == 0
+
+
 def test_windows_have_no_unit(data):
     frame = pd.read_parquet(data / "corpus.parquet")
     frame["values"] = [1e3 + 1e4 * x for x in frame["values"]]
