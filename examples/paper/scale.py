@@ -58,11 +58,14 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--data", type=Path, help="folder of the csv.xz files, to take for CO2")
-    options.add_argument("--tasks", nargs="+", default=TASKS, help="of standard_protocol.py")
+    options.add_argument(
+        "--tasks", "--task", nargs="+", default=TASKS, help="of standard_protocol.py"
+    )
     options.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    options.add_argument("--epochs", type=int, default=6)
+    options.add_argument("--epochs", type=int, default=5)
     options.add_argument("--batch", type=int, default=8, help="windows of an optimiser step")
-    options.add_argument("--windows", type=int, default=128, help="of an epoch, about")
+    options.add_argument("--windows", type=int, default=336, help="of an epoch, about")
+    options.add_argument("--stride", type=int, help="steps between windows, to take for --windows")
     options.add_argument("--seconds", type=float, help="of training, at most")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--threads", type=int, default=2, help="of torch")
@@ -81,7 +84,7 @@ def main() -> None:
     sizes = {"width": 512, "head_size": 64, "patch_length": patch_length}
     tables = []
     for task in tasks:
-        stride = max(1, task.training_windows(1) // arguments.windows)
+        stride = arguments.stride or max(1, task.training_windows(1) // arguments.windows)
         found = compare(
             replace(task, stride=stride),
             models={name: {"layers": MODELS[name], **sizes} for name in arguments.models},
