@@ -25,15 +25,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import panel
 import torch
 from darts.models import NaiveSeasonal
 from records import write_table
-from windows import Task, load_co2, load_etth1, score, solver_reports
+from windows import Task, load_co2, load_etth1, score
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.benchmark import versions
+from rimer_forecaster.layers import Equilibrium
 
 LAYERS: dict[str, str | None] = {
     "rlinear": None,
@@ -65,6 +67,21 @@ LAYERS: dict[str, str | None] = {
 
 NAIVE = "seasonal naive"
 WINDOWS, PANEL = "ETTh1", "M4 hourly"
+
+
+def solver_reports(model: RimerModel) -> dict[str, float]:
+    """What the equilibrium layers say of the last forecast; nothing for others."""
+    reports = [
+        module.report
+        for module in model.network.modules()
+        if isinstance(module, Equilibrium) and module.report is not None
+    ]
+    if not reports:
+        return {}
+    return {
+        "passes": float(np.mean([report.iterations for report in reports])),
+        "not converged": float(np.mean([report.share_not_converged for report in reports])),
+    }
 
 
 def on_windows(

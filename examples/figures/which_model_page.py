@@ -32,8 +32,9 @@ KIBI, LEAST = 1024, 1e-2
 
 
 def read(paths: list[Path]) -> dict[str, pd.DataFrame]:
-    """Return the rows of each kind."""
-    return {path.stem.removeprefix("which-model-"): pd.read_csv(path) for path in paths}
+    """Return the rows of each kind, those of TITLES in that order."""
+    found = {path.stem.removeprefix("which-model-"): pd.read_csv(path) for path in paths}
+    return {kind: found[kind] for kind in (*TITLES, *found) if kind in found}
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

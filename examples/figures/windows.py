@@ -21,9 +21,6 @@ from darts.utils.missing_values import fill_missing_values
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 from sklearn.preprocessing import StandardScaler
 
-from rimer_forecaster import RimerModel
-from rimer_forecaster.layers import Equilibrium
-
 SILENT = {
     "accelerator": "cpu",
     "logger": False,
@@ -92,19 +89,4 @@ def score(
         "windows": len(forecasts),
         "MSE": mean_squared_error(actual, predicted),
         "MAE": mean_absolute_error(actual, predicted),
-    }
-
-
-def solver_reports(model: RimerModel) -> dict[str, float]:
-    """What the equilibrium layers say of the last forecast; nothing for others."""
-    reports = [
-        module.report
-        for module in model.network.modules()
-        if isinstance(module, Equilibrium) and module.report is not None
-    ]
-    if not reports:
-        return {}
-    return {
-        "passes": float(np.mean([report.iterations for report in reports])),
-        "not converged": float(np.mean([report.share_not_converged for report in reports])),
     }

@@ -16,7 +16,6 @@ noise. Writes zero-shot.csv.
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,8 +33,8 @@ from windows import SILENT
 from rimer_forecaster import RimerModel
 from rimer_forecaster.benchmark import versions
 from rimer_forecaster.zero_shot import zero_shot_network
-from rimer_forecaster.zero_shot.evaluate import contenders
-from rimer_forecaster.zero_shot.scores import Array, Origins, Scores, origins_of, score
+from rimer_forecaster.zero_shot.evaluate import contenders, timed_scores
+from rimer_forecaster.zero_shot.scores import Array, Origins, origins_of
 from rimer_forecaster.zero_shot.tables import SeriesTable, read_series
 
 CONTEXT = 2048
@@ -163,11 +162,7 @@ def main() -> None:
         for model, run in models:
             if arguments.models and model not in arguments.models:
                 continue
-            began = time.perf_counter()
-            outputs = run(origins.past, task.horizon, task.season)
-            seconds = time.perf_counter() - began
-            scores = score(outputs, quantiles, origins.past, origins.future, task.season)
-            scores = Scores(**asdict(scores) | {"seconds": seconds})
+            scores = timed_scores(run, quantiles, origins, task.season, task.horizon)
             rows.append({"set": name, "forecasts": len(origins.past), "model": model})
             rows[-1] |= asdict(scores)
             print(rows[-1], flush=True)

@@ -36,7 +36,7 @@ from zero_shot import CONTEXT, SETS, series_of, sines
 
 from rimer_forecaster.zero_shot import zero_shot_network
 from rimer_forecaster.zero_shot.corpus import FILE
-from rimer_forecaster.zero_shot.evaluate import evaluate
+from rimer_forecaster.zero_shot.evaluate import contenders, timed_scores
 from rimer_forecaster.zero_shot.scores import Array, origins_of
 from rimer_forecaster.zero_shot.tables import SeriesTable
 
@@ -170,6 +170,7 @@ def main() -> None:
         options.error("--packages and --data need each other: series of both are compared.")
     warnings.filterwarnings("ignore", category=UserWarning)
     network = zero_shot_network(arguments.weights)
+    quantiles = [float(x) for x in network.config.outputs]
     sets = {"sines": Set({str(i): x for i, x in enumerate(sines())}, 24, 25, 2)}
     if arguments.packages:
         sets = read_sets(arguments.packages)
@@ -192,8 +193,10 @@ def main() -> None:
             "same shape": len(similar),
             "names left out": "; ".join([*sorted(shared), *sorted(similar)]),
         }
-        task = (origins, part.season, part.horizon)
-        for model, scores in evaluate(network, *task, arguments.models).items():
+        for model, contender in contenders(network).items():
+            if arguments.models and model not in arguments.models:
+                continue
+            scores = timed_scores(contender, quantiles, origins, part.season, part.horizon)
             rows.append(facts | {"model": model} | asdict(scores))
             print(rows[-1], flush=True)
         write_table(pd.DataFrame(rows), arguments.output / "zero-shot-packages.csv")

@@ -27,7 +27,7 @@ from .forecast import forecast
 from .scores import Array, Origins, Scores, naive_quantiles, origins_of, score
 from .tables import TableError, is_readable, name_without_ending, read_series, usual_season
 
-__all__ = ["contenders", "evaluate", "main"]
+__all__ = ["contenders", "evaluate", "main", "timed_scores"]
 
 Contender: TypeAlias = Callable[[list[Array], int, int], Array]
 """Pasts, H and season to quantiles, (n, H, Q)."""
@@ -91,25 +91,23 @@ def contenders(network: RimerNetwork) -> dict[str, Contender]:
     return found
 
 
+def timed_scores(
+    contender: Contender, quantiles: Sequence[float], origins: Origins, season: int, horizon: int
+) -> Scores:
+    """Score one contender on one set, with the seconds that it took."""
+    began = time.perf_counter()
+    outputs = contender(origins.past, horizon, season)
+    seconds = time.perf_counter() - began
+    scores = score(outputs, quantiles, origins.past, origins.future, season)
+    return replace(scores, seconds=seconds)
+
+
 def evaluate(
-    network: RimerNetwork,
-    origins: Origins,
-    season: int,
-    horizon: int,
-    names: Sequence[str] | None = None,
+    network: RimerNetwork, origins: Origins, season: int, horizon: int
 ) -> dict[str, Scores]:
-    """Score contenders on one set, all of them or those of the names."""
-    quantiles = [float(x) for x in network.config.outputs]
-    found = {}
-    for name, contender in contenders(network).items():
-        if names is not None and name not in names:
-            continue
-        began = time.perf_counter()
-        outputs = contender(origins.past, horizon, season)
-        seconds = time.perf_counter() - began
-        scores = score(outputs, quantiles, origins.past, origins.future, season)
-        found[name] = replace(scores, seconds=seconds)
-    return found
+    """Score all contenders on one set."""
+    task = ([float(x) for x in network.config.outputs], origins, season, horizon)
+    return {name: timed_scores(one, *task) for name, one in contenders(network).items()}
 
 
 # The command line.
