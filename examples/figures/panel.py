@@ -1,4 +1,4 @@
-"""Many series under one model: M4 hourly, 414 series, 48 steps ahead, in both libraries.
+"""Many series under one model: M4 hourly, 414 series, 48 steps ahead, with RWKV-7 and other layers.
 
     python examples/figures/panel.py [--data FOLDER] [--steps 4000] [--seeds 3] [--output FOLDER]
 
@@ -7,16 +7,14 @@ Each network is trained once on all series and forecasts the 48 hours after each
 - last value and seasonal naive
 - RimerModel with its linear skip alone, with RWKV-7, and with GRU, LSTM or attention layers in its
   place; recipe and number of steps are the same
-- RimerForecaster, the same network through sktime
-- darts' LSTM, GRU, Transformer and N-BEATS with the window normalised as in RimerModel; loss and
-  batches are the same, and so are steps, or as many of them as fit into --seconds
 - of each network the mean of the forecasts of its seeds
 
 Every series is z-scored by its training part. The error is MASE: the mean over series of the mean
 absolute error over that of seasonal naive (24) within the training part, as in the competition.
 With --validate the last 48 hours of the training part are forecast instead, and the test part is
 not read: that is for choosing settings. Each run is kept in a folder, so that an interrupted script
-goes on. Without --data on sines with noise. Writes panel.csv.
+goes on. Without --data on sines with noise. Writes panel.csv. Networks of other libraries beside
+these are in which_model.py.
 """
 
 from __future__ import annotations
@@ -24,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import time
 import warnings
 from collections.abc import Callable
@@ -36,14 +33,12 @@ import numpy as np
 import pandas as pd
 import torch
 from darts import TimeSeries
-from darts.models import BlockRNNModel, NBEATSModel, TransformerModel
 from numpy.typing import NDArray
 from records import write_table
 from windows import SILENT
 
-from rimer_forecaster import RimerForecaster, RimerModel
+from rimer_forecaster import RimerModel
 from rimer_forecaster.benchmark import versions
-from rimer_forecaster.training import Recipe
 
 LOOK_BACK, HORIZON, SEASON, BATCH = 336, 48, 24, 256
 
@@ -77,10 +72,9 @@ def naive(train: list[Array], season: int) -> Array:
     return np.stack([np.resize(row[-season:], HORIZON) for row in train])
 
 
-def lightning(steps: int, seconds: float | None = None) -> dict[str, Any]:
+def lightning(steps: int) -> dict[str, Any]:
     """Arguments of Lightning's trainer."""
-    limit = {} if seconds is None else {"max_time": {"seconds": math.ceil(seconds)}}
-    return {**SILENT, "max_steps": steps, **limit}
+    return {**SILENT, "max_steps": steps}
 
 
 def through_darts(
@@ -89,7 +83,6 @@ def through_darts(
     *,
     steps: int,
     seed: int,
-    seconds: float | None = None,
     batch: int = BATCH,
     trained_on: list[int] | None = None,
 ) -> dict[str, Any]:
@@ -101,7 +94,7 @@ def through_darts(
         n_epochs=10_000,
         random_state=seed,
         loss_fn=torch.nn.L1Loss(),
-        pl_trainer_kwargs=lightning(steps, seconds),
+        pl_trainer_kwargs=lightning(steps),
     )
     scaled, _, _ = z_scored(train)
     start = time.perf_counter()
@@ -137,71 +130,13 @@ def forecasts_of(model: Any, train: list[Array]) -> Array:
     return forecasts * deviations[:, None] + means[:, None]
 
 
-def through_sktime(
-    layers: str, width: int, recipe: Recipe, train: list[Array], *, steps: int, seed: int
-) -> dict[str, Any]:
-    """Train RimerForecaster on all series, and forecast each."""
-    y = pd.concat(
-        {f"H{i:03}": pd.DataFrame({"y": row.astype(float)}) for i, row in enumerate(train)},
-        names=["series", "hour"],
-    )
-    forecaster = RimerForecaster(
-        LOOK_BACK,
-        layers=layers,
-        width=width,
-        quantiles=(0.5,),
-        batch_size=BATCH,
-        n_epochs=10_000,
-        recipe=recipe,
-        random_state=seed,
-        trainer_kwargs=lightning(steps),
-    )
-    start = time.perf_counter()
-    forecaster.fit(y, fh=range(1, HORIZON + 1))
-    fit = time.perf_counter() - start
-    start = time.perf_counter()
-    forecasts = forecaster.predict().to_numpy().reshape(len(train), HORIZON)
-    predict = time.perf_counter() - start
-    weights = sum(weight.numel() for weight in forecaster.network_.parameters())
-    return {
-        "forecasts": forecasts,
-        "fit, s": fit,
-        "predict, s": predict,
-        "parameters": weights,
-        "steps": steps,
-    }
-
-
-def models(
-    layers: str, width: int, seconds: float, recipe: Recipe
-) -> dict[str, Callable[..., dict[str, Any]]]:
-    """Return every network by its name; `layers` are those of RWKV-7, `seconds` for darts' own."""
+def models(layers: str, width: int) -> dict[str, Callable[..., RimerModel]]:
+    """Return every network by its name; `layers` are those of RWKV-7."""
     depth = layers.replace("rwkv7", "")
     peers = [f"{name}{depth}" for name in ("gru", "lstm", "attention")]
-    ours = {"rlinear": None} | {name: name for name in (layers, *peers)}
-    of_darts = {
-        "BlockRNNModel LSTM": partial(BlockRNNModel, model="LSTM", hidden_dim=64),
-        "BlockRNNModel GRU": partial(BlockRNNModel, model="GRU", hidden_dim=64),
-        "TransformerModel": TransformerModel,
-        "NBEATSModel": NBEATSModel,
-    }
-    like_ours = {
-        "use_reversible_instance_norm": True,
-        "optimizer_cls": torch.optim.AdamW,
-        "optimizer_kwargs": {"lr": 1e-3},
-    }
+    strings = {"rlinear": None} | {name: name for name in (layers, *peers)}
     return {
-        **{
-            name: partial(
-                through_darts, partial(RimerModel, layers=string, width=width, recipe=recipe)
-            )
-            for name, string in ours.items()
-        },
-        f"RimerForecaster {layers}": partial(through_sktime, layers, width, recipe),
-        **{
-            name: partial(through_darts, partial(make, **like_ours), seconds=seconds)
-            for name, make in of_darts.items()
-        },
+        name: partial(RimerModel, layers=string, width=width) for name, string in strings.items()
     }
 
 
@@ -213,10 +148,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--width", type=int, default=32, help="of all layers")
     options.add_argument("--models", nargs="+", help="rows, all by default")
     options.add_argument("--steps", type=int, default=4_000)
-    options.add_argument("--seconds", type=float, default=600.0, help="for each model of darts")
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--loss-unit", default="series", help="of Recipe: series or window")
     options.add_argument("--validate", action="store_true")
     options.add_argument("--output", type=Path, default=Path())
     return options
@@ -241,23 +174,15 @@ def main() -> None:
     runs.mkdir(parents=True, exist_ok=True)
     part = "validation" if arguments.validate else "test"
     part = part if arguments.data else f"sines-{part}"
-    recipe = Recipe(loss_unit=arguments.loss_unit)
-    runners = models(arguments.layers, arguments.width, arguments.seconds, recipe)
-    for name, run in runners.items():
+    for name, make in models(arguments.layers, arguments.width).items():
         if arguments.models and name not in arguments.models:
             continue
         forecasts = []
         for seed in range(arguments.seeds):
-            settings = (
-                arguments.width,
-                arguments.steps,
-                arguments.seconds,
-                *([recipe.loss_unit] if recipe != Recipe() else []),
-                seed,
-            )
-            path = runs / f"{part}-{name}-{'-'.join(map(str, settings))}.json".replace("*", "x")
+            settings = f"{arguments.width}-{arguments.steps}-{seed}"
+            path = runs / f"{part}-{name}-{settings}.json".replace("*", "x")
             if not path.exists():
-                result = run(train, steps=arguments.steps, seed=seed)
+                result = through_darts(make, train, steps=arguments.steps, seed=seed)
                 result["forecasts"] = result["forecasts"].tolist()
                 path.write_text(json.dumps(result), encoding="utf-8")
             result = json.loads(path.read_text(encoding="utf-8"))

@@ -20,12 +20,8 @@ from matplotlib.ticker import NullFormatter
 
 MARKS = {
     "rwkv7": ("o", "#D55E00"),
-    "rwkv7, streaming=True": ("p", "#D55E00"),
-    "rwkv7, layers_rate=0.1": ("v", "#D55E00"),
     "gru": ("s", "#0072B2"),
     "attention": ("^", "#009E73"),
-    "blockrnn-gru": ("D", "#56B4E9"),
-    "transformer": ("P", "#000000"),
     "dlinear": ("<", "#CC79A7"),
     "nlinear": (">", "#E69F00"),
     "seasonal naive": ("x", "0.45"),

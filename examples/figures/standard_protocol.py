@@ -3,25 +3,25 @@
     python examples/figures/standard_protocol.py --data FOLDER [--tasks NAME ...] [--seeds 3]
 
 Chronological splits, the scaler fitted on the training part, every test window, every channel,
-none dropped; the mean of the seeds. A task is a data set, a look-back and a horizon:
+none dropped; the mean of the seeds. ETTh1, ETTm1, exchange_rate and weather, from 96 steps to 96
+and from 336 to 720. ETT is split at 12, 16 and 20 months, the others at 70 and 80 %. Where an hour
+has several steps, training windows are an hour apart, for all models alike. Weather's sentinel
+-9999 is a missing value, its duplicate row is dropped and its gap is missing. Models that cannot
+read missing values get the last one before; errors leave missing ones out.
 
-- ETTh1, ETTm1, exchange_rate and weather, from 96 and 336 steps to 96 and 720. ETT is split at 12,
-  16 and 20 months, the others at 70 and 80 %. Where an hour has several steps, training windows are
-  an hour apart, for all models alike. Weather's sentinel -9999 is a missing value, its duplicate
-  row is dropped and its gap is missing.
+rwkv7, gru, attention and rlinear are RimerModel and its recipe; the others are darts' models. Every
+model of a task trains for at most 6 epochs, and --seconds. Every run is kept in the folder `runs`
+of the output, so that a long protocol resumes where it stopped. Writes protocol-NAME.csv, a page
+and plots for each task.
+
+Other scripts take further tasks from here, which --tasks can name as well: other look-backs and
+horizons of these sets, and
+
 - nn5-112-56: 111 series of daily cash withdrawals with missing values, a component each, 8 weeks
   ahead; the last 16 weeks test.
 - electricity-BE-168-24 and DE, FR, NP: prices of the next day from midnight, with load and
-  generation forecasts and weekdays as future covariates; the last two weeks test.
-
-Models that cannot read missing values get the last one before; errors leave missing ones out.
-rwkv7, gru, attention and rlinear are RimerModel and its recipe; "rwkv7, streaming=True" says what
-the preparation for streams does to it, "rwkv7, layers_rate=0.1" what layers that learn at a tenth
-of the rate; the others are darts' models, and those without future
-covariates do without. Every model of a task trains for as many epochs at most (6, or 30 where an
-epoch has few batches), and --seconds.
-Every run is kept in the folder `runs` of the output, so that a long protocol resumes where it
-stopped. Writes protocol-NAME.csv, a page and plots for each task.
+  generation forecasts and weekdays as future covariates; the last two weeks test. Models without
+  future covariates do without.
 """
 
 from __future__ import annotations
@@ -49,16 +49,8 @@ LONG_BUDGET = {"epochs": 6, "patience": 3}
 SHORT_BUDGET = {"epochs": 30, "patience": 6}
 """Of nn5 and electricity, where an epoch has a tenth of the batches."""
 MARKETS = ("BE", "DE", "FR", "NP")
-TASKS = (
-    *(f"{name}-{L}-{H}" for name in LONG for L in (96, 336) for H in (96, 720)),
-    "nn5-112-56",
-    *(f"electricity-{market}-168-24" for market in MARKETS),
-)
-VARIANTS = {
-    "rwkv7, streaming=True": {"layers": "rwkv7", "streaming": True},
-    "rwkv7, layers_rate=0.1": {"layers": "rwkv7", "layers_rate": 0.1},
-}
-MODELS = ("rwkv7", *VARIANTS, "gru", "attention", "dlinear", "nlinear", "blockrnn-gru")
+TASKS = tuple(f"{name}-{L}-{H}" for name in LONG for L, H in ((96, 96), (336, 720)))
+MODELS = ("rwkv7", "gru", "attention", "dlinear", "nlinear")
 
 
 def load_long(folder: Path, name: str) -> pd.DataFrame:
@@ -139,7 +131,7 @@ def main() -> None:
     for name in arguments.tasks:
         found = compare(
             task_of(arguments.data, name),
-            models={name: VARIANTS.get(name, name) for name in arguments.models},
+            models=arguments.models,
             seeds=arguments.seeds,
             **budget_of(name),
             seconds=arguments.seconds,

@@ -75,5 +75,5 @@ def test_the_tasks_of_the_data_are_those_of_the_literature(
     origins = {name: len(protocol.task_of(folder, name).origins) for name in protocol.TASKS}
     assert origins["ETTh1-96-96"] == 2_785
     assert origins["ETTm1-96-96"] == 11_425
-    assert origins["exchange_rate-96-720"] == 1_517 - 720 + 1
+    assert origins["exchange_rate-336-720"] == 1_517 - 720 + 1
     assert all(origins.values())
