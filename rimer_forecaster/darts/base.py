@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import fields
 from os import PathLike
 from typing import Any, Self
@@ -246,12 +245,7 @@ class NetworkModel(AdaptableModel):
                 calibrate=windows,
                 covariates=covariates,
             )
-        small = self.untrained_model()
-        small.pl_module_params["train_sample_shape"] = self.train_sample.sample_shapes()
-        small._begin_like(network.config)
-        small._take_network(self.train_sample, network)
-        small.encoders = deepcopy(self.encoders)
-        return small, report
+        return self._fitted_alike(self.untrained_model(), network), report
 
     def _windows_to_read(
         self,

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import torch
 from darts.models.forecasting.torch_forecasting_model import (
@@ -26,6 +26,14 @@ from ..network.weights import check_holds, load_network, read_description, save_
 from .archives import check_saved_file
 
 __all__ = ["FilesModel"]
+
+_FITTED_TO = (
+    "training_series",
+    "past_covariate_series",
+    "future_covariate_series",
+    "static_covariates",
+)
+"""What ``predict`` goes on from where it is given no series, in darts' names."""
 
 
 class FilesModel(MixedCovariatesTorchModel):
@@ -207,6 +215,16 @@ class FilesModel(MixedCovariatesTorchModel):
         self.model.network.load_state_dict(network.state_dict())
         self._fit_called = True
         self._update_covariates_use()
+
+    def _fitted_alike(self, other: Self, network: RimerNetwork) -> Self:
+        """Make of an untrained model one with these weights, fitted to the same series."""
+        other._begin_like(network.config)
+        other._take_names(network.config.target_components)
+        other._take_network(self.train_sample, network)
+        other.encoders = copy.deepcopy(self.encoders)
+        for name in _FITTED_TO:
+            setattr(other, name, getattr(self, name))
+        return other
 
     def _begin_like(self, config: NetworkConfig) -> None:
         """Prepare for weights of such a network, if there is a choice."""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any, Self
 
 from ..lifecycle.grow import grow, spread
 from .base import NetworkModel
 
 __all__ = ["GrowableModel"]
-
-
-_SERIES = "training_series", "past_covariate_series", "future_covariate_series", "static_covariates"
-"""What ``predict`` goes on from where it is given no series, in darts' names."""
 
 
 class GrowableModel(NetworkModel):
@@ -55,13 +50,7 @@ class GrowableModel(NetworkModel):
             small = self.model.network_to_read()
             network = grow(small, key_dim=key_dim, heads=heads, layers=layers)
             moments = spread(small, network, self.model.moments())
-        bigger = self._with_layers(network.config.layers)
-        bigger.pl_module_params["train_sample_shape"] = self.train_sample.sample_shapes()
-        bigger._take_names(network.config.target_components)
-        bigger._take_network(self.train_sample, network)
-        bigger.encoders = deepcopy(self.encoders)
-        for name in _SERIES:
-            setattr(bigger, name, getattr(self, name))
+        bigger = self._fitted_alike(self._with_layers(network.config.layers), network)
         bigger.model.carry(moments)
         return bigger
 

@@ -77,6 +77,26 @@ def test_covariates_calibrate_too() -> None:
     np.testing.assert_allclose(a, b, atol=0.2)
 
 
+def test_components_that_read_each_other_keep_their_names() -> None:
+    series = darts_cases.wave(components=2)
+    model = RimerModel(**OPTIONS, components="cross").fit(series)
+    small, _ = model.compress(None)
+    names = list(series.components)[::-1]
+    swapped = series[names]
+    assert small.network.config.target_components == tuple(series.components)
+    a, b = (small.predict(6, x)[names[0]].values() for x in (series, swapped))
+    np.testing.assert_array_equal(a, b)
+
+
+def test_a_compressed_model_goes_on_from_the_series_it_was_fitted_to() -> None:
+    series, past, longer = darts_cases.wave(), darts_cases.wave(seed=3), darts_cases.wave(180)
+    known = {"past_covariates": past, "future_covariates": longer}
+    small, _ = RimerModel(**OPTIONS).fit(series, **known).compress(None)
+    np.testing.assert_array_equal(
+        small.predict(6).values(), small.predict(6, series, **known).values()
+    )
+
+
 def test_a_zero_shot_model_is_compressed() -> None:
     series = darts_cases.wave(300)
     model = RimerZeroModel((8, 256), 12, **darts_cases.QUIET).fit(series)
