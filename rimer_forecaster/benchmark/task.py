@@ -16,11 +16,9 @@ from darts import TimeSeries
 from numpy.typing import NDArray
 
 from ..network.checks import check_sizes
+from ..zero_shot.tables import usual_season
 
 __all__ = ["Task", "as_series", "make_task"]
-
-_SEASONS = {"h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1, "min": 60, "s": 60}
-"""Usual periods, in steps, by the letters of pandas' frequencies."""
 
 _SAME = 0.5
 """Share of test targets found elsewhere from which it is said."""
@@ -209,7 +207,8 @@ def make_task(
     (120, 160, 7, 28)
     """
     series = as_series(series).astype(np.float32)
-    season = _season(series) if season is None else season
+    if season is None:
+        season = usual_season(series.freq_str) if series.has_datetime_index else 1
     look_back = max(4 * horizon, 2 * season) if look_back is None else look_back
     check_sizes(horizon=horizon, look_back=look_back, season=season, stride=stride)
     if len(split) != 3 or min(split) <= 0:
@@ -326,16 +325,3 @@ def _copies(
             if share > _SAME:
                 seen[i, j] = True
                 yield int(i), int(j), lag, share
-
-
-def _season(series: TimeSeries) -> int:
-    if not series.has_datetime_index:
-        return 1
-    freq = series.freq_str.split("-")[0]
-    freq = "D" if freq == "24h" else freq
-    code, number = freq.lstrip("0123456789"), max(1, int("0" + "".join(filter(str.isdigit, freq))))
-    for letters in (code, code.removesuffix("S").removesuffix("E")):
-        if letters in _SEASONS:
-            period = 1440 if letters == "min" and number > 1 else _SEASONS[letters]
-            return max(1, period // number)
-    return 1

@@ -22,7 +22,7 @@ from darts.utils.data.torch_datasets.utils import TorchTrainingSample, _train_sa
 
 from ..network import RimerNetwork
 from ..network.config import OF_TRAINING, NetworkConfig
-from ..network.weights import check_holds, load_network, read_description, save_weights
+from ..network.weights import check_holds, load_described_network, save_weights
 from .archives import check_saved_file
 
 __all__ = ["FilesModel"]
@@ -180,7 +180,7 @@ class FilesModel(MixedCovariatesTorchModel):
                 f"load_weights takes nothing but the path of safetensors, but got "
                 f"{', '.join([*map(repr, args), *kwargs])}."
             )
-        network, description = load_network(path), read_description(path)
+        network, description = load_described_network(path)
         if "darts" not in description:
             raise ValueError(
                 f"{path!r} was not saved by RimerModel. rimer_forecaster.network.load_network "

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..layers import Pass, State
 from ..layers.parts.precision import widest_dtype
-from .missing_values import interpolated, since_first
+from .missing_values import line_between, neighbours, since_first
 from .network import RimerNetwork
 from .scale import resolution
 from .window import Patches
@@ -193,10 +193,8 @@ def _last_values(
     the one after lies beyond the end; what comes before all values of the window is not known.
     """
     n = values.shape[-1]
-    steps = torch.arange(n, device=values.device)
-    before = torch.where(missing, -1, steps).cummax(-1).values
-    after = -torch.where(missing, -n, -steps).flip(-1).cummax(-1).values.flip(-1)
-    line, carried = interpolated(values, missing), values.gather(-1, before.clamp_min(0))
+    before, after = neighbours(missing)
+    line, carried = line_between(values, before, after), values.gather(-1, before.clamp_min(0))
 
     def windows(x: Tensor, fill: float) -> Tensor:
         """(B, C, n) -> (B, C, T, reach)."""

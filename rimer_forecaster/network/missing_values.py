@@ -10,7 +10,14 @@ from torch import Tensor
 
 from ..layers.parts.exportable import running_maximum
 
-__all__ = ["carry_forward", "interpolated", "marks_of_observed", "since_first"]
+__all__ = [
+    "carry_forward",
+    "interpolated",
+    "line_between",
+    "marks_of_observed",
+    "neighbours",
+    "since_first",
+]
 
 
 def marks_of_observed(x: Tensor, mask: Tensor | None = None) -> Tensor | None:
@@ -51,14 +58,26 @@ def interpolated(x: Tensor, missing: Tensor) -> Tensor:
     missing
         Marks of the same shape.
     """
-    steps = torch.arange(x.shape[-1], device=x.device)
+    return line_between(x, *neighbours(missing))
+
+
+def neighbours(missing: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the last step with a value up to each, -1 if there is none, and the next, or n."""
+    n = missing.shape[-1]
+    steps = torch.arange(n, device=missing.device)
     left = running_maximum(torch.where(missing, -1, steps))
-    right = -running_maximum(torch.where(missing, -len(steps), -steps).flip(-1)).flip(-1)
+    right = -running_maximum(torch.where(missing, -n, -steps).flip(-1)).flip(-1)
+    return left, right
+
+
+def line_between(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Return what `interpolated` does, of the `neighbours` of each step."""
+    steps = torch.arange(x.shape[-1], device=x.device)
     before, after = x.gather(-1, left.clamp_min(0)), x.gather(-1, right.clamp_max(len(steps) - 1))
     share = (steps - left) / (right - left).clamp_min(1)
     line = before + share.to(x.dtype) * (after - before)
     line = torch.where(right < len(steps), line, before)
-    return torch.where(missing & (left >= 0), line, x)
+    return torch.where((left < steps) & (left >= 0), line, x)
 
 
 def since_first(marks: Tensor) -> Tensor:

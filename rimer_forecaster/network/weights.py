@@ -17,7 +17,13 @@ from ..version import __version__
 from .network import RimerNetwork
 from .state import fingerprint
 
-__all__ = ["check_holds", "load_network", "read_description", "save_weights"]
+__all__ = [
+    "check_holds",
+    "load_described_network",
+    "load_network",
+    "read_description",
+    "save_weights",
+]
 
 
 def save_weights(
@@ -76,7 +82,7 @@ def read_description(path: str | PathLike[str]) -> dict[str, Any]:
             )
     try:
         description = json.loads(beside.read_text(encoding="utf-8"))
-        digest = description.pop("sha256", None)  # early versions wrote none
+        digest = description.pop("sha256")
         with safe_open(path, framework="pt") as file:
             inner = json.loads((file.metadata() or {})["description"])
     except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -84,9 +90,9 @@ def read_description(path: str | PathLike[str]) -> dict[str, Any]:
     check_holds(path, inner, "arguments", "dtype", "fingerprint")
     if inner != description:
         raise _damaged(path, f"it does not say the same as {str(beside)!r}")
-    if digest not in (None, found := _digest(Path(path).read_bytes())):
+    if digest != (found := _digest(Path(path).read_bytes())):
         raise _damaged(path, f"its SHA-256 is {found}, not {digest}")
-    return inner if digest is None else {**inner, "sha256": digest}
+    return {**inner, "sha256": digest}
 
 
 def check_holds(path: str | PathLike[str], description: dict[str, Any], *keys: str) -> None:
@@ -107,6 +113,11 @@ def load_network(path: str | PathLike[str]) -> RimerNetwork:
         If one is damaged, they were not written together, or the arguments are not those of this
         version's `RimerNetwork`.
     """
+    return load_described_network(path)[0]
+
+
+def load_described_network(path: str | PathLike[str]) -> tuple[RimerNetwork, dict[str, Any]]:
+    """Return what `load_network` and `read_description` do, of one reading of the files."""
     description = read_description(path)
     try:
         with torch.device("cpu"):  # a generator of its own: the process's is left alone
@@ -122,7 +133,7 @@ def load_network(path: str | PathLike[str]) -> RimerNetwork:
         ) from error
     if fingerprint(network) != description["fingerprint"]:
         raise _damaged(path, "the weights are not those whose fingerprint it holds")
-    return network.eval()
+    return network.eval(), description
 
 
 def _beside(path: str | PathLike[str]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Self
 
@@ -18,6 +17,7 @@ class Compressible:
 
     _fitted: Fitted
     check_is_fitted: Callable[[], None]
+    _twin: Callable[[], Self]
 
     def compress(
         self, rank: float | None = 0.25, *, bits: int | None = 8
@@ -53,6 +53,6 @@ class Compressible:
         network, report = compress(
             network, rank, bits=bits, calibrate=windows, covariates=covariates
         )
-        small = copy.deepcopy(self)
+        small = self._twin()
         small._fitted = self._fitted.with_network(network)
         return small, report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -22,6 +21,7 @@ class Growable:
     pretrained: Any
     pretrained_: Pretrained
     check_is_fitted: Callable[[], None]
+    _twin: Callable[[], Self]
 
     def grow(self, *, key_dim: int = 0, heads: int = 0, layers: int = 0) -> Self:
         """Return a larger fitted forecaster that forecasts the same; this one stays as it is.
@@ -53,7 +53,7 @@ class Growable:
         """
         self.check_is_fitted()
         network = grow(self._fitted.network, key_dim=key_dim, heads=heads, layers=layers)
-        bigger = copy.deepcopy(self)
+        bigger = self._twin()
         bigger._fitted = self._fitted.with_network(network)
         bigger.layers = network.config.layers
         bigger.pretrained_ = bigger._fitted.weights()

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..network import NetworkConfig, RimerNetwork
 from ..network.config import OF_TRAINING
-from ..network.weights import check_holds, load_network, read_description, save_weights
+from ..network.weights import check_holds, load_described_network, save_weights
 from ..training.arguments import named
 from ..zero_shot.catalogue import zero_shot_network
 
@@ -161,7 +161,7 @@ class Pretrained:
         ValueError
             If one is damaged, or was written by neither.
         """
-        network, description = load_network(path), read_description(path)
+        network, description = load_described_network(path)
         if "plan" in description:
             return cls(network.float().requires_grad_(False))
         if "sktime" not in description:

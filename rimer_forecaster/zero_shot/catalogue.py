@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from ..network import RimerNetwork, load_network
-from ..network.weights import read_description
+from ..network.weights import load_described_network
 
 __all__ = ["describe", "names", "trainable_copy", "zero_shot_network"]
 
@@ -96,7 +96,8 @@ def _load(name: str) -> tuple[RimerNetwork, dict[str, Any]]:
 def _read(name: str) -> tuple[RimerNetwork, dict[str, Any]]:
     with as_file(_FOLDER) as folder:
         path = folder / f"{name}.safetensors"
-        network, known = load_network(path).float(), read_description(path)
+        network, known = load_described_network(path)
+    network = network.float()
     own = _network_like(_Packaged, network)
     own.load_state_dict(network.state_dict())
     own.name = name

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..network import RimerNetwork, load_network
-from ..network.weights import read_description, save_weights
+from ..network import RimerNetwork
+from ..network.weights import load_described_network, read_description, save_weights
 from .corpus import FILE, Held, read_held
 from .validation import relative_errors, score_of, validation_score
 
@@ -39,8 +39,7 @@ def publish(weights: Path, data: Path, out: Path) -> dict[str, Any]:
     dict
         What the JSON says.
     """
-    training = read_description(weights)
-    network, held = load_network(weights), read_held(data)
+    (network, training), held = load_described_network(weights), read_held(data)
     before = validation_score(network, held)
     network = network.half().float()  # as it will be loaded
     frame = pd.read_parquet(data / FILE)

@@ -29,9 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..network import RimerNetwork, load_network
+from ..network import RimerNetwork
 from ..network.dense import dense_forecast
-from ..network.weights import read_description, save_weights
+from ..network.weights import load_described_network, save_weights
 from . import prior
 from .batches import Batch, Batches
 from .corpus import Corpus, read_held
@@ -147,9 +147,9 @@ class Training:
 
     def begin_from(self, path: Path) -> None:
         """Take weights of an earlier training, which a new rise of the rate trains on."""
-        known, weights = read_description(path), load_network(path).float().state_dict()
+        network, known = load_described_network(path)
         try:
-            self.network.load_state_dict(weights)
+            self.network.load_state_dict(network.float().state_dict())
         except RuntimeError as error:
             raise ValueError(f"{str(path)!r} does not fit the plan: {error}") from error
         self.average = {name: x.clone() for name, x in self.network.state_dict().items()}

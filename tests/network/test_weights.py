@@ -27,6 +27,12 @@ def network(**arguments: Any) -> RimerNetwork:
     return randomised(net, seed=next(_SEEDS)).eval()
 
 
+def describe(path: Path, description: dict[str, Any]) -> None:
+    """Write a description beside weights, with their digest."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps({**description, "sha256": digest}))
+
+
 _SEEDS = itertools.count()
 """No two networks are alike."""
 
@@ -112,7 +118,7 @@ def test_changed_weights_and_files_of_two_networks_are_named(tmp_path: Path) -> 
     beside.write_text(description)
     with pytest.raises(ValueError, match=r"its SHA-256 is \w{64}, not \w{64}"):
         load_network(path)
-    beside.write_text(json.dumps(inner))  # as early versions wrote it
+    describe(path, inner)
     with pytest.raises(ValueError, match="not those whose fingerprint it holds"):
         load_network(path)
     save_file(tensors, path)
@@ -165,7 +171,7 @@ def test_sizes_in_a_file_are_refused_before_anything_is_built(
     inner["arguments"] |= {"input_chunk_length": 2000} if "output" in argument else {}
     inner["arguments"][argument] = value
     save_file(load_file(path), path, metadata={"description": json.dumps(inner)})
-    path.with_suffix(".json").write_text(json.dumps(inner))
+    describe(path, inner)
     with pytest.raises(ValueError, match=message):
         load_network(path)
 
@@ -176,7 +182,7 @@ def test_what_a_file_lacks_is_named(key: str, tmp_path: Path) -> None:
     save_weights(network(), path)
     inner = {x: y for x, y in read_description(path).items() if x not in ("sha256", key)}
     save_file(load_file(path), path, metadata={"description": json.dumps(inner)})
-    path.with_suffix(".json").write_text(json.dumps(inner))
+    describe(path, inner)
     with pytest.raises(ValueError, match=f"w.safetensors' are damaged.*it holds no '{key}'"):
         load_network(path)
 

@@ -182,7 +182,7 @@ def test_steps_are_found_and_go_on(times, freq, after, tmp_path):
     [("h", 24), ("15min", 96), ("min", 1440), ("7h", 1), ("s", 3600), ("10s", 360), ("10ms", 1),
      ("D", 7), ("28D", 1), ("B", 5), ("W-SUN", 52), ("2W", 26), ("MS", 12), ("ME", 12),
      ("6MS", 2), ("120MS", 1), ("QS-JAN", 4), ("QE-DEC", 4), ("YS-JAN", 1), ("YE-DEC", 1),
-     (None, 1)],
+     ("24h", 7), ("48h", 1), ("BME", 12), ("BQS-JAN", 4), (None, 1)],
 )  # fmt: skip
 def test_steps_have_usual_seasons(freq, season):
     assert usual_season(freq) == season

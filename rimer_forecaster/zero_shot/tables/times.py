@@ -168,9 +168,12 @@ def usual_season(freq: str | None) -> int:
     if found is None or not found[0]:
         return 1
     size, letters = int(found[1] or 1), found[2]
+    if letters == "h" and size % 24 == 0:
+        size, letters = size // 24, "D"
     if letters in ("D", "B"):
         return {"D": 7, "B": 5}[letters] if size == 1 else 1
-    steps = _A_DAY.get(letters) or (3600 if letters == "s" else _A_YEAR.get(letters[0], 1))
+    a_year = _A_YEAR.get(letters.lstrip("B")[0], 1)  # BME is the last business day of a month
+    steps = _A_DAY.get(letters) or (3600 if letters == "s" else a_year)
     return max(1, steps // size) if steps % size == 0 else 1
 
 
