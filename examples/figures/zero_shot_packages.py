@@ -70,9 +70,6 @@ class Set:
     windows: int = 1
 
 
-# Files of the packages.
-
-
 def competitions(packages: Path) -> dict[str, Set]:
     """Read M1, M3 and tourism, a set per step."""
     found: dict[str, Set] = {}
@@ -118,9 +115,6 @@ def read_sets(packages: Path) -> dict[str, Set]:
     return competitions(packages) | faster(packages)
 
 
-# What must be left out.
-
-
 def left_out(sets: Mapping[str, Set], data: Path) -> dict[str, tuple[set[str], set[str]]]:
     """Names of each set that share values with series of the folder, or else the shape."""
     corpus = pd.read_parquet(data / FILE)
@@ -146,9 +140,6 @@ def long_enough(part: Set) -> Set:
     """Series that the horizon leaves two seasons of, and twelve values."""
     fewest = part.horizon + max(2 * part.season, FEWEST)
     return replace(part, series={x: y for x, y in part.series.items() if len(y) >= fewest})
-
-
-# The command line.
 
 
 def parser() -> argparse.ArgumentParser:

@@ -92,7 +92,7 @@ class RimerModule(MomentsModule):
         state = None if self._trainer is None else self._trainer.state
         if state is not None and (state.fn, state.status) == _BEING_TRAINED:
             raise ValueError(
-                "the model is being trained, and its weights move: stream when fit has returned."
+                "the model is being trained, and its weights move: use it when fit has returned."
             )
         if self.network.training:
             self.eval()

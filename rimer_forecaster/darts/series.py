@@ -81,7 +81,7 @@ def check_values(
 def check_one_sample(
     series: Series, past_covariates: Series | None, future_covariates: Series | None
 ) -> None:
-    """Raise a ValueError that names the first series with samples: a stream reads one value."""
+    """Raise a ValueError that names the first series with samples."""
     given = {
         "series": series,
         "past_covariates": past_covariates,
@@ -91,8 +91,8 @@ def check_one_sample(
         for i, one in enumerate(series2seq(sequence) or ()):
             if one.is_stochastic:
                 raise ValueError(
-                    f"{name} {i} has {one.n_samples} samples, but a stream reads one value a step: "
-                    "give its median, for example."
+                    f"{name} {i} has {one.n_samples} samples, but one value a step is read: give "
+                    "its median, for example."
                 )
 
 
@@ -332,8 +332,8 @@ def known_covariates(
             absent = times[places < 0]
             if len(absent):
                 raise ValueError(
-                    f"{name} {i} has no value for {len(absent)} of {len(times)} steps that the "
-                    f"stream needs, the first being {absent[0]}."
+                    f"{name} {i} has no value for {len(absent)} of {len(times)} steps that are "
+                    f"read, the first being {absent[0]}."
                 )
             values.append(one.values(copy=False)[places])
         known[name] = stacked(values, network)

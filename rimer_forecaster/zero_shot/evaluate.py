@@ -36,9 +36,6 @@ _LONGEST_SEASON = 24
 """That exponential smoothing of statsforecast is fitted with; longer ones are left out."""
 
 
-# Contenders.
-
-
 def statsforecast_quantiles(
     name: str,
     quantiles: Sequence[float],
@@ -108,9 +105,6 @@ def evaluate(
     """Score all contenders on one set."""
     task = ([float(x) for x in network.config.outputs], origins, season, horizon)
     return {name: timed_scores(one, *task) for name, one in contenders(network).items()}
-
-
-# The command line.
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

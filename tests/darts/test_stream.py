@@ -524,7 +524,7 @@ def test_series_of_other_components_or_with_samples_are_refused() -> None:
         model.stream([])
     stream = model.stream(full)
     drawn = stream.predict(H, num_samples=5)
-    with pytest.raises(ValueError, match="series 0 has 5 samples, but a stream reads one value"):
+    with pytest.raises(ValueError, match="series 0 has 5 samples, but one value a step is read"):
         stream.update(drawn)
     for name, value in (("num_samples", 0), ("num_samples", 2.5), ("num_samples", True)):
         with pytest.raises(ValueError, match=f"{name}={value} must be at least 1"):

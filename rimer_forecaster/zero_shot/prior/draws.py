@@ -77,9 +77,6 @@ def later_periods(rng: Generator, period: Array) -> Array:
     return np.where(rng.random(n) < 0.6, period * rng.choice(_MULTIPLES, size=n), free)
 
 
-# Curves, (T, n).
-
-
 def draw_noise(rng: Generator, T: int, n: int) -> Array:
     """Draw white noise: normal, or of heavy tails in a fifth of the series."""
     x = rng.standard_normal((T, n), np.float32)

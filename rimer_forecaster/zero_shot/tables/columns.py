@@ -124,9 +124,6 @@ def _of_columns(
     return on_grid(groups, notes + more)
 
 
-# Times.
-
-
 def _time_of(
     frame: pd.DataFrame, names: Sequence[str], *, said: bool
 ) -> tuple[str, pd.Series, str] | None:
@@ -217,9 +214,6 @@ def _check_steps(frame: pd.DataFrame, names: Sequence[str]) -> None:
             )
 
 
-# Series.
-
-
 def _holds_words(column: pd.Series) -> bool:
     """Whether a column of text holds something besides numbers."""
     if column.dtype != object:
@@ -252,9 +246,6 @@ def _keys_of(frame: pd.DataFrame, ids: list[str]) -> pd.Series:
     if keys.nunique() < frame.groupby(ids).ngroups:
         raise TableError(f"{' and '.join(map(repr, ids))} give two series the same name.")
     return keys
-
-
-# Values.
 
 
 def _values_of(

@@ -31,9 +31,6 @@ _COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 _SEPARATORS = (",", ";", "\t", "|")
 
 
-# Names of files.
-
-
 def kind_of(path: Path) -> str:
     """Return how the name of a file ends, without what says that it is compressed."""
     name = path.name.lower()
@@ -50,9 +47,6 @@ def name_without_ending(path: Path) -> str:
     """Return the name of a file of series without what says how it is written."""
     kind = kind_of(path)
     return path.name[: path.name.lower().rindex(kind)] if kind in _KINDS else path.stem
-
-
-# Text.
 
 
 def _text_of(path: Path) -> str:
@@ -188,8 +182,6 @@ def read_parquet(path: Path) -> pd.DataFrame:
             frame[name] = pd.Series(text, frame.index, dtype=object)
     return frame
 
-
-# The Monash archive.
 
 _TSF_STEPS = {
     "yearly": "YS", "quarterly": "QS", "monthly": "MS", "weekly": "W", "daily": "D", "hourly": "h",

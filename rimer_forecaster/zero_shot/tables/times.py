@@ -54,8 +54,6 @@ class SeriesTable:
     horizon: int | None = None
 
 
-# Dates in text.
-
 _DAYS = (
     "%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-%y",
     "%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y", "%y-%m-%d", "%y/%m/%d",
@@ -145,8 +143,6 @@ def _is_even(times: pd.Series) -> bool:
     steps = times.drop_duplicates().sort_values().diff().dropna()
     return len(steps) > 1 and steps.max() <= _EVEN * steps.min()
 
-
-# Steps.
 
 _UNITS = {"h": 3_600_000_000, "min": 60_000_000, "s": 1_000_000, "ms": 1000, "us": 1}
 _DAY = 24 * _UNITS["h"]
