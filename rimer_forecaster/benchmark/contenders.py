@@ -23,6 +23,7 @@ from sktime.registry import craft
 
 from ..darts.model import RimerModel
 from ..layers import check_layers
+from ..network.config import OF_MODELS
 from .budget import Budget
 from .contender import Contender, Naive
 from .of_darts import Darts
@@ -33,7 +34,7 @@ from .of_statsforecast import STATSFORECAST, Statsforecast
 from .of_stream import Streamed
 from .task import Task
 
-__all__ = ["ALWAYS", "NAMES", "OF_PACKAGE", "OPTIONS", "Model", "factory_of", "make_contender"]
+__all__ = ["ALWAYS", "NAMES", "OF_PACKAGE", "Model", "factory_of", "make_contender"]
 
 ALWAYS = ("last value", "seasonal naive", "rlinear")
 """Rows that no table is without; the last is the linear skip of `RimerModel` alone."""
@@ -113,22 +114,8 @@ _TABLE: Mapping[str, partial[Any]] = {
 NAMES = tuple(_TABLE)
 """Names that stand for models; anything else is read as a layer string."""
 
-OPTIONS = (
-    "layers",
-    "width",
-    "head_size",
-    "patch_length",
-    "dropout",
-    "layers_rate",
-    "initial_state",
-    "components",
-    "covariates",
-    "streaming",
-)
-"""Arguments of `RimerModel` that a comparison does not set itself."""
-
 Model: TypeAlias = str | Mapping[str, Any] | BaseForecaster
-"""A name or layer string, `OPTIONS` of `RimerModel`, or a forecaster of sktime."""
+"""A name or layer string, arguments of `RimerModel` (`OF_MODELS`), or a forecaster of sktime."""
 
 
 def resolved(model: Model) -> Model:
@@ -192,15 +179,15 @@ def check_model(model: Model, task: Task, budget: Budget) -> None:
 
 
 def check_options(model: Model, look_back: int, horizon: int) -> None:
-    """Raise a ValueError for what is neither a name, nor a layer string, nor `OPTIONS`."""
+    """Raise a ValueError for what is neither a name, nor a layer string, nor `OF_MODELS`."""
     if model in NAMES:
         return
     if isinstance(model, Mapping):
-        unknown = sorted(set(model) - set(OPTIONS))
+        unknown = sorted(set(model) - set(OF_MODELS))
         if unknown:
             raise ValueError(
                 f"{unknown} is not what a comparison leaves to a RimerModel, which is "
-                f"{', '.join(OPTIONS)}; what is the same for all are arguments of compare()."
+                f"{', '.join(OF_MODELS)}; what is the same for all are arguments of compare()."
             )
         RimerModel(look_back, horizon, **model)
         return

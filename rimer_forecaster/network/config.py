@@ -18,7 +18,13 @@ from .checks import (
     plain_size,
 )
 
-__all__ = ["OF_TRAINING", "NetworkConfig", "default_patch_length"]
+__all__ = ["OF_MODELS", "OF_TRAINING", "NetworkConfig", "default_patch_length"]
+
+OF_MODELS = (
+    "layers", "width", "head_size", "patch_length", "dropout", "layers_rate", "initial_state",
+    "components", "covariates", "streaming",
+)  # fmt: skip
+"""Arguments of the network that the models of both libraries take under these names."""
 
 OF_TRAINING = ("dropout", "layers_rate")
 """Arguments that change no forecast of the same weights, and may differ where they are loaded."""

@@ -13,7 +13,7 @@ import torch
 
 from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import check_sizes, is_number, plain_flag, plain_size, warn_of_unprepared
-from ..network.config import OF_TRAINING
+from ..network.config import OF_MODELS, OF_TRAINING
 from ..network.transfer import arguments_like, take_over
 from .pretrained import Pretrained
 
@@ -26,18 +26,8 @@ _LOOK_BACK, _LOOK_BACK_TRAINED_ON = 96, 512
 """L by default of a new network, and of weights that are trained on but read windows of any length:
 a step over windows of 2,048 takes four times as long."""
 
-_SIZES = (
-    "layers",
-    "width",
-    "head_size",
-    "patch_length",
-    "initial_state",
-    "components",
-    "covariates",
-)
+_SIZES = tuple(x for x in OF_MODELS if x not in (*OF_TRAINING, "streaming"))
 """Arguments that are those of the weights unless they were given."""
-
-_OF_NETWORK = (*_SIZES, "dropout", "layers_rate", "streaming")
 
 
 @dataclass(frozen=True)
@@ -133,7 +123,7 @@ class Beginning:
             generator=generator,
             dtype=torch.float32,
             target_components=self.names if given["components"] == "cross" else (),
-            **{name: given[name] for name in _OF_NETWORK},
+            **{name: given[name] for name in OF_MODELS},
         )
 
     def _alike(self, prior: Pretrained, generator: torch.Generator) -> RimerNetwork:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..network import NetworkConfig
+from ..network.config import OF_MODELS, NetworkConfig
 from .catalogue import zero_shot_network
 
 __all__ = ["AUTO", "MOST_TIME_POINTS", "WEIGHTS", "says_nothing", "weights_cover"]
@@ -22,11 +22,6 @@ WEIGHTS = "rimer-zero"
 
 MOST_TIME_POINTS = 2000
 """Of all series together, up to which they forecast."""
-
-_OF_NETWORK = (
-    "layers", "width", "head_size", "patch_length", "dropout", "layers_rate", "initial_state",
-    "components", "covariates",
-)  # fmt: skip
 
 
 def says_nothing(network: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
@@ -41,7 +36,9 @@ def says_nothing(network: Mapping[str, Any], training: Mapping[str, Any]) -> boo
         What was said about training, None where nothing was.
     """
     return all(x is None for x in training.values()) and not any(
-        _differs(network[x], getattr(NetworkConfig, x, None)) for x in _OF_NETWORK
+        _differs(network[x], getattr(NetworkConfig, x, None))
+        for x in OF_MODELS
+        if x != "streaming"  # streams of the weights need no training
     )
 
 
