@@ -40,6 +40,8 @@ _DIGITS = 5
 def main(argv: Sequence[str] | None = None) -> None:
     """Forecast as the command line says."""
     arguments = _parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # names that a console cannot show end no forecast
+        sys.stdout.reconfigure(errors="replace")
     try:
         _run(arguments)
     except (OSError, ValueError, ImportError) as error:

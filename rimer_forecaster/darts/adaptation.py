@@ -17,6 +17,7 @@ from torch import Tensor
 from ..layers import State
 from ..lifecycle import AdaptedState, adapt
 from ..lifecycle.objective import Objective
+from ..lifecycle.whole_series import WholeSeries
 from ..lifecycle.windows import OfWindows
 from .batches import collate
 from .files import FilesModel
@@ -112,6 +113,16 @@ class AdaptableModel(FilesModel):
                 keep=keep,
             )
 
+    def _whole_series(self, series: Sequence[TimeSeries]) -> Objective:
+        """Return whole series, as the weights of the package were trained."""
+        return WholeSeries(
+            self.model.network,
+            [one.values(copy=False) for one in series],
+            horizon=self.output_chunk_length + self.output_chunk_shift,
+            look_back=self.input_chunk_length,
+            seasonal=self.model.refine,
+        )
+
     def _objective(
         self,
         series: Sequence[TimeSeries],
@@ -119,6 +130,8 @@ class AdaptableModel(FilesModel):
         future_covariates: Sequence[TimeSeries] | None,
     ) -> Objective:
         """Return the windows that the model trains on, and its own loss of them."""
+        if self.model.refine:
+            return self._whole_series(series)
         given = (series, past_covariates, future_covariates)
         dataset = self._build_train_dataset(*given, None, None)
         assert isinstance(dataset, TrainingDataset)

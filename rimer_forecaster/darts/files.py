@@ -141,12 +141,12 @@ class FilesModel(MixedCovariatesTorchModel):
             If the path ends otherwise, or the model is not fitted.
         """
         self._check_network()
-        shapes = self.train_sample.sample_shapes()
-        save_weights(
-            self.model.network,
-            path,
-            {"darts": {"train_sample_shape": shapes, "arguments": self._arguments_beside_shapes()}},
-        )
+        own = {
+            "train_sample_shape": self.train_sample.sample_shapes(),
+            "arguments": self._arguments_beside_shapes(),
+            "refine": self.model.refine,
+        }
+        save_weights(self.model.network, path, {"darts": own})
 
     def _check_network(self) -> None:
         if self.model is None:
@@ -193,12 +193,12 @@ class FilesModel(MixedCovariatesTorchModel):
                 "rimer_forecaster.network.load_network returns its network."
             )
         saved = description["darts"]
-        check_holds(path, saved, "train_sample_shape", "arguments")
+        check_holds(path, saved, "train_sample_shape", "arguments", "refine")
         _check_loadable(path, saved["arguments"]["add_encoders"])
         sample = _train_sample_from_shapes(saved["train_sample_shape"], TORCH_NP_DTYPES[dtype])
         own = self._arguments_beside_shapes()
         differences = [(x, (its, own[x])) for x, its in saved["arguments"].items() if its != own[x]]
-        self._begin_like(network.config)
+        self._begin_like(network.config, saved["refine"])
         self.pl_module_params["train_sample_shape"] = sample.sample_shapes()
         self._take_names(network.config.target_components or ("any",))
         config = self._create_model(sample).network.config
@@ -218,7 +218,7 @@ class FilesModel(MixedCovariatesTorchModel):
 
     def _fitted_alike(self, other: Self, network: RimerNetwork) -> Self:
         """Make of an untrained model one with these weights, fitted to the same series."""
-        other._begin_like(network.config)
+        other._begin_like(network.config, self.model.refine)
         other._take_names(network.config.target_components)
         other._take_network(self.train_sample, network)
         other.encoders = copy.deepcopy(self.encoders)
@@ -226,8 +226,8 @@ class FilesModel(MixedCovariatesTorchModel):
             setattr(other, name, getattr(self, name))
         return other
 
-    def _begin_like(self, config: NetworkConfig) -> None:
-        """Prepare for weights of such a network, if there is a choice."""
+    def _begin_like(self, config: NetworkConfig, refine: bool) -> None:
+        """Prepare for weights of such a network, if there is a choice; and whether they refine."""
 
     def _take_names(self, names: Sequence[str]) -> None:
         """Take over the names of components that read each other; here they do not."""

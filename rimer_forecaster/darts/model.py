@@ -18,7 +18,7 @@ from torch import nn
 
 from ..network import NetworkConfig
 from ..network.checks import plain_flag, plain_size
-from ..network.transfer import take_over
+from ..network.transfer import arguments_like, take_over
 from ..training import Recipe
 from ..training.arguments import lengths_said, named, plain_epochs, recipe_or_default
 from ..zero_shot.catalogue import zero_shot_network
@@ -259,24 +259,31 @@ class RimerModel(DistillableModel):
             self._begin_from(WEIGHTS if self._skipped else None, self.input_chunk_length)
         return self._skipped
 
-    def _begin_like(self, config: NetworkConfig) -> None:
+    def _begin_like(self, config: NetworkConfig, refine: bool) -> None:
+        self._skipped = refine
         if self._says_nothing and weights_cover(self.input_chunk_length, self._quantiles):
             known = zero_shot_network(WEIGHTS).config
             alike = (config.layers, config.width) == (known.layers, known.width)
             self._begin_from(WEIGHTS if alike else None, self.input_chunk_length)
 
     def _create_model(self, train_sample: TorchTrainingSample) -> PLForecastingModule:
-        recipe = self._recipe
+        recipe, sizes = self._recipe, dict[str, Any]()
         if self._pretrained is not None:
             recipe = recipe.for_training_on()
+        if self._skipped:  # windows are what darts cuts, and the horizon is forecast in parts
+            config = zero_shot_network(WEIGHTS).config
+            lengths = {x: getattr(config, x) for x in ("input_chunk_length", "output_chunk_length")}
+            sizes = {**arguments_like(config, config.input_chunk_length), **lengths}
         module = RimerModule(
             network_params={
                 **self._network_params,
                 **covariates_of(train_sample),
                 "target_components": self._names(),
+                **sizes,
             },
             recipe=asdict(recipe),
             uses_recipe=self._uses_recipe,
+            refine=self._skipped,
             **self.pl_module_params,
         )
         if self._pretrained is not None:
@@ -300,6 +307,7 @@ class RimerModel(DistillableModel):
     def _check_ckpt_parameters(self, tfm_save: RimerModel) -> None:
         super()._check_ckpt_parameters(tfm_save)
         self._take_names(tfm_save._target_components)
+        self._skipped = tfm_save._skipped
         if self._says_nothing:
             self._begin_from(tfm_save._pretrained, self.input_chunk_length)
 

@@ -22,6 +22,7 @@ from ..network.missing_values import marks_of_observed
 from ..training.arguments import named
 from ..training.held_out import KeepBest
 from ..training.recipe import Recipe, check_trained
+from ..zero_shot.forecast import forecast_windows
 from .batches import Batch
 from .components import places_in
 from .likelihoods import LikelihoodHead, LikelihoodParameters
@@ -46,6 +47,9 @@ class RimerModule(MomentsModule):
         Fields of the `Recipe` to train by.
     uses_recipe
         Whether its optimiser and callbacks are used, or darts' optimiser arguments alone.
+    refine
+        Whether forecasts are refined by their windows, see `rimer_forecaster.zero_shot.forecast`:
+        while the weights are those of the package. A training ends it.
     **kwargs
         See `PLForecastingModule`.
 
@@ -61,9 +65,11 @@ class RimerModule(MomentsModule):
         network_params: dict[str, Any],
         recipe: dict[str, Any],
         uses_recipe: bool,
+        refine: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.refine = refine
         self.head = LikelihoodHead(self.likelihood, self.input_chunk_length)
         self.network = RimerNetwork(
             dtype=torch.float32,  # whatever torch's default is; darts casts it to the series
@@ -138,12 +144,54 @@ class RimerModule(MomentsModule):
         static_covariates: Tensor | None,
     ) -> Tensor:
         """Forecast the output chunk; see `RimerNetwork.forward`."""
+        if self.refine:
+            return self._refined(past_target)
+        if self.network.config.output_chunk_length != self.output_chunk_length:
+            covariates = past_covariates, future_covariates, static_covariates
+            return self._in_parts(past_target, *covariates)
         places = self._places
         if places is not None:  # darts repeats a batch for every sample
             places = places.to(past_target.device).repeat(len(past_target) // len(places), 1)
         start = self.start(past_target.shape[0])  # `len` would fix it in an export
         covariates = past_covariates, future_covariates, static_covariates
         return self.network(past_target, *covariates, places=places, start=start)
+
+    @property
+    def refine(self) -> bool:
+        """Whether forecasts are refined by their windows; checkpoints hold it."""
+        return bool(self.hparams["refine"])
+
+    @refine.setter
+    def refine(self, refine: bool) -> None:
+        self.hparams["refine"] = refine
+
+    def _refined(self, past_target: Tensor) -> Tensor:
+        """Forecast as `rimer_forecaster.zero_shot.forecast` does, (B, H, C, Q)."""
+        if torch.compiler.is_exporting():
+            raise ValueError(
+                "an exported model cannot refine forecasts by their windows: export a "
+                "RimerZeroModel with refine=False, which forecasts by the network alone."
+            )
+        shift, start = self.output_chunk_shift, self.start(len(past_target))
+        steps = shift + self.output_chunk_length
+        return forecast_windows(self.network, past_target, steps, start)[:, shift:]
+
+    def _in_parts(
+        self,
+        past_target: Tensor,
+        past_covariates: Tensor | None,
+        future_covariates: Tensor | None,
+        static_covariates: Tensor | None,
+    ) -> Tensor:
+        """Forecast more or fewer steps than the network does at once, (B, H, C, Q)."""
+        L, shift = past_target.shape[1], self.output_chunk_shift
+        start = self.start(len(past_target))
+        known = coming = None
+        if future_covariates is not None:
+            known, coming = future_covariates.tensor_split([L], 1)
+        given = (past_target, past_covariates, known, static_covariates)
+        window = self.network.window(*given, start=start)
+        return self.network.forecast(window, shift + self.output_chunk_length, coming)[:, shift:]
 
     @property
     def _loss_head(self) -> LikelihoodHead:
@@ -261,6 +309,7 @@ class RimerModule(MomentsModule):
         """Train in training mode: Lightning takes the mode that it finds."""
         super().setup(stage)
         if stage == TrainerFn.FITTING:
+            self.refine = False
             self.train()
 
     def on_fit_end(self) -> None:

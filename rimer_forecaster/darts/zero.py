@@ -5,12 +5,13 @@ Letters: B windows, H output steps, C target components, Q quantiles.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from os import PathLike, path
 from typing import Any
 
-import torch
 from darts import TimeSeries
 from darts.models.forecasting.foundation_model import FoundationModel
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
@@ -24,13 +25,11 @@ from darts.utils.serialization import add_safe_globals
 from torch import Tensor, nn
 
 from ..lifecycle.objective import Objective
-from ..lifecycle.whole_series import WholeSeries
 from ..network.checks import plain_flag, plain_size
 from ..network.transfer import arguments_like, take_over
 from ..training import Recipe
 from ..training.arguments import named, plain_epochs, recipe_or_default
 from ..zero_shot.catalogue import zero_shot_network
-from ..zero_shot.forecast import forecast_windows
 from .arguments import look_back, plain_arguments
 from .base import NetworkModel, covariates_of
 from .likelihoods import LikelihoodHead
@@ -68,42 +67,21 @@ class RimerZeroModule(RimerModule):
     ----------
     network_params
         See `RimerModule`; ``outputs`` among them.
-    refine
-        Whether forecasts are refined by their windows, as where the weights are not trained.
     **kwargs
         See `RimerModule`.
     """
 
-    def __init__(self, network_params: dict[str, Any], refine: bool, **kwargs: Any) -> None:
+    def __init__(self, network_params: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(network_params=network_params, **kwargs)
-        self.refine = refine
         trained = [float(x) for x in self.network.config.outputs]
         self.head = _Chosen(self.likelihood, trained)
         self._trained = QuantileRegression(trained)
         self._trained_head = LikelihoodHead(self._trained, 1)
 
-    def _output(
-        self,
-        past_target: Tensor,
-        past_covariates: Tensor | None,
-        future_covariates: Tensor | None,
-        static_covariates: Tensor | None,
-    ) -> Tensor:
-        L, shift = past_target.shape[1], self.output_chunk_shift
-        steps, start = shift + self.output_chunk_length, self.start(len(past_target))
+    def _output(self, past_target: Tensor, *covariates: Tensor | None) -> Tensor:
         if self.refine:
-            if torch.compiler.is_exporting():
-                raise ValueError(
-                    "an exported model cannot refine forecasts by their windows: export one with "
-                    "refine=False, which forecasts by the network alone."
-                )
-            return forecast_windows(self.network, past_target, steps, start)[:, shift:]
-        known = coming = None
-        if future_covariates is not None:
-            known, coming = future_covariates.tensor_split([L], 1)
-        given = (past_target, past_covariates, known, static_covariates)
-        window = self.network.window(*given, start=start)
-        return self.network.forecast(window, steps, coming)[:, shift:]
+            return self._refined(past_target)
+        return self._in_parts(past_target, *covariates)
 
     @property
     def _loss_head(self) -> LikelihoodHead:
@@ -269,6 +247,7 @@ class RimerZeroModel(NetworkModel, FoundationModel):
             **{x: y for x, y in self.pl_module_params.items() if x != "enable_finetuning"},
         )
         take_over(module.network, weights)
+        _check_patterns(self.enable_finetuning, module)
         return module
 
     def _objective(
@@ -281,13 +260,7 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         config = self.model.network.config
         if config.past_covariates or config.future_covariates:
             return super()._objective(series, past_covariates, future_covariates)
-        return WholeSeries(
-            self.model.network,
-            [one.values(copy=False) for one in series],
-            horizon=self.output_chunk_length + self.output_chunk_shift,
-            look_back=self.input_chunk_length,
-            seasonal=self.model.refine,
-        )
+        return self._whole_series(series)
 
     def _whole_windows(self, shortest: int) -> int:
         """Return the length of windows with covariates, which are never padded."""
@@ -309,6 +282,20 @@ class RimerZeroModel(NetworkModel, FoundationModel):
             return super()._build_train_dataset(series, *args, **kwargs)
         check_values(series, None, None)
         return MixedCovariatesTorchModel._build_train_dataset(self, series, *args, **kwargs)
+
+
+def _check_patterns(enable_finetuning: Any, module: nn.Module) -> None:
+    """Raise a ValueError that names the first pattern which fits no parameter."""
+    if not isinstance(enable_finetuning, dict):
+        return
+    names = [name for name, _ in module.named_parameters()]
+    for pattern in chain(*enable_finetuning.values()):
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(
+                f"enable_finetuning={enable_finetuning} has the pattern {pattern!r}, which fits no "
+                f"parameter. There are {', '.join(names[:3])} and {len(names) - 3} others: see "
+                "model.network.named_parameters(), whose names begin with 'network.' here."
+            )
 
 
 def _check_likelihood(likelihood: object, trained: Sequence[float]) -> None:

@@ -190,8 +190,8 @@ class EdgeForecaster:
         state
             From `observe`, `update` or `load`.
         steps
-            How many, H by default. Beyond H, medians or locations are fed back as if observed, or
-            a gap where the network reads gaps.
+            How many, H by default. Beyond H, medians or locations are fed back as if observed, and
+            quantiles are as far from them as `RimerNetwork.forecast` says.
 
         Returns
         -------
@@ -215,17 +215,26 @@ class EdgeForecaster:
                 "forecast comes. Wait for a value, or forecast the others alone."
             )
         parts: list[NDArray[np.float32]] = []
+        gap, enough = state, state["observed"][0].sum(0) / 2  # (C,)
+        is_known: NDArray[np.bool_] | None = None
         for first in range(0, steps, H):
-            if parts:
-                point = parts[-1][..., self.middle]
-                state = self.update(state, point * np.float32("nan") if self._read_gaps else point)
-            parts.append(self._forecast_next(state))
-            feeds_back = first + H < steps and not self._read_gaps
-            if not (np.abs(parts[-1]) < (_LARGEST if feeds_back else np.inf)).all():
+            found = self._forecast_next(state)
+            if is_known is not None:
+                wide = np.where(is_known[:, None], self._forecast_next(gap), parts[-1][-1:])
+                found = wide + (found - wide)[..., self.middle, None]
+            parts.append(found)
+            feeds_back = first + H < steps
+            if not (np.abs(found) < (_LARGEST if feeds_back else np.inf)).all():
                 raise ValueError(
                     f"the forecast beyond step {first} is not finite, or too large to be fed back. "
                     "Values are very large, or forecasts that were fed back. Forecast fewer steps."
                 )
+            if feeds_back:
+                point = found[..., self.middle]
+                if self._read_gaps:
+                    gap = self.update(gap, np.full_like(point, np.nan))
+                    is_known = gap["observed"][0].sum(0) >= enough
+                state = self.update(state, point)
         return np.concatenate(parts)[:steps]
 
     def _forecast_next(self, state: EdgeState) -> NDArray[np.float32]:

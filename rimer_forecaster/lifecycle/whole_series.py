@@ -68,7 +68,7 @@ class WholeSeries(Objective):
                     continue
                 window, _ = standardised(column, look_back, i)
                 if seasonal:
-                    window, _ = without_seasons(window, self._horizon)
+                    window = without_seasons(window, self._horizon).rest
                 self._values.append(window)
                 owners.append(i)
         self._owners = torch.tensor(owners, dtype=torch.int64)

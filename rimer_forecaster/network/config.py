@@ -96,9 +96,9 @@ class NetworkConfig:
         hyperbolic sine, which is the identity for small values and a logarithm for large ones.
     read_gaps
         Whether patches without a value are read as time that passes, from the first value on.
-        Otherwise they leave the state alone. Forecasts beyond H are then made from a gap in the
-        place of what was forecast, and the layers do not read future covariates over the horizon:
-        the linear skip alone does.
+        Otherwise they leave the state alone. Forecasts beyond H then have the quantiles of a gap in
+        the place of what was forecast, and the layers do not read future covariates over the
+        horizon: the linear skip alone does.
     least_scale
         Smallest standard deviation that a window is divided by, in the units of the series. Above
         zero, the forecast of a constant window can be another value: for counts, say.

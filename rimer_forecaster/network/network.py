@@ -192,6 +192,7 @@ class RimerNetwork(StreamedNetwork):
         steps: int,
         future_covariates: Tensor | None = None,
         start: State | None = None,
+        feeds_back: Tensor | None = None,
     ) -> Tensor:
         """Forecast any number of steps after windows, of which only some are read at once.
 
@@ -205,6 +206,8 @@ class RimerNetwork(StreamedNetwork):
             (B, L + steps, n): the windows, then these steps.
         start
             See `forward`.
+        feeds_back
+            See `forecast`, (B, C).
 
         Returns
         -------
@@ -219,7 +222,8 @@ class RimerNetwork(StreamedNetwork):
                 known, coming = future_covariates[rows].tensor_split([L], 1)
             own = None if start is None else rows_of(start, rows)
             window = self.window(past_target[rows], future_covariates=known, start=own)
-            parts.append(self.forecast(window, steps, coming))
+            fed = None if feeds_back is None else feeds_back[rows]
+            parts.append(self.forecast(window, steps, coming, fed))
         return torch.cat(parts)
 
     @torch.no_grad()

@@ -260,7 +260,11 @@ class StreamedNetwork(nn.Module):
         return remembered
 
     def forecast(
-        self, state: State, steps: int | None = None, future_covariates: Tensor | None = None
+        self,
+        state: State,
+        steps: int | None = None,
+        future_covariates: Tensor | None = None,
+        feeds_back: Tensor | None = None,
     ) -> Tensor:
         """Forecast the steps after a stream or a window; the state stays as it is.
 
@@ -269,10 +273,15 @@ class StreamedNetwork(nn.Module):
         state
             Of B streams, or windows from `window`.
         steps
-            How many, H by default. Beyond H, medians or locations are fed back as if observed, or
-            a gap where the network reads gaps; that needs one without past covariates.
+            How many, H by default. Beyond H, medians or locations are fed back as if observed; that
+            needs a network without past covariates. Fed back alone they would make quantiles too
+            narrow: where the network reads gaps, quantiles are as far from the median as after a
+            gap, as long as half of what the window observed is in it.
         future_covariates
             Of these steps, (B, steps, n).
+        feeds_back
+            Where the network reads gaps, which components have medians fed back, (B, C), and do not
+            have those of a gap, too, which follow trends but forget seasons; None for all.
 
         Returns
         -------
@@ -306,21 +315,37 @@ class StreamedNetwork(nn.Module):
                 f"{self.config.input_chunk_length} steps (input_chunk_length), from which the "
                 "level of a forecast comes. Wait for a value, or forecast the others alone."
             )
-        outputs = []
+        outputs: list[Tensor] = []
+        gap, enough = state, state["observed"].sum(1, keepdim=True) / 2  # (B, 1, C)
+        is_known: Tensor | None = None
         for first in range(0, steps, H):
             coming = None
             if future_covariates is not None:
                 coming = future_covariates[:, first : first + H].to(self.dtype)
-            outputs.append(self._forecast_next(state, coming))
+            found = self._forecast_next(state, coming)
+            if is_known is not None:
+                wide = self._forecast_next(gap, coming)
+                wide = torch.where(is_known[..., None], wide, outputs[-1][:, -1:])
+                found = self._around(found, wide)
+            outputs.append(found)
             if first + H < steps:
-                check_finite_forecast(outputs[-1])
-                point = outputs[-1][..., self.config.middle]
+                check_finite_forecast(found)
+                point = found[..., self.config.middle]
+                check_finite_forecast(point, self._limit)
                 if self.config.read_gaps:
-                    point = torch.full_like(point, float("nan"))
-                else:
-                    check_finite_forecast(point, self._limit)
+                    unknown = torch.full_like(point, float("nan"))
+                    gap = self.update(gap, unknown, future_covariates=coming)
+                    is_known = gap["observed"].sum(1, keepdim=True) >= enough
+                    if feeds_back is not None:
+                        point = point.where(feeds_back[:, None] | ~is_known, unknown)
                 state = self.update(state, point, future_covariates=coming)
         return torch.cat(outputs, 1)[:, :steps]
+
+    def _around(self, outputs: Tensor, wide: Tensor) -> Tensor:
+        """Move other outputs to the medians or locations of these, (B, H, C, Q)."""
+        middle = self.config.middle
+        moved = wide + (outputs - wide)[..., middle : middle + 1]
+        return torch.where(self.skip.is_location, moved, wide)
 
     def _forecast_next(self, state: State, future_covariates: Tensor | None) -> Tensor:
         """Forecast the next H steps, of which fewer may have covariates."""

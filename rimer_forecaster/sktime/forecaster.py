@@ -25,7 +25,7 @@ from .adaptation import Adaptable
 from .beginning import Beginning
 from .compression import Compressible
 from .distillation import Distillable
-from .forecasts import Fitted
+from .forecasts import Fitted, furthest
 from .growth import Growable
 from .learning import Learning, scaled
 from .memory import Memory
@@ -309,7 +309,7 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
         memory = Memory.of(y, X, beginning.known_X, least=least, cap=cap)
         network = beginning.network(
             covariates=0 if X is None else X.shape[1],
-            ahead=0 if fh is None else int(max(fh.to_relative(self.cutoff))),
+            ahead=0 if fh is None else furthest(self.cutoff, fh),
             longest=max(len(one.y) for one in memory.series.values()),
             generator=generator,
         )

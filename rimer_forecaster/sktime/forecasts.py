@@ -32,7 +32,7 @@ from .stream_bank import StreamBank
 from .times import name_of_step
 from .values import check_observed
 
-__all__ = ["Adapted", "Fitted"]
+__all__ = ["Adapted", "Fitted", "furthest"]
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,13 @@ class Fitted(NamedTuple):
         cutoffs = self.memory.cutoffs()
         # Once for all series that end together: sktime takes a millisecond for each.
         ends = {cutoff[0]: cutoff for cutoff in cutoffs.values()}
-        for cutoff in ends.values():
+        steps_from, labels_from = {}, {}
+        for end, cutoff in ends.items():
             _check_step(cutoff)
-            fh = _in_steps_of(cutoff, fh)
-        steps_from = {end: fh.to_relative(cutoff).to_numpy() for end, cutoff in ends.items()}
-        labels_from = {end: fh.to_absolute_index(cutoff) for end, cutoff in ends.items()}
-        if not fh.is_relative:
-            for end, cutoff in ends.items():
+            own = _in_steps_of(cutoff, fh)
+            steps_from[end] = own.to_relative(cutoff).to_numpy()
+            labels_from[end] = own.to_absolute_index(cutoff)
+            if not own.is_relative:
                 _check_on_grid(labels_from[end], steps_from[end], cutoff)
         ahead = {key: steps_from[cutoff[0]] for key, cutoff in cutoffs.items()}
         coming: Mapping[Key, NDArray[np.float64]] = {}
@@ -322,8 +322,31 @@ def _check_step(cutoff: pd.Index) -> None:
         )
 
 
+def furthest(cutoff: pd.Index, fh: ForecastingHorizon) -> int:
+    """Return the last step of a horizon, counted from a cutoff."""
+    return int(max(_in_steps_of(cutoff, fh).to_relative(cutoff)))
+
+
 def _in_steps_of(cutoff: pd.Index, fh: ForecastingHorizon) -> ForecastingHorizon:
-    """Return a horizon without the step of an earlier cutoff, if that is another one."""
+    """Return a horizon without the step of an earlier cutoff, if that is another one.
+
+    Spans of time become time points.
+
+    Raises
+    ------
+    ValueError
+        If it is of another kind than the time points of y.
+    """
+    given = fh.to_pandas()
+    kinds = {pd.DatetimeIndex: "dates", pd.PeriodIndex: "periods", pd.TimedeltaIndex: "time spans"}
+    own, asked = (kinds.get(type(x), "numbers") for x in (cutoff, given))
+    if asked == "time spans" and own == "dates":
+        return ForecastingHorizon(cutoff[0] + given, is_relative=False)
+    if asked not in (own, "numbers"):
+        raise ValueError(
+            f"fh holds {asked}, such as {given[0]}, but the index of y {own}: give {own}, or "
+            "numbers of steps with is_relative=True."
+        )
     if not isinstance(cutoff, pd.DatetimeIndex) or fh.freq in (None, cutoff.freqstr):
         return fh
     return ForecastingHorizon(fh.to_pandas(), is_relative=fh.is_relative)

@@ -35,7 +35,7 @@ def instances(data: pd.DataFrame | None) -> Instances:
     levels: list[Hashable] = list(range(data.index.nlevels - 1))
     return {
         key if isinstance(key, tuple) else (key,): one.droplevel(levels)
-        for key, one in data.groupby(level=levels, sort=False)
+        for key, one in data.groupby(level=levels if len(levels) > 1 else 0, sort=False)
     }
 
 

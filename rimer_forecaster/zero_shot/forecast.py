@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..layers import State, rows_of
 from ..network import RimerNetwork
-from .seasons import without_seasons
+from .seasons import Seasonless, without_seasons
 from .shrinkage import shrunk
 
 __all__ = ["forecast", "forecast_windows", "standardised"]
@@ -48,7 +48,8 @@ def forecast(
         48 steps and more are taken off first and put back on the forecast, where they were seen
         three times and explain most of what a series does: the network alone forecasts rough ones
         too smoothly. Then forecasts are moved towards the last value, see `shrunk`: the network
-        alone sees trends in random walks.
+        alone sees trends in random walks. Beyond the steps that the network forecasts at once, its
+        medians are fed back where the series has a season, and it reads a gap elsewhere.
     start
         Memory that the layers start from, (n, ...); see `RimerNetwork.forward`.
 
@@ -70,11 +71,12 @@ def forecast(
     P, L = config.patch_length, config.input_chunk_length
     found = np.empty((len(series), horizon, len(config.outputs)))
     groups: dict[int, list[int]] = {}
-    windows, units, coming = [], [], np.zeros((len(series), horizon))
+    windows, units, seasons = [], [], []
     for place, values in enumerate(series):
         window, unit = standardised(np.asarray(values, np.float64), L, place)
         if refine:
-            window, coming[place] = without_seasons(window, horizon)
+            seasons.append(without_seasons(window, horizon))
+            window = seasons[-1].rest
         windows.append(window)
         units.append(unit)
         patches = -(-len(window) // P)
@@ -86,12 +88,13 @@ def forecast(
             row[length - len(windows[place]) :, 0] = windows[place]
         target = torch.as_tensor(x, dtype=network.dtype, device=network.device)
         own = None if start is None else rows_of(start, places)
-        outputs = network.forecast_windows(target, horizon, start=own)
         if refine:
-            outputs = shrunk(network, target, outputs, own)
+            outputs = _refined(network, target, [[seasons[place]] for place in places], own)
+        else:
+            outputs = network.forecast_windows(target, horizon, start=own)
         found[places] = outputs[:, :, 0].double().cpu().numpy()
     for place, (level, spread, largest) in enumerate(units):
-        found[place] = (level + spread * (found[place] + coming[place, :, None])) * largest
+        found[place] = (level + spread * found[place]) * largest
     return found
 
 
@@ -103,13 +106,29 @@ def forecast_windows(
     For the start see `RimerNetwork.forward`.
     """
     rows = windows.detach().double().cpu().numpy()
-    rest, coming = rows.copy(), np.zeros((len(rows), horizon, rows.shape[2]))
-    for b, c in np.ndindex(len(rows), rows.shape[2]):
-        if not np.isnan(rows[b, :, c]).all():
-            rest[b, :, c], coming[b, :, c] = without_seasons(rows[b, :, c], horizon)
-    read, seasons = (torch.as_tensor(x).to(windows) for x in (rest, coming))
-    outputs = network.forecast_windows(read, horizon, start=start)
-    return shrunk(network, read, outputs, start) + seasons[..., None]
+    seasons = [[without_seasons(column, horizon) for column in row.T] for row in rows]
+    rest = np.stack([np.stack([x.rest for x in row], -1) for row in seasons])
+    return _refined(network, torch.as_tensor(rest).to(windows), seasons, start)
+
+
+def _refined(
+    network: RimerNetwork,
+    rest: Tensor,
+    seasons: Sequence[Sequence[Seasonless]],
+    start: State | None,
+) -> Tensor:
+    """Forecast what (B, L, C) windows without their seasons leave, and put these back."""
+    coming, widening, is_periodic = (
+        torch.tensor(np.array([[getattr(x, name) for x in row] for row in seasons]))
+        for name in ("coming", "widening", "is_periodic")
+    )  # (B, C, H), (B, C), (B, C)
+    horizon, middle = coming.shape[-1], network.config.middle
+    fed = is_periodic.to(rest.device)
+    outputs = network.forecast_windows(rest, horizon, start=start, feeds_back=fed)
+    outputs = shrunk(network, rest, outputs, start)
+    median = outputs[..., middle : middle + 1]
+    outputs = median + widening.to(rest)[:, None, :, None] * (outputs - median)
+    return outputs + coming.mT[..., None].to(rest)
 
 
 def standardised(values: Array, longest: int, place: int) -> tuple[Array, tuple[float, ...]]:

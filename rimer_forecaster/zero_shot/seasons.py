@@ -9,10 +9,12 @@ Letters: n values, m steps of a season, H steps.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["period_of", "profile_of", "without_seasons"]
+__all__ = ["Seasonless", "period_of", "profile_of", "without_seasons"]
 
 Array = NDArray[np.float64]
 
@@ -36,8 +38,32 @@ _LEAST_STRENGTH = 0.6
 """Share of the variance around the trend that a profile explains."""
 
 
-def without_seasons(series: Array, horizon: int) -> tuple[Array, Array]:
-    """Return a series without its long seasons, and what they add to the H steps after it.
+class Seasonless(NamedTuple):
+    """A series without its long seasons.
+
+    Attributes
+    ----------
+    rest
+        What is left, (n,).
+    coming
+        What the seasons add to the steps after it, (H,).
+    widening
+        How many times as far from the median its quantiles are as those of the rest. What k cycles
+        leave over their own mean is smaller than what they leave over that of others.
+    is_periodic
+        Whether any season was found, a short one too.
+    """
+
+    rest: Array
+    coming: Array
+    widening: float
+    is_periodic: bool
+
+
+def without_seasons(series: Array, horizon: int) -> Seasonless:
+    """Take the long seasons off a series, two at most.
+
+    Of the second, such as a week of days, the period is looked for in what the first leaves.
 
     Parameters
     ----------
@@ -45,27 +71,22 @@ def without_seasons(series: Array, horizon: int) -> tuple[Array, Array]:
         (n,), NaN where missing.
     horizon
         H.
-
-    Returns
-    -------
-    array, array
-        (n,) and (H,). Their seasons are at most two; of the second, such as a week of days, the
-        period is looked for in what the first leaves.
     """
     before, series = np.split(series, [int(np.argmax(~np.isnan(series)))])
-    rest, searched, coming = series, series, np.zeros(horizon)
+    rest, searched, coming, widening = series, series, np.zeros(horizon), 1.0
     found: set[int] = set()
     for _ in range(2):
         m = period_of(searched)
         if m == 1 or m in found:
             break
         found.add(m)
-        profile, strength = profile_of(rest, m)
+        profile, strength, share = profile_of(rest, m)
         searched = searched - _before(profile, len(rest))
         if m >= _LONG and strength >= _LEAST_STRENGTH:
             rest = rest - _before(profile, len(rest))
             coming = coming + np.resize(profile, horizon)
-    return np.concatenate((before, rest)), coming
+            widening *= float(np.sqrt((1 + share) / (1 - share)))
+    return Seasonless(np.concatenate((before, rest)), coming, widening, bool(found))
 
 
 def period_of(series: Array) -> int:
@@ -101,12 +122,13 @@ def period_of(series: Array) -> int:
     return first + 1 + high + int(np.argmax(peaks[high:beside]))
 
 
-def profile_of(series: Array, period: int) -> tuple[Array, float]:
-    """Return the mean deviation from the trend at each place of the last cycles, and its strength.
+def profile_of(series: Array, period: int) -> tuple[Array, float, float]:
+    """Return the mean deviation from the trend at each place of a cycle, and what it is worth.
 
     The trend is a line between the means of whole cycles. A cycle counts half as much as one four
     cycles later. The first of the (m,) places is that of the step after the series, and their mean
-    is 0. The strength is the share of the variance around the trend that the profile explains.
+    is 0. Then comes its strength, the share of the variance around the trend that it explains; and
+    the variance of a profile of white noise in units of the noise's, 1 / k of k equal cycles.
     """
     n, m = len(series), period
     cycles = n // m
@@ -116,11 +138,13 @@ def profile_of(series: Array, period: int) -> tuple[Array, float]:
     deviations = (values - np.interp(np.arange(n), centres, means))[begin:].reshape(cycles, m)
     weights = 0.5 ** (np.arange(cycles)[::-1, None] / _HALF_LIFE)
     weights = weights * ~np.isnan(series[begin:]).reshape(cycles, m)
-    profile = (weights * deviations).sum(0) / np.maximum(weights.sum(0), 1e-9)
+    sums = np.maximum(weights.sum(0), 1e-9)
+    profile = (weights * deviations).sum(0) / sums
     profile = profile - profile.mean()
     total = (weights * deviations**2).sum()
     left = (weights * (deviations - profile) ** 2).sum()
-    return profile, 1 - left / total if total > 0 else 0.0
+    share = float(np.mean((weights**2).sum(0) / sums**2))
+    return profile, 1 - left / total if total > 0 else 0.0, min(share, 0.9)
 
 
 def _filled(series: Array) -> Array:

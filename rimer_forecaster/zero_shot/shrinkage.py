@@ -20,6 +20,9 @@ _PRIOR = 2
 _FEWEST_OBSERVED = 32
 """Values before an end of a patch from which on it counts."""
 
+_AHEAD = 8
+"""Steps after an end of a patch by whose errors the share is chosen, whatever is forecast."""
+
 _TOKENS = 8192
 """Most ends of patches that are forecast from at once."""
 
@@ -53,7 +56,7 @@ def shrunk(
         patch in one pass, as with covariates or a likelihood, or the series is too short.
     """
     steps = target.shape[1]
-    h = min(outputs.shape[1], network.config.output_chunk_length)
+    h = min(_AHEAD, network.config.output_chunk_length)
     if not _applies(network) or steps < _FEWEST_OBSERVED + h:
         return outputs
     size = max(1, _TOKENS * network.config.patch_length // (steps * target.shape[2]))

@@ -33,7 +33,7 @@ def test_few_values_are_forecast_by_the_weights_of_the_package(likelihood: Any) 
     series = [season(), season(70)]
     given = {} if likelihood is None else {"predict_likelihood_parameters": True}
     ours = model(likelihood=likelihood).fit(series)
-    zero = RimerZeroModel(48, 6, likelihood=likelihood, refine=False, pl_trainer_kwargs=SILENT)
+    zero = RimerZeroModel(48, 6, likelihood=likelihood, pl_trainer_kwargs=SILENT)
     assert ours.epochs_trained == 0
     for one in series:
         np.testing.assert_allclose(
@@ -84,6 +84,45 @@ def test_what_the_weights_cannot_read_is_trained_on(kind: str) -> None:
         series = [season(MOST_TIME_POINTS // 2), season(MOST_TIME_POINTS // 2 + 1)]
     own.fit(series, **more)
     assert own.epochs_trained > 0
+
+
+def test_forecasts_are_refined_until_a_training() -> None:
+    rough = np.random.default_rng(1).standard_normal(60).astype(np.float32)
+    series = TimeSeries.from_values(np.resize(rough, 400))
+    own = RimerModel(360, 30, random_state=0, pl_trainer_kwargs=SILENT).fit(series)
+    assert np.abs(own.predict(30).values()[:, 0] - np.resize(rough, 430)[400:]).max() < 0.2
+    own.fit(series, epochs=1)
+    assert not own.model.refine
+    assert np.abs(own.predict(30).values()[:, 0] - np.resize(rough, 430)[400:]).max() > 0.2
+
+
+@pytest.mark.parametrize("likelihood", [None, QuantileRegression([0.1, 0.5, 0.9])])
+def test_a_horizon_beyond_that_of_the_weights_is_forecast_in_parts(
+    likelihood: Any, tmp_path: Path
+) -> None:
+    noise = 0.2 * np.random.default_rng(0).standard_normal(700)  # without it quantiles cross
+    season = np.sin(2 * np.pi * np.arange(700) / 24)
+    series = TimeSeries.from_values((season + noise).astype(np.float32))
+    given = {} if likelihood is None else {"predict_likelihood_parameters": True}
+    arguments = {"likelihood": likelihood, "pl_trainer_kwargs": SILENT, "random_state": 0}
+    own = RimerModel(96, 150, **arguments).fit(series[:500])
+    zero = RimerZeroModel(96, 150, likelihood=likelihood, pl_trainer_kwargs=SILENT)
+    forecast = own.predict(150, **given).values()
+    expected = zero.fit(series[:500]).predict(150, **given).values()
+    np.testing.assert_allclose(forecast[:64], expected[:64], atol=1e-5)
+    assert np.abs(forecast - expected).mean() < 0.01  # of nine quantiles some may cross
+    middle = forecast.shape[1] // 2
+    assert np.abs(forecast[:, middle] - season[500:650]).mean() < 0.2
+    own.save_weights(tmp_path / "weights.safetensors")
+    other = RimerModel(96, 150, **arguments)
+    other.load_weights(str(tmp_path / "weights.safetensors"))
+    np.testing.assert_array_equal(other.predict(150, series[:500], **given).values(), forecast)
+    small, _ = own.compress(None)
+    np.testing.assert_allclose(small.predict(150, **given).values(), forecast, atol=0.1)
+    before = _weights(own)
+    own.fit(series, epochs=1)
+    assert (_weights(own) != before).any()
+    assert len(own.predict(150)) == 150
 
 
 def test_a_model_that_was_not_trained_trains_on_if_asked() -> None:

@@ -205,6 +205,9 @@ def test_fine_tuning_moves_what_it_may_and_freezes_the_rest() -> None:
         name for name in weights if name.startswith("reader.head")
     }
     assert "reader.head.weight" not in moved({"freeze": ["network.reader.head*"]})
+    for mode in ("freeze", "unfreeze"):
+        with pytest.raises(ValueError, match=r"pattern 'reader\.head\*', which fits no parameter"):
+            moved({mode: ["network.skip*", "reader.head*"]})
     assert torch.equal(zero_shot_network().state_dict()["reader.head.weight"],
                        weights["reader.head.weight"])  # fmt: skip
 
@@ -270,7 +273,7 @@ def test_a_model_is_exported_without_its_seasons_or_not_at_all(
 ) -> None:
     models = [zero(refine=refine).fit(waves()) for refine in (True, False)]
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
-    with pytest.raises(ValueError, match="export one with refine=False"):
+    with pytest.raises(ValueError, match="export a RimerZeroModel with refine=False"):
         models[0].predict(12)
     assert len(models[1].predict(12)) == 12
 

@@ -100,12 +100,39 @@ def test_every_weight_learns_from_dense_forecasts() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
 
 
-def test_beyond_the_horizon_the_network_reads_a_gap() -> None:
+def test_beyond_the_horizon_medians_are_fed_back_and_quantiles_are_those_of_a_gap() -> None:
     net, x = network(**SETTINGS["gaps are read"]), series(60, "none")
-    state = net.observe(x)
+    state, middle = net.observe(x), net.config.middle
     far = net.forecast(state, 2 * H)
-    gap = torch.full((3, H, 2), float("nan"), dtype=x.dtype)
-    torch.testing.assert_close(far[:, H:], net.forecast(net.update(state, gap)))
+    after_medians = net.forecast(net.update(state, far[:, :H, :, middle]))
+    after_gap = net.forecast(net.update(state, torch.full_like(far[:, :H, :, 0], float("nan"))))
+    medians = far[:, H:, :, middle, None]
+    torch.testing.assert_close(medians[..., 0], after_medians[..., middle])
+    distances = after_gap - after_gap[..., middle : middle + 1]
+    torch.testing.assert_close(far[:, H:] - medians, distances)
+    feeds = torch.tensor([[True, False]] * 3)
+    some = net.forecast(state, 2 * H, feeds_back=feeds)[:, H:]
+    torch.testing.assert_close(some[:, :, 0], far[:, H:, 0])
+    torch.testing.assert_close(some[:, :, 1], after_gap[:, :, 1])
+
+
+@pytest.mark.parametrize("feeds", [None, False])
+def test_far_beyond_the_window_forecasts_keep_level_and_width(feeds: bool | None) -> None:
+    net, x = network(**SETTINGS["gaps are read"]), 1e6 + series(60, "some")
+    given = None if feeds is None else torch.full((3, 2), feeds)
+    for state in (net.observe(x), net.window(x[:, -L:])):
+        far = net.forecast(state, 5 * L, feeds_back=given)
+        widths = far[..., -1] - far[..., 0]
+        assert widths.min() > 0.02 * widths[:, :H].max()
+        assert (far - 1e6).abs().max() < 1e3
+
+
+def test_a_window_that_ends_with_a_gap_is_forecast_as_wide_beyond_the_horizon() -> None:
+    net, x = network(**SETTINGS["gaps are read"]), series(L, "none")
+    x[:, 6:] = float("nan")
+    far = net.forecast(net.window(x), 4 * H)
+    widths = far[..., -1] - far[..., 0]
+    assert (widths[:, H:] > 0.1 * widths[:, :H].amax(1, keepdim=True)).all()
 
 
 @pytest.mark.parametrize("n", [3, P, 12, 17, L])

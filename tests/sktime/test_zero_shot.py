@@ -459,3 +459,26 @@ def test_weights_of_the_trainer_are_taken_by_their_path(tmp_path: pathlib.Path) 
     save_weights(network, path)
     with pytest.raises(ValueError, match=r"was not saved by RimerForecaster\.save_weights"):
         RimerForecaster(pretrained=path).fit(series)
+
+
+def test_spans_of_time_are_steps_and_other_kinds_of_index_are_named() -> None:
+    days = wave(60)["y0"].to_timestamp()
+    spans = pd.to_timedelta([1, 3], unit="D")
+    by_number = RimerForecaster(pretrained="rimer-zero").fit(days).predict(fh=[1, 3])
+    found = RimerForecaster(pretrained="rimer-zero").fit(days).predict(fh=spans)
+    pd.testing.assert_series_equal(found, by_number, check_freq=False)
+    in_fit = RimerForecaster(pretrained="rimer-zero").fit(days, fh=spans)
+    pd.testing.assert_series_equal(in_fit.predict(), by_number, check_freq=False)
+    for y, fh, message in (
+        (days, pd.period_range("2021-01-01", periods=2, freq="D"), "fh holds periods.* y dates"),
+        (wave(60)["y0"], pd.DatetimeIndex(["2021-01-01"]), "fh holds dates.* y periods"),
+        (wave(60)["y0"], spans, "fh holds time spans.* y periods"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            RimerForecaster(pretrained="rimer-zero").fit(y).predict(fh=fh)
+
+
+def test_panels_are_split_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RimerForecaster(pretrained="rimer-zero").fit(panel({"a": 40, "b": 30})).predict(fh=[1])

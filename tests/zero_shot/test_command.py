@@ -1,5 +1,6 @@
 """The command ``rimer-forecast``: a table in, forecasts out."""
 
+import os
 import subprocess
 import sys
 
@@ -161,11 +162,12 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(arguments, re
 
 
 def test_no_series_with_a_value_is_refused(file):
-    frame = pd.DataFrame({"t": range(3000), "v": [1.0] * 900 + [np.nan] * 2100})
-    frame.to_csv("over.csv", index=False)
+    head = "@attribute series_name string\n@frequency daily\n@missing true\n@data\n"
+    values = ",".join(["1"] * 900 + ["?"] * 2100)
+    (file.parent / "over.tsf").write_text(f"{head}T1:{values}\n")
 
     with pytest.raises(SystemExit, match="no series has a value in its last 2048 steps"):
-        main(["over.csv", "--horizon", "3"])
+        main(["over.tsf", "--horizon", "3"])
 
 
 def test_a_picture_is_drawn_of_the_first_series(file):
@@ -207,6 +209,16 @@ main(["sales.csv", "--horizon", "12"])
     assert run.stderr == ""
     assert "12 steps of each written to sales.forecast.csv" in run.stdout
     assert len(pd.read_csv("sales.forecast.csv")) == 24
+
+
+def test_names_that_a_console_cannot_show_end_no_forecast(file):
+    pd.read_csv(file).rename(columns={"sales": "日本"}).to_csv(file, index=False)
+    command = [sys.executable, "-m", "rimer_forecaster", str(file), "--horizon", "3"]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    found = subprocess.run(command, env=environment, cwd=file.parent, capture_output=True)
+    assert found.returncode == 0, found.stderr
+    written = pd.read_csv(file.with_name("sales.forecast.csv"))
+    assert set(written["series"]) == {"日本", "price"}
 
 
 def test_it_runs_as_a_module_and_ends_with_an_error_where_it_fails(file):

@@ -34,7 +34,7 @@ def test_a_season_is_found_beside_a_trend_and_noise(m: int, missing: float) -> N
 def test_noise_walks_lines_and_constants_have_no_long_season(seed: int) -> None:
     noise = np.random.default_rng(seed).standard_normal(600)
     for x in (noise, noise.cumsum(), np.arange(600.0) + noise, np.full(600, 3.0), noise[:10]):
-        rest, coming = without_seasons(x, 9)
+        rest, coming = without_seasons(x, 9)[:2]
         np.testing.assert_array_equal(rest, x)
         np.testing.assert_array_equal(coming, np.zeros(9))
 
@@ -42,7 +42,7 @@ def test_noise_walks_lines_and_constants_have_no_long_season(seed: int) -> None:
 def test_a_rough_season_is_taken_off_and_goes_on() -> None:
     x = rough(108, 5 * 108 + 30)
 
-    rest, coming = without_seasons(x[:-30], 30)
+    rest, coming = without_seasons(x[:-30], 30)[:2]
 
     assert np.std(rest) < 0.2 * np.std(x)
     assert np.abs(coming + rest.mean() - x[-30:]).mean() < 0.2
@@ -52,7 +52,7 @@ def test_a_week_of_days_is_found_behind_its_days() -> None:
     n, t = 168 * 6, np.arange(168 * 6)
     x = 6 * np.sin(2 * np.pi * t / 24) + rough(168, n, noise=0.1)
 
-    rest, coming = without_seasons(x, 168)
+    rest, coming = without_seasons(x, 168)[:2]
 
     assert period_of(x) == 24
     assert np.std(rest) < 0.1 * np.std(x)
@@ -75,10 +75,10 @@ def test_units_and_what_is_missing_before_change_nothing(
     scale: float, level: float, lead: int
 ) -> None:
     x = rough(60, 300)
-    rest, coming = without_seasons(x, 60)
+    rest, coming = without_seasons(x, 60)[:2]
 
     moved = np.concatenate((np.full(lead, np.nan), scale * (x + level)))
-    moved_rest, moved_coming = without_seasons(moved, 60)
+    moved_rest, moved_coming = without_seasons(moved, 60)[:2]
 
     assert coming.any()
     np.testing.assert_allclose(moved_coming, scale * coming, rtol=1e-6, atol=1e-9 * scale)
@@ -90,7 +90,7 @@ def test_a_profile_follows_cycles_that_change() -> None:
     first, last = rough(50, 50), rough(50, 50, seed=1)
     x = np.concatenate([np.resize(first, 400), np.resize(last, 400)])
 
-    profile, _ = profile_of(x, 50)
+    profile, *_ = profile_of(x, 50)
     unlike = np.abs(profile - (last - last.mean())).mean()
 
     assert unlike < 0.6 * np.abs(profile - (first - first.mean())).mean()
@@ -116,6 +116,36 @@ def test_a_long_rough_season_is_forecast_as_it_was_and_not_smoothly() -> None:
 
     assert adjusted < 0.25
     assert adjusted < 0.5 * alone
+
+
+def test_intervals_are_as_wide_as_cycles_differ() -> None:
+    """Of four cycles the profile follows the noise, too, which the next one does not repeat."""
+    network, H = zero_shot_network(), 90
+    series = [rough(90, 4 * 90 + H, noise=0.4, seed=seed) for seed in range(30)]
+    found = forecast(network, [x[:-H] for x in series], H)
+    future = np.stack([x[-H:] for x in series])
+    levels = [float(x) for x in network.config.outputs]
+    low, high = (found[..., levels.index(x)] for x in (0.1, 0.9))
+    assert 0.74 < np.mean((low <= future) & (future <= high)) < 0.86
+    assert without_seasons(series[0][:-H], H).widening == pytest.approx((5 / 3) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("n", [40, 150, 700])
+def test_a_step_is_forecast_alike_whatever_else_is_asked_for(n: int) -> None:
+    rng, network = np.random.default_rng(n), zero_shot_network()
+    series = [rng.normal(size=n).cumsum(), rough(12, n), rough(60, n), np.arange(n) + 0.0]
+    long = forecast(network, series, 200)
+    for H in (1, 20, 64, 100):
+        np.testing.assert_allclose(forecast(network, series, H), long[:, :H], rtol=1e-4, atol=1e-5)
+
+
+def test_beyond_the_steps_at_once_seasons_go_on_and_trends_do() -> None:
+    t, rng = np.arange(800), np.random.default_rng(0)
+    season = np.sin(2 * np.pi * t / 24) + 0.05 * rng.normal(size=800)
+    trend = 0.05 * t + 0.5 * rng.normal(size=800)
+    found = forecast(zero_shot_network(), [season[:600], trend[:600]], 200)[..., 4]
+    assert np.abs(found[0] - season[600:]).mean() < 0.15
+    assert np.abs(found[1] - trend[600:]).mean() < 2
 
 
 def test_every_door_takes_long_seasons_off() -> None:

@@ -94,9 +94,9 @@ def test_a_weighted_median_has_the_lowest_sum() -> None:
 
 
 def test_short_series_are_left_as_they_are() -> None:
-    past = walks(3, 50)
+    past = walks(3, 39)
     alone, refined = (forecast(NETWORK, past, 24, refine=x) for x in (False, True))
-    assert np.array_equal(alone, refined)
+    np.testing.assert_allclose(alone, refined, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,18 @@ def test_steps_have_usual_seasons(freq, season):
     assert usual_season(freq) == season
 
 
+def test_rows_without_a_value_at_the_end_are_those_to_be_forecast(tmp_path):
+    sales = [*map(str, VALUES[:30]), *[""] * 10]
+    rows = "\n".join(f"{t},{x},{p}" for t, x, p in zip(ISO, sales, VALUES, strict=True))
+    found = read(tmp_path, f"date,sales,promo\n{rows}\n", target=["sales"])
+
+    np.testing.assert_allclose(only(found), VALUES[:30])
+    assert times_after(only(found).index, 1)[0] == DAYS[30]
+    assert "rows at the end of 'sales' hold no value: forecasts fill them" in found.notes
+    both = read(tmp_path, f"date,sales,promo\n{rows}\n")
+    assert {len(x) for x in both.series.values()} == {40}, "promo says more"
+
+
 def test_gaps_are_missing_values_and_are_told(tmp_path):
     kept = np.r_[0:10, 15:40]
     found = read(tmp_path, table(ISO[kept], VALUES[kept]))
@@ -339,6 +351,21 @@ def test_columns_may_be_named(tmp_path):
 
 
 # Parquet and the Monash archive.
+
+
+def test_parquet_is_read_whatever_holds_its_numbers(tmp_path):
+    pytest.importorskip("pyarrow", reason="parquet is read by pyarrow")
+    plain = pd.DataFrame({"id": "a", "date": DAYS, "v": VALUES})
+    plain.loc[3, "v"] = np.nan
+    for backend in ("pyarrow", "numpy_nullable"):
+        frame = plain.convert_dtypes(dtype_backend=backend)
+        frame.to_parquet(tmp_path / "one.parquet")
+        np.testing.assert_array_equal(only(read_series(tmp_path / "one.parquet")), plain["v"])
+    pd.concat([plain, plain.assign(id="b")]).to_parquet(tmp_path / "index.parquet")
+    assert list(read_series(tmp_path / "index.parquet").series) == ["a", "b"]
+    plain[:0].to_parquet(tmp_path / "none.parquet")
+    with pytest.raises(TableError, match=r"none\.parquet holds no rows"):
+        read_series(tmp_path / "none.parquet")
 
 
 def test_parquet_is_read_with_its_index_and_types(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .files import is_number, is_readable, kind_of, read_parquet, read_text, read_tsf
+from .files import BLANK, is_number, is_readable, kind_of, read_parquet, read_text, read_tsf
 from .times import SeriesTable, TableError, dates_of, looks_like_time, on_grid
 
 __all__ = ["read_series"]
@@ -22,9 +22,6 @@ _PART_NAMES = {
 _TIME_NAMES = _PART_NAMES | {"ds", "date", "datetime", "timestamp", "period", "index", "step", "t"}
 _SERIES_NAMES = {"unique_id", "item_id", "series_id", "series"}
 _ID_NAMES = _SERIES_NAMES | {"id", "name", "key", "store", "item"}
-_BLANK = "column 1"
-"""Name of a first column without one: an index of pandas."""
-
 _MISSING = {"", "-", ".", "..", "?", "na", "n/a", "#n/a", "nan", "null", "none"}
 _LIKE_NUMBER = re.compile(r"[-+(]?[$€£¥]?\s*(\d[\d.,'\u2019\s]*|inf(inity)?)[*%$€£¥)]?", re.I)
 _FEW = 0.01
@@ -135,14 +132,14 @@ def _time_of(
     broken: list[tuple[bool, TableError]] = []
     for name in names:
         column = frame[name]
-        is_named = said or name.lower() in _TIME_NAMES or name == _BLANK
+        is_named = said or name.lower() in _TIME_NAMES or name == BLANK
         are_numbers = _are_numbers(column)
         try:
             if are_numbers:
                 times = _times_of_numbers(column) if is_named else None
             else:
                 times = _times_of_dates(column)
-            if times is None and is_named and name != _BLANK:
+            if times is None and is_named and name != BLANK:
                 raise TableError(
                     f"the column {name!r} does not hold times, such as {column.iloc[0]!r}. Write "
                     "times as 2024-12-31 or 2024-12-31 18:00."
@@ -271,7 +268,7 @@ def _has(text: pd.Series, mark: str) -> bool:
 
 def _is_like_numbers(column: pd.Series) -> bool:
     """Whether most of a column looks like numbers, which do not only tell rows apart."""
-    if column.name in (_BLANK, "index") or str(column.name).lower() in _ID_NAMES:
+    if column.name in (BLANK, "index") or str(column.name).lower() in _ID_NAMES:
         return False
     if column.dtype != object:
         return pd.api.types.is_numeric_dtype(column)

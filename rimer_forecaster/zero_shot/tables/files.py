@@ -17,6 +17,7 @@ from pandas.io.common import get_handle
 from .times import SeriesTable, TableError, looks_like_time
 
 __all__ = [
+    "BLANK",
     "is_number",
     "is_readable",
     "kind_of",
@@ -25,6 +26,9 @@ __all__ = [
     "read_text",
     "read_tsf",
 ]
+
+BLANK = "column 1"
+"""Name of a first column without one: an index of pandas."""
 
 _KINDS = (".csv", ".tsv", ".txt", ".parquet", ".tsf")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
@@ -165,12 +169,15 @@ def read_parquet(path: Path) -> pd.DataFrame:
         reason = str(error).partition("\n")[0]
         raise TableError(f"{path.name} cannot be read as parquet: {reason}") from error
     frame.columns = [str(x) for x in frame.columns]
+    if frame.empty:
+        raise TableError(f"{path.name} holds no rows.")
     if not isinstance(frame.index, pd.RangeIndex) or frame.index.name is not None:
-        own = [x or f"index {i}" for i, x in enumerate(frame.index.names)]
+        own = [x or (f"index {i}" if i else BLANK) for i, x in enumerate(frame.index.names)]
         frame = frame.reset_index(names=own, drop=any(x in frame.columns for x in own))
     _check_names(path, list(frame.columns))
     frame.index = pd.RangeIndex(1, len(frame) + 1)
-    for name, column in frame.items():
+    for name, stored in frame.items():
+        column = frame[name] = _in_memory_of_numpy(stored)
         if pd.api.types.is_bool_dtype(column) or not (
             pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column)
         ):
@@ -181,6 +188,21 @@ def read_parquet(path: Path) -> pd.DataFrame:
             ]
             frame[name] = pd.Series(text, frame.index, dtype=object)
     return frame
+
+
+def _in_memory_of_numpy(column: pd.Series) -> pd.Series:
+    """Return numbers and times that pyarrow or pandas hold, NA among them, as NumPy's."""
+    dtype = column.dtype
+    if not isinstance(dtype, pd.api.extensions.ExtensionDtype) or column.dtype == "category":
+        return column
+    if pd.api.types.is_bool_dtype(column):
+        return column.astype(object)
+    if pd.api.types.is_numeric_dtype(column):
+        whole = pd.api.types.is_integer_dtype(column) and not column.isna().any()
+        return column.astype("int64" if whole else "float64")
+    if pd.api.types.is_datetime64_any_dtype(column) and not isinstance(dtype, pd.DatetimeTZDtype):
+        return pd.to_datetime(column.astype(object))
+    return column
 
 
 _TSF_STEPS = {

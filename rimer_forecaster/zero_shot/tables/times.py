@@ -229,18 +229,26 @@ def on_grid(groups: Sequence[Group], notes: list[str]) -> SeriesTable:
     if not any(len(x) > 1 for x in parts):
         raise TableError("a step cannot be told from series of one row.")
     step = _step_of(parts) if are_times else _Step("", "", _common(parts, "{}".format))
-    series, missing = {}, 0
+    series, missing, later = {}, 0, []
     for (_, columns), times, order in zip(groups, parts, orders, strict=True):
         places = step.places(times)
         _check_filled(next(iter(columns)), places, times, step)
-        index = step.grid(times[0], int(places[-1]) + 1)
-        for name, values in columns.items():
-            filled = np.full(len(index), np.nan)
-            filled[places] = values[order]
-            missing += int(np.isnan(filled).sum())
-            series[name] = pd.Series(filled, index, name=name)
+        values = np.stack(list(columns.values()))[:, order]  # (columns, rows)
+        known = np.flatnonzero(~np.isnan(values).all(0))
+        end = int(places[known[-1] if known.size else -1]) + 1
+        if end <= places[-1]:
+            later.append(
+                f"rows at the end of {next(iter(columns))!r} hold no value: forecasts fill them"
+            )
+        index = step.grid(times[0], end)
+        for name, row in zip(columns, values, strict=True):
+            filled = np.full(int(places[-1]) + 1, np.nan)
+            filled[places] = row
+            missing += int(np.isnan(filled[:end]).sum())
+            series[name] = pd.Series(filled[:end], index, name=name)
     notes = [*notes, f"step {step.alias or step.size}{step.note}"]
     notes += [f"{missing} missing values"] * (missing > 0)
+    notes += later[:1]
     return SeriesTable(series, step.alias or None, tuple(notes))
 
 
