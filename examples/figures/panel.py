@@ -1,6 +1,6 @@
 """Many series under one model: M4 hourly, 414 series, 48 steps ahead, with RWKV-7 and other layers.
 
-    python examples/figures/panel.py [--data FOLDER] [--steps 4000] [--seeds 3] [--output FOLDER]
+    python examples/figures/panel.py [--data FOLDER] [--steps 2000] [--seeds 3] [--output FOLDER]
 
 Each network is trained once on all series and forecasts the 48 hours after each. Rows:
 
@@ -147,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--layers", default="rwkv7", help="of RWKV-7, such as rwkv7*2")
     options.add_argument("--width", type=int, default=32, help="of all layers")
     options.add_argument("--models", nargs="+", help="rows, all by default")
-    options.add_argument("--steps", type=int, default=4_000)
+    options.add_argument("--steps", type=int, default=2_000)
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--validate", action="store_true")

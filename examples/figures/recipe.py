@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "twice the learning rate": {"recipe": Recipe(learning_rate=2 * Recipe.learning_rate)},
     "layers_rate=0.1": {"layers_rate": 0.1},
     "width=64": {"width": 64},
+    "streaming=True": {"streaming": True},
     "errors in units of the window": {"recipe": Recipe(loss_unit="window")},
 }
 """Arguments of RimerModel."""
