@@ -20,8 +20,8 @@ _PRIOR = 2
 _FEWEST_OBSERVED = 32
 """Values before an end of a patch from which on it counts."""
 
-_AHEAD = 8
-"""Steps after an end of a patch by whose errors the share is chosen, whatever is forecast."""
+_AHEAD = (8, 16, 32, 64)
+"""Last steps ahead of groups of steps, each of which has a share of its own."""
 
 _TOKENS = 8192
 """Most ends of patches that are forecast from at once."""
@@ -35,8 +35,10 @@ def shrunk(
 
     Here `last` is the last value of a series, and the share lies between 0 and 1. It is the one
     whose medians would have had the lowest absolute error at earlier ends of patches of the same
-    series, drawn towards 1 where these are few. The median of a random walk is near its last value
-    so, and where the network knows better its forecast stays. Distances of quantiles stay.
+    series, drawn towards 1 where these are few. Each of some groups of steps ahead has its own, or
+    that of the group before where the series is too short. The median of a random walk is near its
+    last value so, and where the network knows better its forecast stays. Distances of quantiles
+    stay.
 
     Parameters
     ----------
@@ -55,17 +57,17 @@ def shrunk(
         (B, H, C, Q); `outputs` themselves, where the network cannot forecast from every end of a
         patch in one pass, as with covariates or a likelihood, or the series is too short.
     """
-    steps = target.shape[1]
-    h = min(_AHEAD, network.config.output_chunk_length)
-    if not _applies(network) or steps < _FEWEST_OBSERVED + h:
+    steps, most = target.shape[1], network.config.output_chunk_length
+    if not _applies(network) or steps < _FEWEST_OBSERVED + min(_AHEAD[0], most):
         return outputs
     size = max(1, _TOKENS * network.config.patch_length // (steps * target.shape[2]))
     shares = []
     for begin in range(0, len(target), size):
         rows = slice(begin, begin + size)
         own = None if start is None else rows_of(start, rows)
-        shares.append(_shares(network, target[rows], h, own))
-    share = torch.cat(shares)[:, None, :, None]
+        shares.append(_shares(network, target[rows], own))
+    group = torch.searchsorted(torch.tensor(_AHEAD), torch.arange(outputs.shape[1]), right=True)
+    share = torch.cat(shares)[..., group.clamp_max(len(_AHEAD) - 1)].mT[..., None]  # (B, H, C, 1)
     last = _last(target.mT)[..., -1][:, None, :, None]
     middle = network.config.middle
     return outputs + (1 - share) * (last - outputs[..., middle : middle + 1])
@@ -78,23 +80,35 @@ def _applies(network: RimerNetwork) -> bool:
     return reads and not covariates and "scale" not in config.outputs
 
 
-def _shares(network: RimerNetwork, target: Tensor, h: int, start: State | None) -> Tensor:
-    """Return the share of each series and component, (B, C)."""
+def _shares(network: RimerNetwork, target: Tensor, start: State | None) -> Tensor:
+    """Return the share of each series, component and group of steps, (B, C, groups)."""
     steps = target.shape[1]
     target = target / target.abs().nan_to_num(0.0).amax(1, keepdim=True).clamp_min(1e-30)
     dense = dense_forecast(network, target, steps=steps, start=start)
-    outputs = dense.outputs[..., :h, network.config.middle]  # (B, C, T, h)
+    outputs = dense.outputs[..., network.config.middle]  # (B, C, T, H)
     medians = torch.sinh(outputs) if network.config.squash else outputs
-    truth = dense.of_truth(target, squash=False)[..., :h]
+    truth = dense.of_truth(target, squash=False)
     last = ((_last(target.mT)[..., dense.ends - 1] - dense.location) / dense.scale)[..., None]
-    origins = (dense.observed >= _FEWEST_OBSERVED) & (dense.ends + h <= steps)  # (B, C, T)
-    counts = (origins[..., None] & ~truth.isnan()).flatten(2)
     step = medians - last
-    weights = (dense.scale[..., None] * step.abs()).flatten(2)
-    ratios = ((truth - last) / step).flatten(2)
-    best = _weighted_median(ratios, weights.where(counts, 0.0))
-    number = origins.sum(-1)
-    return (best.clamp(0, 1) * number + _PRIOR) / (number + _PRIOR)
+    weights, ratios = dense.scale[..., None] * step.abs(), (truth - last) / step
+    shares = [torch.ones_like(target[:, 0])]  # (B, C)
+    first = 0
+    for after in _AHEAD:
+        if first < outputs.shape[-1]:
+            within = dense.ends + min(after, outputs.shape[-1]) <= steps
+            origins = (dense.observed >= _FEWEST_OBSERVED) & within  # (B, C, T)
+            group = slice(first, after)
+            counts = origins[..., None] & ~truth[..., group].isnan()
+            best = _weighted_median(
+                ratios[..., group].flatten(2), weights[..., group].where(counts, 0.0).flatten(2)
+            )
+            number = origins.sum(-1)
+            found = (best.clamp(0, 1) * number + _PRIOR) / (number + _PRIOR)
+            shares.append(torch.where(number > 0, found, shares[-1]))
+        else:
+            shares.append(shares[-1])
+        first = after
+    return torch.stack(shares[1:], -1)
 
 
 def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:

