@@ -20,7 +20,7 @@ from sktime.forecasting.base import BaseForecaster
 from ..network.checks import check_sizes
 from ..version import __version__
 from .budget import Budget, Rule
-from .contenders import ALWAYS, OF_PACKAGE, Model, check_model, resolved
+from .contenders import ALWAYS, OF_PACKAGE, Model, by_label, check_model, resolved
 from .runs import Run, all_stored, every_run
 from .table import markdown_of, tables
 from .task import Task, make_task
@@ -212,7 +212,7 @@ def compare(
         train_stride=train_stride,
         quantiles=quantiles,
     )
-    named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
+    named = by_label(models)
     named = {label: resolved(model) for label, model in named.items()}
     for model in named.values():
         check_model(model, series, budget)

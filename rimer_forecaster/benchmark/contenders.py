@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -34,7 +34,7 @@ from .of_statsforecast import STATSFORECAST, Statsforecast
 from .of_stream import Streamed
 from .task import Task
 
-__all__ = ["ALWAYS", "NAMES", "OF_PACKAGE", "Model", "factory_of", "make_contender"]
+__all__ = ["ALWAYS", "NAMES", "OF_PACKAGE", "Model", "by_label", "factory_of", "make_contender"]
 
 ALWAYS = ("last value", "seasonal naive", "rlinear")
 """Rows that no table is without; the last is the linear skip of `RimerModel` alone."""
@@ -116,6 +116,13 @@ NAMES = tuple(_TABLE)
 
 Model: TypeAlias = str | Mapping[str, Any] | BaseForecaster
 """A name or layer string, arguments of `RimerModel` (`OF_MODELS`), or a forecaster of sktime."""
+
+
+def by_label(models: Sequence[str] | Mapping[str, Model]) -> dict[str, Model]:
+    """Return models by their labels, which are their names where none are given."""
+    if isinstance(models, str):
+        raise ValueError(f"models={models!r} must be a list of names: [{models!r}].")
+    return dict(models) if isinstance(models, Mapping) else {name: name for name in models}
 
 
 def resolved(model: Model) -> Model:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..network.checks import check_sizes
 from .budget import Budget, Rule
-from .contenders import ALWAYS, Model
+from .contenders import ALWAYS, Model, by_label
 from .panel import Panel
 from .panel_contenders import check_panel_model
 from .runs import all_stored, every_run
@@ -100,7 +100,7 @@ def compare_panel(
         train_stride=train_stride,
         quantiles=quantiles,
     )
-    named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
+    named = by_label(models)
     for model in named.values():
         check_panel_model(model, panel)
     named |= {name: name for name in reversed(ALWAYS) if name not in named}

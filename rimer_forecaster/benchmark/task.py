@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from darts import TimeSeries
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from ..network.checks import check_sizes
 from ..zero_shot.tables import usual_season
@@ -207,6 +208,16 @@ def make_task(
     (120, 160, 7, 28)
     """
     series = as_series(series).astype(np.float32)
+    if future_covariates is not None:
+        future_covariates = as_series(future_covariates)
+        known, needed = future_covariates.time_index, series.time_index
+        alike = type(known) is type(needed)
+        if not alike or known[0] > needed[0] or known[-1] < needed[-1]:
+            raise ValueError(
+                f"future_covariates are known from {known[0]} to {known[-1]}, but the series is "
+                f"from {needed[0]} to {needed[-1]}. Give covariates of all its steps, or a shorter "
+                "series."
+            )
     if season is None:
         season = usual_season(series.freq_str) if series.has_datetime_index else 1
     look_back = max(4 * horizon, 2 * season) if look_back is None else look_back
@@ -269,6 +280,11 @@ def as_series(data: TimeSeries | pd.DataFrame | pd.Series) -> TimeSeries:
     """Return a series on a grid, or raise a ValueError if rows are out of order or twice there."""
     if isinstance(data, TimeSeries):
         return data  # which is in order of time by construction
+    if not isinstance(data, pd.DataFrame | pd.Series):
+        raise ValueError(
+            f"a {type(data).__name__} is no series: give a TimeSeries of darts, or a pandas "
+            "object, whose index says the time."
+        )
     frame = data.to_frame() if isinstance(data, pd.Series) else data
     index = frame.index
     if isinstance(index, pd.PeriodIndex):
@@ -284,6 +300,9 @@ def as_series(data: TimeSeries | pd.DataFrame | pd.Series) -> TimeSeries:
             "because what is forecast may have been trained on. Sort them, and look into why."
         )
     frame = frame.rename(columns=str)
+    text = [name for name, dtype in frame.dtypes.items() if not is_numeric_dtype(dtype)]
+    if text:
+        raise ValueError(f"columns {text} hold no numbers: leave them out.")
     return TimeSeries.from_dataframe(frame, fill_missing_dates=True, freq=_freq(frame.index))
 
 

@@ -66,6 +66,16 @@ class _Packaged(RimerNetwork):
 
     name: str
 
+    def _apply(self, *arguments: Any, **kwargs: Any) -> Any:
+        """Refuse to be moved or cast, once it has its name."""
+        if hasattr(self, "name"):
+            raise RuntimeError(
+                f"the weights {self.name!r} are shared by all models of this process, and stay as "
+                "they are. Move or cast a copy: trainable_copy of rimer_forecaster.zero_shot."
+                "catalogue makes one."
+            )
+        return super()._apply(*arguments, **kwargs)  # type: ignore[no-untyped-call]
+
     def __reduce__(self) -> tuple[Callable[[str], RimerNetwork], tuple[str]]:
         return zero_shot_network, (self.name,)  # copies are made by this too
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,3 +85,25 @@ def test_a_season_without_a_past_is_refused() -> None:
     with pytest.raises(ValueError, match="season=52 is not shorter than the training part of 36"):
         make_task(weeks, 4, look_back=8)
     assert make_task(weeks, 4, look_back=8, season=1).season == 1
+
+
+@pytest.mark.parametrize(
+    ("series", "arguments", "message"),
+    [
+        (np.arange(100.0), {}, "a ndarray is no series: give a TimeSeries"),
+        (frame(100).assign(shop="a"), {}, r"columns \['shop'\] hold no numbers"),
+        (frame(100), {"future_covariates": frame(90)}, "known from .*, but the series is from"),
+        (frame(100), {"future_covariates": frame(100).reset_index(drop=True)}, "known from 0 to"),
+        (frame(100), {"future_covariates": np.arange(100.0)}, "a ndarray is no series"),
+    ],
+)
+def test_what_is_no_series_is_named(series: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_task(series, 3, look_back=12, **arguments)
+
+
+def test_covariates_may_be_of_pandas_and_models_are_a_list() -> None:
+    task = make_task(frame(100), 3, look_back=12, future_covariates=frame(110))
+    assert isinstance(task.future_covariates, TimeSeries)
+    with pytest.raises(ValueError, match=r"models='zero' must be a list of names: \['zero'\]"):
+        compare(task, models="zero")

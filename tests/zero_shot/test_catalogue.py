@@ -121,3 +121,10 @@ def test_damaged_weights_of_the_package_are_refused_too(tmp_path, monkeypatch):
     assert names() == ["own"]
     with pytest.raises(ValueError, match="are damaged, or were changed"):
         zero_shot_network("own")
+
+
+def test_weights_that_a_process_shares_are_not_cast() -> None:
+    with pytest.raises(RuntimeError, match="'rimer-zero-1' are shared by all models"):
+        zero_shot_network().double()
+    assert zero_shot_network().dtype == torch.float32
+    assert catalogue.trainable_copy(zero_shot_network()).double().dtype == torch.float64
