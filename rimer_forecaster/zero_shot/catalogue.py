@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from ..network import RimerNetwork, load_network
 from ..network.weights import load_described_network
@@ -66,15 +67,18 @@ class _Packaged(RimerNetwork):
 
     name: str
 
-    def _apply(self, *arguments: Any, **kwargs: Any) -> Any:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RimerNetwork:
         """Refuse to be moved or cast, once it has its name."""
         if hasattr(self, "name"):
+            own = self.skip.offset
+            if ((found := fn(own)).dtype, found.device) == (own.dtype, own.device):
+                return self
             raise RuntimeError(
                 f"the weights {self.name!r} are shared by all models of this process, and stay as "
                 "they are. Move or cast a copy: trainable_copy of rimer_forecaster.zero_shot."
                 "catalogue makes one."
             )
-        return super()._apply(*arguments, **kwargs)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def __reduce__(self) -> tuple[Callable[[str], RimerNetwork], tuple[str]]:
         return zero_shot_network, (self.name,)  # copies are made by this too
