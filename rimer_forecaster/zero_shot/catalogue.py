@@ -78,7 +78,7 @@ class _Packaged(RimerNetwork):
                 "they are. Move or cast a copy: trainable_copy of rimer_forecaster.zero_shot."
                 "catalogue makes one."
             )
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __reduce__(self) -> tuple[Callable[[str], RimerNetwork], tuple[str]]:
         return zero_shot_network, (self.name,)  # copies are made by this too

@@ -480,5 +480,5 @@ def test_spans_of_time_are_steps_and_other_kinds_of_index_are_named() -> None:
 
 def test_panels_are_split_without_a_warning() -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="Creating a Groupby object")
         RimerForecaster(pretrained="rimer-zero").fit(panel({"a": 40, "b": 30})).predict(fh=[1])
