@@ -18,7 +18,7 @@ from torch import nn
 
 from ..network import NetworkConfig
 from ..network.checks import plain_flag, plain_size
-from ..network.transfer import arguments_like, take_over
+from ..network.transfer import take_over
 from ..training import Recipe
 from ..training.arguments import lengths_said, named, plain_epochs, recipe_or_default
 from ..zero_shot.catalogue import zero_shot_network
@@ -272,8 +272,11 @@ class RimerModel(DistillableModel):
             recipe = recipe.for_training_on()
         if self._skipped:  # windows are what darts cuts, and the horizon is forecast in parts
             config = zero_shot_network(WEIGHTS).config
-            lengths = {x: getattr(config, x) for x in ("input_chunk_length", "output_chunk_length")}
-            sizes = {**arguments_like(config, config.input_chunk_length), **lengths}
+            sizes = {
+                "input_chunk_length": config.input_chunk_length,
+                "output_chunk_length": config.output_chunk_length,
+                "skip_length": config.skip_reach,
+            }
         module = RimerModule(
             network_params={
                 **self._network_params,
