@@ -1,6 +1,6 @@
 """What the defaults of training are chosen by: validation losses with one setting changed.
 
-    python examples/figures/recipe.py [--data FOLDER] [--tasks exchange_rate-96-96 ...] [--output FOLDER]
+    python examples/figures/recipe.py [--data FOLDER] [--tasks NAME ...] [--output FOLDER]
 
 RimerModel is trained as in standard_protocol.py, and the lowest loss on the validation part, the
 mean absolute error of z-scored values, is written down. The test part is not read. Rows are means

@@ -136,24 +136,16 @@ class RimerModule(MomentsModule):
         is_prediction = x_in.stage is ModuleStage.PREDICT
         return PLModuleOutput(prediction, state=None if is_prediction else output)
 
-    def _output(
-        self,
-        past_target: Tensor,
-        past_covariates: Tensor | None,
-        future_covariates: Tensor | None,
-        static_covariates: Tensor | None,
-    ) -> Tensor:
+    def _output(self, past_target: Tensor, *covariates: Tensor | None) -> Tensor:
         """Forecast the output chunk; see `RimerNetwork.forward`."""
         if self.refine:
             return self._refined(past_target)
         if self.network.config.output_chunk_length != self.output_chunk_length:
-            covariates = past_covariates, future_covariates, static_covariates
             return self._in_parts(past_target, *covariates)
         places = self._places
         if places is not None:  # darts repeats a batch for every sample
             places = places.to(past_target.device).repeat(len(past_target) // len(places), 1)
         start = self.start(past_target.shape[0])  # `len` would fix it in an export
-        covariates = past_covariates, future_covariates, static_covariates
         return self.network(past_target, *covariates, places=places, start=start)
 
     @property

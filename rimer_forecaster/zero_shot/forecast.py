@@ -127,7 +127,7 @@ def _refined(
     outputs = network.forecast_windows(rest, horizon, start=start, feeds_back=fed)
     outputs = shrunk(network, rest, outputs, start)
     median = outputs[..., middle : middle + 1]
-    outputs = median + widening.to(rest)[:, None, :, None] * (outputs - median)
+    outputs = outputs + (widening.to(rest)[:, None, :, None] - 1) * (outputs - median)
     return outputs + coming.mT[..., None].to(rest)
 
 

@@ -150,13 +150,13 @@ def test_beyond_the_steps_at_once_seasons_go_on_and_trends_do() -> None:
 
 def test_every_door_takes_long_seasons_off() -> None:
     network = zero_shot_network()
-    x = rough(108, 6 * 108)
+    x = rough(108, 40 * network.config.patch_length)  # whole patches, with padding or without
     expected = forecast(network, [x], 30)[0]
     assert np.abs(expected - forecast(network, [x], 30, refine=False)[0]).max() > 0.5
 
     windows = torch.from_numpy(np.stack([x, x], 1))[None].to(network.dtype)
     found = forecast_windows(network, windows, 30)[0, :, 1]
-    np.testing.assert_allclose(found, expected, atol=1e-2)  # ends of patches lie elsewhere
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
     from rimer_forecaster import RimerForecaster
 
