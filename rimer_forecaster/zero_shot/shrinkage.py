@@ -17,6 +17,9 @@ __all__ = ["shrunk"]
 _PRIOR = 2
 """Ends of patches whose weight the forecast as it is has beside those of the series."""
 
+_LEAST_GAIN = 0.02
+"""Share of the error of the last value by which medians must have been better to be followed."""
+
 _FEWEST_OBSERVED = 32
 """Values before an end of a patch from which on it counts."""
 
@@ -35,9 +38,10 @@ def shrunk(
 
     Here `last` is the last value of a series, and the share lies between 0 and 1. It is the one
     whose medians would have had the lowest absolute error at earlier ends of patches of the same
-    series, drawn towards 1 where these are few. Each of some groups of steps ahead has its own, or
-    that of the group before where the series is too short. The median of a random walk is near its
-    last value so, and where the network knows better its forecast stays. Distances of quantiles
+    series, or 0 where that gains little over the last value, drawn towards 1 where these are few:
+    some share of a random walk is the best by luck. Each of some groups of steps ahead has its own,
+    or that of the group before where the series is too short. The median of a random walk is near
+    its last value so, and where the network knows better its forecast stays. Distances of quantiles
     stay.
 
     Parameters
@@ -99,16 +103,29 @@ def _shares(network: RimerNetwork, target: Tensor, start: State | None) -> Tenso
             origins = (dense.observed >= _FEWEST_OBSERVED) & within  # (B, C, T)
             group = slice(first, after)
             counts = origins[..., None] & ~truth[..., group].isnan()
-            best = _weighted_median(
+            best = _best_share(
                 ratios[..., group].flatten(2), weights[..., group].where(counts, 0.0).flatten(2)
             )
             number = origins.sum(-1)
-            found = (best.clamp(0, 1) * number + _PRIOR) / (number + _PRIOR)
+            found = (best * number + _PRIOR) / (number + _PRIOR)
             shares.append(torch.where(number > 0, found, shares[-1]))
         else:
             shares.append(shares[-1])
         first = after
     return torch.stack(shares[1:], -1)
+
+
+def _best_share(ratios: Tensor, weights: Tensor) -> Tensor:
+    """Return the share of medians to follow, (B, C, n) -> (B, C).
+
+    Errors are sums of ``weights * |ratios - share|``: distances of truth and median from the last
+    value make the ratios.
+    """
+    best = _weighted_median(ratios, weights).clamp(0, 1)
+    known = ratios.where(weights > 0, 0.0)
+    error = (weights * (known - best[..., None]).abs()).sum(-1)
+    of_last = (weights * known.abs()).sum(-1)
+    return best.where(error <= (1 - _LEAST_GAIN) * of_last, 0.0)
 
 
 def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
