@@ -1,4 +1,4 @@
-"""Fit and forecast by both doors on a few weeks of days.
+"""Fit and forecast by both doors, and by the weights of the package, on a few weeks of days.
 
 For a wheel that was installed with the extras darts and sktime; run outside the checkout.
 """
@@ -10,7 +10,7 @@ import pandas as pd
 from darts import TimeSeries
 
 import rimer_forecaster
-from rimer_forecaster import RimerForecaster, RimerModel
+from rimer_forecaster import RimerForecaster, RimerModel, RimerZeroModel
 
 installed, checkout = Path(rimer_forecaster.__file__), Path(__file__).resolve().parents[1]
 assert checkout not in installed.resolve().parents, f"{installed} is the checkout"
@@ -28,6 +28,10 @@ series = TimeSeries.from_times_and_values(days, y.to_numpy())
 forecast = model.fit(series).predict(7).values()
 assert forecast.shape == (7, 1), forecast.shape
 assert np.isfinite(forecast).all(), forecast
+
+zero = RimerZeroModel((8, 64), 7, pl_trainer_kwargs={"enable_progress_bar": False})
+untrained = zero.fit(series).predict(7).values()
+assert np.abs(untrained[:, 0] - np.sin(2 * np.pi * np.arange(60, 67) / 7)).max() < 0.3, untrained
 
 y_pred = RimerForecaster(input_chunk_length=14, n_epochs=2).fit(y, fh=range(1, 8)).predict()
 assert y_pred.shape == (7,), y_pred.shape

@@ -7,6 +7,7 @@ Each network is trained once on all series and forecasts the 48 hours after each
 - last value and seasonal naive
 - RimerModel with its linear skip alone, with RWKV-7, and with GRU, LSTM or attention layers in its
   place; recipe and number of steps are the same
+- RWKV-7 that was prepared for streams
 - of each network the mean of the forecasts of its seeds
 
 Every series is z-scored by its training part. The error is MASE: the mean over series of the mean
@@ -135,9 +136,8 @@ def models(layers: str, width: int) -> dict[str, Callable[..., RimerModel]]:
     depth = layers.replace("rwkv7", "")
     peers = [f"{name}{depth}" for name in ("gru", "lstm", "attention")]
     strings = {"rlinear": None} | {name: name for name in (layers, *peers)}
-    return {
-        name: partial(RimerModel, layers=string, width=width) for name, string in strings.items()
-    }
+    own = {name: partial(RimerModel, layers=x, width=width) for name, x in strings.items()}
+    return own | {f"{layers}, streaming": partial(own[layers], streaming=True)}
 
 
 def parser() -> argparse.ArgumentParser:
