@@ -45,11 +45,16 @@ class Compressible:
         Raises
         ------
         ValueError
-            If an argument is out of range.
+            If an argument is out of range, or a rank is given and every series has one time point.
         """
         self.check_is_fitted()
         network, memory = self._fitted[:2]
         windows, covariates = calibration(network, memory)
+        if rank is not None and windows is None:
+            raise ValueError(
+                f"rank={rank} needs a series of two time points and more to calibrate by. Use "
+                "rank=None, which needs none."
+            )
         network, report = compress(
             network, rank, bits=bits, calibrate=windows, covariates=covariates
         )

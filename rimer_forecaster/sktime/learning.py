@@ -134,9 +134,14 @@ def scaled(
     return y, X
 
 
-def calibration(network: RimerNetwork, memory: Memory) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return some windows of all series, (B, L, C), and covariates as the network takes them."""
+def calibration(network: RimerNetwork, memory: Memory) -> tuple[Tensor | None, dict[str, Tensor]]:
+    """Return some windows of all series, (B, L, C), and covariates as the network takes them.
+
+    There are no windows where no series has two time points.
+    """
     series = {key: one for key, one in memory.series.items() if len(one.y) > 1}
+    if not series:
+        return None, {}
     windows = windows_of(network, memory, series)
     target, covariates = windows.__getitems__(calibration_places(len(windows)))
     target = target[:, : -network.config.output_chunk_length]

@@ -56,3 +56,13 @@ def test_states_of_the_whole_weights_do_not_come_along() -> None:
     plain = RimerForecaster(pretrained="rimer-zero").fit(y, fh=[1, 2]).compress(None)[0]
     pd.testing.assert_frame_equal(small.predict(), plain.predict())
     assert (small.predict() != adapted.predict()).to_numpy().any()
+
+
+def test_without_a_window_to_calibrate_by_a_rank_is_refused() -> None:
+    forecaster = RimerForecaster().fit(pd.Series([1.0]), fh=[1, 2])
+    with pytest.raises(ValueError, match="rank=None"):
+        forecaster.compress()
+    small, report = forecaster.compress(rank=None)
+    assert report.times_smaller > 2
+    assert report.largest_change is None
+    np.testing.assert_allclose(small.predict(), forecaster.predict(), atol=1e-6)
