@@ -40,8 +40,8 @@ from rimer_forecaster import RimerForecaster, RimerNetwork
 from rimer_forecaster.layers import fresh_memory, from_leaves
 from rimer_forecaster.lifecycle import AdaptedState, adapt, half_life
 from rimer_forecaster.lifecycle.whole_series import WholeSeries
+from rimer_forecaster.network.transfer import trainable_copy
 from rimer_forecaster.zero_shot import zero_shot_network
-from rimer_forecaster.zero_shot.catalogue import trainable_copy
 from rimer_forecaster.zero_shot.corpus import FILE, Held, kind_of, read_held
 from rimer_forecaster.zero_shot.forecast import forecast
 from rimer_forecaster.zero_shot.scores import Array, seasonal_naive

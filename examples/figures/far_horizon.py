@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from records import write_table
 
 from rimer_forecaster import RimerNetwork
+from rimer_forecaster.network.transfer import trainable_copy
 from rimer_forecaster.zero_shot import zero_shot_network
-from rimer_forecaster.zero_shot.catalogue import trainable_copy
 from rimer_forecaster.zero_shot.corpus import FILE, kind_of
 from rimer_forecaster.zero_shot.forecast import standardised
 from rimer_forecaster.zero_shot.scores import seasonal_naive

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..network.checks import check_sizes
 from ..training import Recipe
-from ..training.held_out import KeepBest
+from ..training.held_out import FEWEST_EPOCHS
 from .panel import Panel
 from .task import Task
 
@@ -70,7 +70,7 @@ class Rule:
         recipe = Recipe()
         windows = task.training_windows(train_stride)
         steps = math.ceil(windows / batch_size)
-        patience = max(KeepBest().fewest_epochs, math.ceil(recipe.patience / steps))
+        patience = max(FEWEST_EPOCHS, math.ceil(recipe.patience / steps))
         return cls(recipe.epochs(windows, batch_size), patience, steps)
 
     def budget(

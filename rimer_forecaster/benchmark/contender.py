@@ -67,7 +67,8 @@ class Naive:
     def __init__(self, task: Task, budget: Budget, seed: int, *, season: int | None = None) -> None:
         season = task.season if season is None else season
         values = task.z_scored().values(copy=False).astype(float)
-        self.filled = pd.DataFrame(values).ffill().to_numpy()
+        place = np.arange(len(values)) % season  # where one is missing, that of the season before
+        self.filled = pd.DataFrame(values).groupby(place).ffill().to_numpy()
         steps = np.arange(1, task.horizon + 1)
         seasons = np.ceil(steps / season)
         self.back = steps - season * seasons.astype(int)

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..diagnostics import Diagnostics, diagnose
 from ..edge.export import export
 from ..lifecycle import AdaptedState, Compression, compress
-from ..lifecycle.compress import calibration_places
+from ..lifecycle.windows import calibration_places
 from ..network import NetworkConfig, RimerNetwork
 from ..network.checks import plain_size, warn_of_unprepared
 from ..network.transfer import arguments_like
@@ -350,8 +350,8 @@ class NetworkModel(AdaptableModel):
             and isinstance(val_dataset, TrainingDataset)
             and len(train_dataset.units) == len(val_dataset.units)
         ):
-            val_dataset.units = train_dataset.units
-        self._best, epochs = None, plain_size("epochs", epochs, least=0)
+            val_dataset = val_dataset.in_units_of(train_dataset)
+        epochs = plain_size("epochs", epochs, least=0)
         self._skips_training = self._leaves_training_out(
             train_dataset, val_dataset, trainer, epochs
         )
@@ -378,7 +378,7 @@ class NetworkModel(AdaptableModel):
                 load_best,
             )
         finally:
-            self._skips_training = False
+            self._best, self._skips_training = None, False
         return self
 
     def _leaves_training_out(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any, Self
 
@@ -100,7 +101,8 @@ class FilesModel(MixedCovariatesTorchModel):
             files = [file_name.removesuffix(".ckpt"), file_name]
         for file in filter(os.path.exists, files):
             check_saved_file(file)
-        super().load_weights_from_checkpoint(name, work_dir, file_name, best, **kwargs)
+        with self._whole_or_not_at_all():
+            super().load_weights_from_checkpoint(name, work_dir, file_name, best, **kwargs)
 
     def _load_from_checkpoint(self, file_path: str, *args: Any, **kwargs: Any) -> Any:
         check_saved_file(file_path)
@@ -173,8 +175,12 @@ class FilesModel(MixedCovariatesTorchModel):
             ``dropout`` and ``layers_rate`` are.
         """
         if not str(path).endswith(".safetensors"):
-            super().load_weights(path, *args, **kwargs)
+            super().load_weights(path, *args, **kwargs)  # ends in load_weights_from_checkpoint
             return
+        with self._whole_or_not_at_all():
+            self._load_safetensors(path, *args, **kwargs)
+
+    def _load_safetensors(self, path: str, *args: Any, **kwargs: Any) -> None:
         if args or kwargs:
             raise ValueError(
                 f"load_weights takes nothing but the path of safetensors, but got "
@@ -205,6 +211,17 @@ class FilesModel(MixedCovariatesTorchModel):
         self._check_alike(path, [*differences, *network.config.differences(config)])
 
         self._take_network(sample, network)
+
+    @contextmanager
+    def _whole_or_not_at_all(self) -> Iterator[None]:
+        """Leave the model as it was where loading fails."""
+        before = self.__dict__ | {"pl_module_params": dict(self.pl_module_params)}
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _take_network(self, sample: TorchTrainingSample, network: RimerNetwork) -> None:
         """Become a fitted model whose network has these weights, compressed as they are."""

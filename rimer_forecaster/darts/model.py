@@ -246,7 +246,7 @@ class RimerModel(DistillableModel):
         """Forecast few time points by the weights of the package; see `pretrained`."""
         self._skipped = (
             self._says_nothing
-            and (self.model is None or self._skipped)
+            and (self.model is None or self.model.refine)
             and (val_dataset, trainer, self.load_ckpt_path) == (None, None, None)
             and not epochs
             and isinstance(train_dataset, TrainingDataset)

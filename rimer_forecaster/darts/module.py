@@ -84,6 +84,7 @@ class RimerModule(MomentsModule):
         self.recipe, self.uses_recipe = Recipe(**recipe), uses_recipe
         self.best: KeepBest | None = None  # which is told of validation
         self._places: Tensor | None = None  # of components that read each other, in a prediction
+        self._windows: int | None = None  # to forecast from, in a prediction
         self.turn = RLock()
         self.eval()
 
@@ -136,7 +137,19 @@ class RimerModule(MomentsModule):
         is_prediction = x_in.stage is ModuleStage.PREDICT
         return PLModuleOutput(prediction, state=None if is_prediction else output)
 
-    def _output(self, past_target: Tensor, *covariates: Tensor | None) -> Tensor:
+    def _output(self, *given: Tensor | None) -> Tensor:
+        """Forecast the output chunk, once where darts repeats the windows for samples."""
+        rows, past_target = self._windows, given[0]
+        assert past_target is not None
+        copies = 1 if rows is None else len(past_target) // rows
+        drops = any(x.in_evaluation for x in self._get_mc_dropout_modules())
+        if copies == 1 or drops or not all(x is None or _repeats(x, copies) for x in given):
+            return self._forecast(*given)
+        return self._forecast(*(None if x is None else x[:rows] for x in given)).repeat(
+            copies, 1, 1, 1
+        )
+
+    def _forecast(self, past_target: Tensor, *covariates: Tensor | None) -> Tensor:
         """Forecast the output chunk; see `RimerNetwork.forward`."""
         if self.refine:
             return self._refined(past_target)
@@ -228,12 +241,12 @@ class RimerModule(MomentsModule):
         self, output: PLModuleOutput, target: Tensor, criterion: Any, sample_weight: Tensor | None
     ) -> Tensor:
         """Return darts' loss in units of the series, over the values that were observed."""
-        head = self._loss_head
+        head, of_network = self._loss_head, output.state
         if head.has_units:
-            inputs = head(head.in_units(output.state, self._unit))
-            output, target = output.replace(prediction=inputs), target / self._unit
-        if self.best is not None and not self.training and self._has_quantiles(output):
-            self.best.add(output.prediction, target)
+            of_network = head.in_units(of_network, self._unit)
+            output, target = output.replace(prediction=head(of_network)), target / self._unit
+        if self.best is not None and not self.training and self._forecasts_quantiles:
+            self.best.add(of_network, target)
         observed = marks_of_observed(target)  # (B, H, C)
         if observed is None:
             return self._loss(output, target, criterion, sample_weight)
@@ -252,10 +265,10 @@ class RimerModule(MomentsModule):
             None if sample_weight is None else those_observed(sample_weight.expand_as(target)),
         )
 
-    def _has_quantiles(self, output: PLModuleOutput) -> bool:
-        """Whether an output is all quantiles of the network, of several."""
+    @property
+    def _forecasts_quantiles(self) -> bool:
         outputs = self.network.config.outputs
-        return len(outputs) == output.prediction.shape[-1] > 1 and "location" not in outputs
+        return len(outputs) > 1 and "location" not in outputs
 
     def _update_metrics(self, output: PLModuleOutput, target: Tensor, metrics: Any) -> None:
         if len(metrics) and (observed := marks_of_observed(target)) is not None:
@@ -335,9 +348,16 @@ class RimerModule(MomentsModule):
     def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Match components by name where they read each other, and refuse what is not finite."""
         self._places = places_in(self.network.config, batch.series_schema)
+        self._windows = len(batch.past_target)
         try:
             output = super().predict_step(batch, *args, **kwargs)
         finally:
-            self._places = None
+            self._places = self._windows = None
         check_finite_forecast(output[0])
         return output
+
+
+def _repeats(x: Tensor, copies: int) -> bool:
+    """Whether a batch is copies of its first rows."""
+    parts = x.unflatten(0, (copies, -1))
+    return bool(((parts == parts[0]) | (parts.isnan() & parts[0].isnan())).all())

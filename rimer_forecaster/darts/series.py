@@ -5,6 +5,7 @@ Letters: B series, n steps or static covariates, C components.
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -166,9 +167,17 @@ class TrainingDataset(SequentialTorchTrainingDataset):
         if any(one.is_stochastic for sequence in given for one in sequence or ()):
             self.most_kept = 0  # every window is another draw
 
-        units = [_unit_of(one) for one in self.series]
-        self.units = np.stack([unit for unit, _ in units])
-        self._tame = [tame for _, tame in units]
+        self._take_units([unit_of(_samples_of(one)) for one in self.series])
+
+    def _take_units(self, units: Sequence[Tensor]) -> None:
+        self.units = np.stack([unit[0].numpy() for unit in units])  # (series, 1, C)
+        self._tame = [is_tame(_samples_of(x), u) for x, u in zip(self.series, units, strict=True)]
+
+    def in_units_of(self, other: TrainingDataset) -> TrainingDataset:
+        """Return the same windows, errors counted in the units of as many other series."""
+        found = copy.copy(self)
+        found._take_units([torch.from_numpy(unit)[None] for unit in other.units])
+        return found
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -243,12 +252,10 @@ class TrainingPart(TorchTrainingDataset):
         return self.whole.__getitems__([self.indices[index] for index in indices])
 
 
-def _unit_of(series: TimeSeries) -> tuple[np.ndarray, bool]:
-    """Unit in which errors of a series are counted, (1, C), and whether no window is far larger."""
+def _samples_of(series: TimeSeries) -> Tensor:
+    """All values of a series, (1, n * samples, C)."""
     values = series.all_values(copy=False)  # (n, C, samples)
-    samples = torch.from_numpy(values.astype(np.float64)).transpose(1, 2).flatten(0, 1)[None]
-    unit = unit_of(samples)
-    return unit[0].numpy(), is_tame(samples, unit)
+    return torch.from_numpy(values.astype(np.float64)).transpose(1, 2).flatten(0, 1)[None]
 
 
 class InferenceDataset(SequentialTorchInferenceDataset):

@@ -271,11 +271,12 @@ class RimerStream:
             known = known_covariates(
                 network, None, future_covariates, times, list(last), horizon=True
             )
-            output = network.forecast(state, n, **known)  # (B, n, C, Q)
+            output = network.forecast(state, n, **known)
+            parameters = head(output)  # (B, n, C, Q)
             if predict_likelihood_parameters:
-                values = likelihood.predict_likelihood_parameters(head(output))[..., None]
+                values = likelihood.predict_likelihood_parameters(parameters)[..., None]
             elif num_samples > 1:
-                drawn = [likelihood.sample(head(output)) for _ in range(num_samples)]
+                drawn = [likelihood.sample(parameters) for _ in range(num_samples)]
                 values = torch.stack(drawn, -1)
             else:
                 values = head.point(output, network.config.middle)[..., None]

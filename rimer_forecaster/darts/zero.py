@@ -78,7 +78,7 @@ class RimerZeroModule(RimerModule):
         self._trained = QuantileRegression(trained)
         self._trained_head = LikelihoodHead(self._trained, 1)
 
-    def _output(self, past_target: Tensor, *covariates: Tensor | None) -> Tensor:
+    def _forecast(self, past_target: Tensor, *covariates: Tensor | None) -> Tensor:
         if self.refine:
             return self._refined(past_target)
         return self._in_parts(past_target, *covariates)

@@ -21,7 +21,7 @@ from ..layers.parts.kernel_read import KERNELS, SUPPORTS
 from ..network import RimerNetwork
 from ..network.checks import plain_size
 from ..network.state import fingerprint
-from .adapted_state import AdaptedState, beside
+from .adapted_state import AdaptedState, beside, names_of
 from .kernels import Kernels, check_upscale, place_kernels
 from .objective import Objective, StartOf
 
@@ -122,7 +122,7 @@ def _groups(groups: Sequence[object] | None, count: int) -> tuple[list[str], Ten
         raise ValueError(
             f"groups has {len(own)} entries, but there are {count} series: give one for each."
         )
-    shown = [str(group) for group in own]
+    shown = names_of(own)
     names = list(dict.fromkeys(shown))
     places = {name: i for i, name in enumerate(names)}
     return names, torch.tensor([places[name] for name in shown])

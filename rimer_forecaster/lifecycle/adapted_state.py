@@ -6,9 +6,10 @@ Letters: G groups, B series, H heads, N channels of a head, r rank, M kernels.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from ..layers import State, from_leaves, leaves
 from ..layers.parts.kernel_read import KERNELS, SUPPORTS
 from ..network.state import fingerprint, read_tensors, write_tensors
 
-__all__ = ["AdaptedState", "beside"]
+__all__ = ["AdaptedState", "beside", "names_of"]
 
 _FORMAT = "adapted state 1"
 
@@ -208,3 +209,18 @@ def beside(path: str, kernels: Tensor, supports: Tensor) -> dict[str, Tensor]:
     parent = path.rpartition("/")[0]
     supports = supports.expand(len(kernels), *supports.shape[1:])
     return {f"{parent}/{KERNELS}": kernels, f"{parent}/{SUPPORTS}": supports}
+
+
+def names_of(things: Iterable[Any], name: Callable[[Any], str] = str) -> list[str]:
+    """Return the name of each; raise a ValueError where two that differ would have the same."""
+    first: dict[str, Any] = {}
+    names = []
+    for thing in things:
+        names.append(name(thing))
+        before = first.setdefault(names[-1], thing)
+        if before != thing:
+            raise ValueError(
+                f"{before!r} and {thing!r} would both be named {names[-1]!r}, and share a state: "
+                "rename one of them."
+            )
+    return names

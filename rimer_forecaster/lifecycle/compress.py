@@ -23,12 +23,9 @@ from ..network import RimerNetwork
 from ..network.checks import is_number
 from ..network.compressed import matrices, matrix_of, replace_matrix, weight_bytes
 from ..network.scale import unit_of
-from ..zero_shot.catalogue import trainable_copy
+from ..network.transfer import trainable_copy
 
-__all__ = ["Compression", "calibration_places", "compress"]
-
-_MOST_CALIBRATED = 256
-"""Windows that matrices are approximated by: some thousand tokens."""
+__all__ = ["Compression", "compress"]
 
 _RIDGE = 1e-4
 """Share of the mean second moment that is added to each: inputs that never came count a little."""
@@ -59,12 +56,6 @@ class Compression:
     def times_smaller(self) -> float:
         """How many times fewer bytes there are."""
         return self.bytes_before / self.bytes_after
-
-
-def calibration_places(count: int) -> list[int]:
-    """Return which of so many windows are enough to calibrate by, spread over all."""
-    kept = min(count, _MOST_CALIBRATED)
-    return torch.linspace(0, count - 1, kept, dtype=torch.float64).long().tolist()
 
 
 @torch.no_grad()

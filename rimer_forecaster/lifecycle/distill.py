@@ -20,10 +20,11 @@ from torch.nn import functional as F
 
 from ..network import RimerNetwork
 from ..network.checks import is_number, plain_size
+from ..network.pinball import pinball
 from ..training import Recipe
 from ..training.recipe import check_trained
-from .compress import calibration_places
 from .observer import Observer, read
+from .windows import calibration_places
 
 __all__ = ["Distillation", "Unlabelled", "check_teacher", "distill", "forecast_loss"]
 
@@ -127,8 +128,7 @@ def distill(
         optimisers.append(torch.optim.AdamW(maps, lr=recipe.learning_rate, weight_decay=0.0))
     schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(x, steps) for x in optimisers]
     found: list[tuple[float, float]] = []
-    small.draw_from(generator)
-    with torch.enable_grad():
+    with small.in_training(generator), torch.enable_grad():
         for places in _batches(count, batch_size, steps, generator):
             loss, *both = _loss(small, large, windows(places), observer, states, recipe)
             for optimiser in optimisers:
@@ -138,8 +138,6 @@ def distill(
                 optimiser.step()
                 schedule.step()
             found.append((both[0], both[1]))
-    small.draw_from(None)
-    small.eval()
     check_trained(small, "Lower the learning rate of the recipe, or look for extreme values.")
     last = torch.tensor(found[-max(1, round(_LAST * steps)) :])
     return Distillation(float(last[:, 0].mean()), float(last[:, 1].nanmean()) if states else None)
@@ -192,7 +190,7 @@ def _loss(
     """Return what is minimised, and its two parts; NaN where states are not looked at."""
     with torch.no_grad():
         target, to_follow = read(large.eval(), windows.inputs)
-    output, own = read(small.train(), windows.inputs)
+    output, own = read(small, windows.inputs)
     unit = recipe.unit(windows.inputs["past_target"], windows.unit).to(output)[..., None]
     target, output = (_plain(x, small) / unit for x in (target.to(output), output))
     loss, of_states = forecast_loss(output, target, small.config.outputs), math.nan
@@ -218,8 +216,7 @@ def forecast_loss(output: Tensor, target: Tensor, outputs: tuple[str | float, ..
     levels = output.new_tensor(outputs)
     borders = torch.cat((levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)))
     error = target[..., None, :] - output[..., :, None]  # (B, H, C, Q, Q of the large network)
-    own = levels[:, None]
-    return (torch.maximum(own * error, (own - 1) * error) * borders.diff()).sum(-1).mean()
+    return (pinball(error, levels[:, None]) * borders.diff()).sum(-1).mean()
 
 
 def _plain(outputs: Tensor, network: RimerNetwork) -> Tensor:

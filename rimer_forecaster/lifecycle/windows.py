@@ -13,7 +13,10 @@ from torch import Tensor
 from ..layers import State
 from .objective import Objective, StartOf
 
-__all__ = ["OfWindows"]
+__all__ = ["OfWindows", "calibration_places"]
+
+_MOST_CALIBRATED = 256
+"""Windows that a network is calibrated by: some thousand tokens."""
 
 _SHARE = 0.2
 """Of the steps of a series that are held back, or the steps of a horizon if they are more."""
@@ -94,3 +97,9 @@ class OfWindows(Objective):
                     start = None if start_of is None else start_of(self._owners[part])
                     found[i, k] = float(self._loss(part.tolist(), start))
         return found
+
+
+def calibration_places(count: int) -> list[int]:
+    """Return which of so many windows are enough to calibrate by, spread over all."""
+    kept = min(count, _MOST_CALIBRATED)
+    return torch.linspace(0, count - 1, kept, dtype=torch.float64).long().tolist()

@@ -19,6 +19,7 @@ from ..layers import Pass, State
 from ..layers.parts.precision import widest_dtype
 from .missing_values import line_between, neighbours, since_first
 from .network import RimerNetwork
+from .pinball import pinball
 from .scale import resolution
 from .window import Patches
 
@@ -91,7 +92,7 @@ class DenseForecast:
         counts = (self.observed >= fewest_observed) & (self.scale > _LEAST_SCALE)
         counts = counts[..., None] & ~values.isnan()
         errors = values.where(counts, 0.0)[..., None] - self.outputs
-        losses = torch.maximum(quantiles * errors, (quantiles - 1) * errors).mean(-1)
+        losses = pinball(errors, quantiles).mean(-1)
         return losses.where(counts, 0.0), counts
 
     def to_units(self, squash: bool) -> Tensor:

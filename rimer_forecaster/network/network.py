@@ -16,7 +16,8 @@ parameters per value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -251,6 +252,20 @@ class RimerNetwork(StreamedNetwork):
         for module in self.modules():
             if isinstance(module, RandomModule):
                 module.generator = generator
+
+    @contextmanager
+    def in_training(self, generator: torch.Generator | None) -> Iterator[None]:
+        """Be in training mode, and draw from a generator; see `draw_from`.
+
+        Afterwards, also after an error, the mode is that of evaluation.
+        """
+        self.draw_from(generator)
+        self.train()
+        try:
+            yield
+        finally:
+            self.draw_from(None)
+            self.eval()
 
     def penalty(self) -> Tensor | float:
         """Return, once, what the layers want added to the loss of the last training pass."""

@@ -29,6 +29,7 @@ from .initial_state import check_memory, without_kernels
 from .linear_skip import LinearSkip
 from .missing_values import carry_forward, marks_of_observed, since_first
 from .reader import PatchReader
+from .scale import window_scale
 from .state import Layout, check_state, compact, layout_of
 from .window import Patches, Window
 
@@ -243,12 +244,12 @@ class StreamedNetwork(nn.Module):
                 for name in ("target", "observed")
             )  # (B, L + (T - 1) P, C) -> (B * T, L, C)
             marks = None if bool(observed.all()) else observed
-            window = Window.of(target, marks, least_scale=self.config.least_scale)
-            values = window.values[..., -P:].unflatten(0, (B, T)).transpose(1, 2)  # (B, C, T, P)
+            location, scale = window_scale(target, marks, self.config.least_scale)  # (B * T, 1, C)
+            values = _cut((target[:, -P:] - location) / scale, T)
             missing = mask = covariates = None
-            if window.missing is not None:
-                missing = window.missing[..., -P:].unflatten(0, (B, T)).transpose(1, 2)
-                mask = ~missing.all(-1)
+            if marks is not None:
+                missing = ~_cut(marks[:, -P:], T)
+                values, mask = values.where(~missing, 0.0), ~missing.all(-1)
                 if "covariates" in known or self.config.read_gaps:
                     mask = since_first(mask) | begun[..., None]
             if "covariates" in known:
@@ -399,6 +400,11 @@ class StreamedNetwork(nn.Module):
 
 def _is_window(state: State) -> bool:
     return {"target", "observed"} <= state.keys() <= _OF_WINDOWS
+
+
+def _cut(x: Tensor, T: int) -> Tensor:
+    """Last patches of T windows each, (B * T, P, C) -> (B, C, T, P)."""
+    return x.mT.unflatten(0, (-1, T)).transpose(1, 2)
 
 
 def _stream_shape(past_target: Tensor) -> torch.Size:

@@ -5,7 +5,7 @@ Letters: H output steps, Q outputs per value, D width.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,12 +13,27 @@ from torch import Tensor
 from .config import NetworkConfig
 from .network import RimerNetwork
 
-__all__ = ["arguments_like", "take_over"]
+__all__ = ["arguments_like", "network_like", "take_over", "trainable_copy"]
+
+Network = TypeVar("Network", bound=RimerNetwork)
 
 _OF_WEIGHTS = (
     "layers", "width", "head_size", "patch_length", "squash", "read_gaps", "initial_state",
     "streaming",
 )  # fmt: skip
+
+
+def network_like(kind: type[Network], network: RimerNetwork) -> Network:
+    """Return a network of these arguments; nothing is drawn from the process's generator."""
+    with torch.device("cpu"):
+        return kind(**network.config.to_json(), generator=torch.Generator())
+
+
+def trainable_copy(network: RimerNetwork) -> RimerNetwork:
+    """Return a network of the same weights, which may be trained."""
+    own = network_like(RimerNetwork, network).to(network.dtype)
+    own.load_state_dict(network.state_dict())
+    return own.to(network.device).train(network.training)
 
 
 def arguments_like(pretrained: NetworkConfig, input_chunk_length: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..layers import State
 from ..lifecycle import AdaptedState, adapt
+from ..lifecycle.adapted_state import names_of
 from ..lifecycle.objective import Objective
 from ..lifecycle.whole_series import WholeSeries
 from ..lifecycle.windows import OfWindows
@@ -74,14 +75,14 @@ def _groups_of(memory: Memory, groups: Groups, known: Memory) -> tuple[list[str]
                     f"y{name_of(key)} is not among the series that are forecast. Give groups, by "
                     "which these share its state, or fit or update with it first."
                 )
-        owners = {key: _name(key) for key in memory.series}
+        owners = dict(zip(memory.series, names_of(memory.series, _name), strict=True))
         return list(owners.values()), Adapted(None, owners)
     if not isinstance(groups, Mapping):
         raise ValueError(
             f"groups={groups!r} must be a mapping from the names of series to those of groups, "
             "'all', or None."
         )
-    owners = {_key(key): str(group) for key, group in groups.items()}
+    owners = dict(zip(map(_key, groups), names_of(groups.values()), strict=True))
     for key in memory.series:
         if key not in owners:
             raise ValueError(

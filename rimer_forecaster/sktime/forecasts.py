@@ -262,8 +262,11 @@ class Fitted(NamedTuple):
             known = {}
             for key, cutoff in cutoffs.items():
                 coming, needed = _labels(cutoff, ahead[key])
-                own = rows(given.get(key), coming, key, needed=needed)
-                known[key] = _padded(self.memory.scaled_X(own), 0, most, fill=0.0)
+                scaled = torch.zeros(0, len(self.memory.X_scaler.scale_), dtype=torch.float32)
+                if len(coming):  # the horizon may lie in the past of one
+                    own = rows(given.get(key), coming, key, needed=needed)
+                    scaled = self.memory.scaled_X(own)
+                known[key] = _padded(scaled, 0, most, fill=0.0)
         quantiles = self.streams.forecast(self.network, most, known)
         return {key: _kept(windows[key], one.in_units(quantiles[key])) for key, one in series}
 

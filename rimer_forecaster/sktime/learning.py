@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..lifecycle.compress import calibration_places
+from ..lifecycle.windows import calibration_places
 from ..network import RimerNetwork
 from ..network.checks import plain_number, plain_size
 from ..training import Recipe

@@ -47,9 +47,6 @@ class StreamBank(Generic[Key]):
         """Number of calls of the network that a forecast of all streams takes."""
         return len(self._batches)
 
-    def __contains__(self, key: Key) -> bool:
-        return any(key in batch.keys for batch in self._batches)
-
     @torch.no_grad()
     def begun(
         self,

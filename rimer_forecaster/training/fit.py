@@ -86,15 +86,12 @@ def train(
         **kwargs,
     }
     dtype = network.dtype  # which a precision of the trainer may change
-    network.draw_from(generator)
-    network.train()  # Lightning leaves it as it is
-    with _without_remarks(), interruptible():
+    with network.in_training(generator), _without_remarks(), interruptible():
         with named("trainer_kwargs", trainer_kwargs):
             trainer = pl.Trainer(**options)
         trainer.fit(TrainingModule(network, recipe, best if held_back else None), *loaders)
-    network.draw_from(None)
     best.finish(network, widen=held_back)
-    network.to("cpu", dtype).eval()
+    network.to("cpu", dtype)
     check_trained(
         network,
         f"Lower learning_rate={recipe.learning_rate:g}, or look for extreme values in the data.",

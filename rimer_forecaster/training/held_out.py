@@ -19,8 +19,12 @@ import torch
 from torch import Tensor
 
 from ..network import RimerNetwork
+from ..network.pinball import pinball
 
-__all__ = ["KeepBest", "quantile_loss", "widening"]
+__all__ = ["FEWEST_EPOCHS", "KeepBest", "quantile_loss", "widening"]
+
+FEWEST_EPOCHS = 10
+"""Without a lower validation loss, before a training stops."""
 
 _FACTORS = tuple(1.1**k for k in range(18))  # up to 5
 """Of which one is chosen that quantiles are moved away from the median by."""
@@ -38,8 +42,7 @@ def quantile_loss(forecast: Tensor, target: Tensor, quantiles: Tensor) -> Tensor
     quantiles
         (Q,), probabilities.
     """
-    error = target[..., None] - forecast
-    loss = torch.maximum(quantiles * error, (quantiles - 1) * error).mean(-1)
+    loss = pinball(target[..., None] - forecast, quantiles).mean(-1)
     observed = ~target.isnan()
     return torch.where(observed, loss, 0.0).sum() / observed.sum().clamp_min(1)
 
@@ -64,13 +67,13 @@ class KeepBest(pl.Callback):
 
     Parameters
     ----------
-    fewest_steps, fewest_epochs
-        After which training stops where the loss was no lower since, whichever is more; None goes
-        on to the end.
+    fewest_steps
+        After which training stops where the loss was no lower since, and not before `FEWEST_EPOCHS`
+        without a lower one; None goes on to the end.
     """
 
-    def __init__(self, fewest_steps: int | None = None, fewest_epochs: int = 10) -> None:
-        self.fewest_steps, self.fewest_epochs = fewest_steps, fewest_epochs
+    def __init__(self, fewest_steps: int | None = None) -> None:
+        self.fewest_steps = fewest_steps
         self.lowest, self.step, self.epoch = math.inf, 0, 0
         self.weights: dict[str, Tensor] | None = None
         self.validated: list[tuple[Tensor, Tensor]] = []
@@ -97,7 +100,7 @@ class KeepBest(pl.Callback):
             self.validated = self._coming
         elif self.fewest_steps is not None:
             steps, epochs = trainer.global_step - self.step, trainer.current_epoch - self.epoch
-            if steps >= self.fewest_steps and epochs >= self.fewest_epochs:
+            if steps >= self.fewest_steps and epochs >= FEWEST_EPOCHS:
                 trainer.should_stop = True
 
     def finish(self, network: RimerNetwork, *, widen: bool) -> None:

@@ -8,17 +8,15 @@ from functools import lru_cache
 from importlib.resources import as_file, files
 from os import PathLike, fspath
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..network import RimerNetwork, load_network
+from ..network.transfer import network_like
 from ..network.weights import load_described_network
 
-__all__ = ["describe", "names", "trainable_copy", "zero_shot_network"]
-
-Network = TypeVar("Network", bound=RimerNetwork)
+__all__ = ["describe", "names", "zero_shot_network"]
 
 _LATEST = {"rimer-zero": "rimer-zero-1"}
 """What a name without a version stands for."""
@@ -37,8 +35,9 @@ def zero_shot_network(name: str | PathLike[str] = "rimer-zero") -> RimerNetwork:
     """Return the network of weights of the package, in single precision on the CPU.
 
     All callers of a process get the same object, which is frozen: who trains on takes
-    `trainable_copy`. Other copies are this object too, and a pickle holds its name and no weights.
-    A path, which ends with .safetensors, gives the network of a file.
+    `rimer_forecaster.network.transfer.trainable_copy`. Other copies are this object too, and a
+    pickle holds its name and no weights. A path, which ends with .safetensors, gives the network of
+    a file.
 
     Raises
     ------
@@ -55,13 +54,6 @@ def describe(name: str = "rimer-zero") -> dict[str, Any]:
     return deepcopy(_load(_resolved(name))[1])
 
 
-def trainable_copy(network: RimerNetwork) -> RimerNetwork:
-    """Return a network of the same weights, which may be trained."""
-    own = _network_like(RimerNetwork, network).to(network.dtype)
-    own.load_state_dict(network.state_dict())
-    return own.to(network.device).train(network.training)
-
-
 class _Packaged(RimerNetwork):
     """A network that stands for its name: there is one of it per process."""
 
@@ -75,19 +67,13 @@ class _Packaged(RimerNetwork):
                 return self
             raise RuntimeError(
                 f"the weights {self.name!r} are shared by all models of this process, and stay as "
-                "they are. Move or cast a copy: trainable_copy of rimer_forecaster.zero_shot."
-                "catalogue makes one."
+                "they are. Move or cast a copy: trainable_copy of rimer_forecaster.network."
+                "transfer makes one."
             )
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __reduce__(self) -> tuple[Callable[[str], RimerNetwork], tuple[str]]:
         return zero_shot_network, (self.name,)  # copies are made by this too
-
-
-def _network_like(kind: type[Network], network: RimerNetwork) -> Network:
-    """Return a network of the same arguments; nothing is drawn from the process's generator."""
-    with torch.device("cpu"):
-        return kind(**network.config.to_json(), generator=torch.Generator())
 
 
 def _resolved(name: str) -> str:
@@ -112,7 +98,7 @@ def _read(name: str) -> tuple[RimerNetwork, dict[str, Any]]:
         path = folder / f"{name}.safetensors"
         network, known = load_described_network(path)
     network = network.float()
-    own = _network_like(_Packaged, network)
+    own = network_like(_Packaged, network)
     own.load_state_dict(network.state_dict())
     own.name = name
     return own.eval().requires_grad_(False), known

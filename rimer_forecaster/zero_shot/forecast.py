@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..layers import State, rows_of
 from ..network import RimerNetwork
+from ..network.checks import plain_size
 from .seasons import Seasonless, without_seasons
 from .shrinkage import shrunk
 
@@ -65,9 +66,7 @@ def forecast(
         If a series has no value, or an infinite one; it names the series by its place. If the
         horizon is no number of steps.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon={horizon} must be at least 1.")
-    config = network.config
+    config, horizon = network.config, plain_size("horizon", horizon)
     P, L = config.patch_length, config.input_chunk_length
     found = np.empty((len(series), horizon, len(config.outputs)))
     groups: dict[int, list[int]] = {}
@@ -80,7 +79,7 @@ def forecast(
         windows.append(window)
         units.append(unit)
         patches = -(-len(window) // P)
-        groups.setdefault(next(x for x in _LENGTHS if x >= patches), []).append(place)
+        groups.setdefault(next((x for x in _LENGTHS if x >= patches), patches), []).append(place)
     for patches, places in groups.items():
         length = min(patches * P, L)
         x = np.full((len(places), length, 1), np.nan)

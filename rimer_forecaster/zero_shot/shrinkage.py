@@ -11,6 +11,7 @@ from torch import Tensor
 from ..layers import State, rows_of
 from ..network import RimerNetwork
 from ..network.dense import dense_forecast
+from ..network.missing_values import carry_forward
 
 __all__ = ["shrunk"]
 
@@ -72,7 +73,7 @@ def shrunk(
         shares.append(_shares(network, target[rows], own))
     group = torch.searchsorted(torch.tensor(_AHEAD), torch.arange(outputs.shape[1]), right=True)
     share = torch.cat(shares)[..., group.clamp_max(len(_AHEAD) - 1)].mT[..., None]  # (B, H, C, 1)
-    last = _last(target.mT)[..., -1][:, None, :, None]
+    last = carry_forward(target)[:, -1:, :, None].nan_to_num(0.0)
     middle = network.config.middle
     return outputs + (1 - share) * (last - outputs[..., middle : middle + 1])
 
@@ -92,7 +93,8 @@ def _shares(network: RimerNetwork, target: Tensor, start: State | None) -> Tenso
     outputs = dense.outputs[..., network.config.middle]  # (B, C, T, H)
     medians = torch.sinh(outputs) if network.config.squash else outputs
     truth = dense.of_truth(target, squash=False)
-    last = ((_last(target.mT)[..., dense.ends - 1] - dense.location) / dense.scale)[..., None]
+    values = carry_forward(target).nan_to_num(0.0).mT[..., dense.ends - 1]  # (B, C, T)
+    last = ((values - dense.location) / dense.scale)[..., None]
     step = medians - last
     weights, ratios = dense.scale[..., None] * step.abs(), (truth - last) / step
     shares = [torch.ones_like(target[:, 0])]  # (B, C)
@@ -138,10 +140,3 @@ def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
     total = below[..., -1:]
     at = (below < total / 2).sum(-1, keepdim=True).clamp_max(values.shape[-1] - 1)
     return torch.where(total > 0, values.gather(-1, at), 1.0)[..., 0]
-
-
-def _last(x: Tensor) -> Tensor:
-    """Return the last value that was observed up to each step, 0 before the first, (..., L)."""
-    places = torch.arange(x.shape[-1], device=x.device)
-    last = places.where(~x.isnan(), 0).cummax(-1).values
-    return x.gather(-1, last).nan_to_num(0.0)

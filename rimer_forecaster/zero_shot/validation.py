@@ -38,9 +38,9 @@ def relative_errors(
     return {kind: np.array(errors) for kind, errors in sorted(found.items())}
 
 
-def validation_score(network: RimerNetwork, held: Sequence[Held], *, refine: bool = True) -> float:
+def validation_score(network: RimerNetwork, held: Sequence[Held]) -> float:
     """Return the score of relative errors; see `relative_errors` and `score_of`."""
-    return score_of(relative_errors(network, held, refine=refine))
+    return score_of(relative_errors(network, held))
 
 
 def score_of(errors: Mapping[str, Array]) -> float:

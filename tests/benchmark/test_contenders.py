@@ -184,6 +184,14 @@ def test_naive_rows_are_what_they_say() -> None:
     expected = z[[*range(at - 7, at), at - 7, at - 6], 0]
     assert_same_but_for_rounding(seasonal[0, :, 0, 0], expected)
 
+    gap = data.copy()
+    gap.iloc[at - 7 : at - 4] = np.nan  # the season before it is repeated there
+    task = make_task(gap, 9, look_back=12, season=7)
+    z = (gap.to_numpy() - task.scale()[0]) / task.scale()[1]
+    seasonal = make_contender("seasonal naive", task, Budget(), 0).forecast(task.origins)
+    rows = [at - 14, at - 13, at - 12, *range(at - 4, at), at - 14, at - 13]
+    assert_same_but_for_rounding(seasonal[0, :, 0, 0], z[rows, 0])
+
 
 def test_quantiles_of_naive_rows_widen_with_the_seasons_that_are_repeated() -> None:
     noise = frame(600).mul(0) + np.random.default_rng(0).normal(size=(600, 1))

@@ -176,3 +176,51 @@ def test_it_is_compressed() -> None:
     np.testing.assert_allclose(
         small.predict(6, season()).values(), own.predict(6).values(), atol=0.05
     )
+
+
+def test_what_fails_leaves_a_model_that_trains_nothing(tmp_path: Path) -> None:
+    other = RimerModel(24, 6, pretrained=None, pl_trainer_kwargs=QUICK).fit(season())
+    other.save_weights(tmp_path / "weights.safetensors")
+    other.save(str(tmp_path / "whole.pt"))
+    own = model().fit(season())
+    before, forecast = _weights(own), own.predict(6).values()
+    for file in ("weights.safetensors", "whole.pt"):
+        with pytest.raises(ValueError, match="input_chunk_length"):
+            own.load_weights(str(tmp_path / file))
+    long = season(MOST_TIME_POINTS + 1)
+    with pytest.raises(ValueError, match="dimensionality"):
+        own.fit(long, future_covariates=long)
+    own.fit(season())
+    np.testing.assert_array_equal(own.predict(6, season()).values(), forecast)
+    assert torch.equal(_weights(own), before)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_samples_are_drawn_from_one_forecast_of_each_window(
+    gaps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    likelihood = QuantileRegression([0.1, 0.5, 0.9])
+    own, several = model(likelihood=likelihood), [season(), season(90)]
+    if gaps:
+        values = several[1].values().copy()
+        values[40:60] = np.nan
+        several[1] = several[1].with_values(values)
+    own.fit(several)
+    read, forecast = [], own.model._forecast
+
+    def counted(*given: torch.Tensor | None) -> torch.Tensor:
+        read.append(len(given[0]))
+        return forecast(*given)
+
+    monkeypatch.setattr(own.model, "_forecast", counted)
+    drawn = own.predict(6, several, num_samples=20, random_state=1)
+    assert read == [2, 2][: len(read)]
+    monkeypatch.setattr("rimer_forecaster.darts.module._repeats", lambda *_: False)
+    for one, other in zip(
+        drawn, own.predict(6, several, num_samples=20, random_state=1), strict=True
+    ):
+        np.testing.assert_allclose(one.all_values(), other.all_values(), atol=1e-5)
+    assert read[-1] > 2
+    # beyond the chunk samples are fed back, and windows differ
+    longer = own.predict(12, several, num_samples=20, random_state=1)
+    assert longer[0].all_values()[6:].std(2).min() > 0

@@ -9,9 +9,10 @@ import pytest
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import QuantileRegression
 
-from rimer_forecaster import RimerModel
+from rimer_forecaster import RimerModel, RimerNetwork, RimerZeroModel
 from rimer_forecaster.darts.series import TrainingDataset
 from rimer_forecaster.training import Recipe
+from rimer_forecaster.training.held_out import KeepBest
 
 SILENT = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
 
@@ -83,3 +84,39 @@ def test_what_the_user_says_about_the_training_holds(kind: str) -> None:
         validation = {"val_series": noise(60, seed=1)} if kind == "val_series" else {}
         found.append(own.fit(noise(), **validation).predict(6).values())
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("wanted", [None, [0.1, 0.5, 0.9]])
+def test_fine_tuned_weights_widen_all_their_quantiles(
+    wanted: list[float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors: list[float] = []
+    monkeypatch.setattr(RimerNetwork, "widen_quantiles", lambda _, x: factors.append(x))
+    values = np.sin(np.arange(260) / 4) + 0.2 * np.random.default_rng(0).normal(size=260)
+    RimerZeroModel(
+        (16, 64),
+        12,
+        likelihood=None if wanted is None else QuantileRegression(wanted),
+        enable_finetuning=True,
+        recipe=Recipe(steps=6, fewest_epochs=1, most_epochs=1),
+        pl_trainer_kwargs=SILENT,
+    ).fit(TimeSeries.from_values(values.astype(np.float32)))
+    assert len(factors) == 1
+    assert factors[0] >= 1
+
+
+def test_what_was_held_back_is_not_kept() -> None:
+    own = model(likelihood=QuantileRegression([0.1, 0.5, 0.9]), pretrained=None).fit(noise())
+    assert not any(isinstance(x, KeepBest) for x in vars(own).values())
+
+
+def test_windows_that_validate_count_in_the_units_of_the_training() -> None:
+    small, large = (TimeSeries.from_values(x * noise(60).values()) for x in (1.0, 1e4))
+    parts = [
+        TrainingDataset([x], input_chunk_length=12, output_chunk_length=5, output_chunk_shift=0)
+        for x in (small, large)
+    ]
+    moved = parts[1].in_units_of(parts[0])
+    assert np.array_equal(moved.units, parts[0].units)
+    assert not np.array_equal(parts[1].units, parts[0].units)
+    assert [x.__getitems__([0]).tame for x in (*parts, moved)] == [True, True, False]

@@ -200,3 +200,8 @@ def test_a_new_series_of_three_values_begins_with_what_its_siblings_showed() -> 
         medians = forecast(net, list(new[:, :3]), 12, start=start)[:, :, 4]
         errors.append(np.square(medians - new[:, 3:]).mean())
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_groups_that_differ_have_names_that_differ() -> None:
+    with pytest.raises(ValueError, match="1 and '1' would both be named '1'"):
+        tuned([0.1, 0.2], [0.1, 0.2], groups=[1, "1"])

@@ -10,6 +10,7 @@ import torch
 from network_cases import normal, randomised, walk
 
 from rimer_forecaster import RimerNetwork
+from rimer_forecaster.layers import RandomModule
 from rimer_forecaster.lifecycle import Distillation, distill
 from rimer_forecaster.lifecycle.distill import Unlabelled, forecast_loss
 from rimer_forecaster.network.state import fingerprint
@@ -177,3 +178,18 @@ def test_batches_are_of_all_windows_before_one_comes_again(large: RimerNetwork) 
     assert len(seen) == 80
     assert sorted(seen[:COUNT]) == list(range(COUNT))
     assert sorted(seen[COUNT:]) == list(range(COUNT))
+
+
+def test_an_interrupted_training_leaves_the_network_as_it_should_be() -> None:
+    small, large = network(), network("rwkv7*2", seed=1)
+    seen: list[bool] = []
+
+    def interrupted(*_: object) -> Unlabelled:
+        seen.append(small.training)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distill(small, large, interrupted, COUNT, steps=2, states=0)
+    assert seen == [True]
+    assert not small.training
+    assert all(x.generator is None for x in small.modules() if isinstance(x, RandomModule))

@@ -118,3 +118,10 @@ def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match="the state has no row 'c'"):
         forecaster.begin_from(state, groups={"a": "c", "b": "b"})
     assert forecaster.adapted_ is None
+
+
+def test_series_that_would_share_a_name_are_refused() -> None:
+    one = panel({"a": 60}).loc["a"]
+    y = pd.concat({("a/b", "c"): one, ("a", "b/c"): one}, names=["region", "shop", "day"])
+    with pytest.raises(ValueError, match="would both be named 'a/b/c'"):
+        zero(y).adapt(steps=1)

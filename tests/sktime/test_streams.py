@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("sktime", reason="RimerForecaster needs the extra 'sktime'")
 
 from rounding import assert_same_but_for_rounding
+from sktime.forecasting.base import ForecastingHorizon
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.split import ExpandingWindowSplitter
 from sktime_cases import TINY, panel, wave, with_gaps
@@ -228,3 +229,18 @@ def test_weights_that_were_not_trained_for_streams_warn() -> None:
         said = [str(one.message) for one in caught]
         assert any("were not trained for streams" in one for one in said) != prepared
         assert streamed.network_.config.streaming == prepared  # as its files will say
+
+
+def test_a_series_whose_past_alone_is_asked_for_needs_no_X() -> None:
+    def panel(name: str, begin: int, length: int, seed: int) -> pd.DataFrame:
+        values = np.random.default_rng(seed).normal(size=length)
+        index = pd.MultiIndex.from_product([[name], range(begin, begin + length)])
+        return pd.DataFrame({"v": values}, index=index)
+
+    y = pd.concat([panel("A", 0, 60, 0), panel("B", 0, 40, 1)])
+    X = pd.concat([panel("A", 0, 60, 2), panel("B", 0, 40, 3)])
+    forecaster = RimerForecaster(**TINY, streaming=True).fit(y, X=X, fh=[1, 2])
+    fh = ForecastingHorizon([42], is_relative=False)  # what A had, and what B has not yet
+    found = forecaster.predict(fh=fh, X=panel("B", 40, 10, 4))
+    assert found.shape == (2, 1)
+    assert np.isfinite(found.to_numpy()).all()

@@ -26,6 +26,7 @@ from sktime.split import ExpandingWindowSplitter
 from sktime_cases import panel, wave, with_gaps
 
 from rimer_forecaster import RimerForecaster
+from rimer_forecaster.network import transfer
 from rimer_forecaster.network.state import fingerprint
 from rimer_forecaster.network.weights import save_weights
 from rimer_forecaster.sktime import Pretrained
@@ -313,7 +314,7 @@ def test_threads_that_begin_at_once_get_one_network() -> None:
 
 def test_a_trainable_copy_is_another_network() -> None:
     shared = zero_shot_network(NAME)
-    own = catalogue.trainable_copy(shared)
+    own = transfer.trainable_copy(shared)
     assert fingerprint(own) == fingerprint(shared)
     assert own is not shared
     assert all(x.requires_grad for x in own.parameters())
@@ -449,7 +450,7 @@ def test_nothing_that_was_drawn_decides() -> None:
 
 
 def test_weights_of_the_trainer_are_taken_by_their_path(tmp_path: pathlib.Path) -> None:
-    path, network = tmp_path / "weights.safetensors", catalogue.trainable_copy(zero_shot_network())
+    path, network = tmp_path / "weights.safetensors", transfer.trainable_copy(zero_shot_network())
     save_weights(network, path, {"plan": {"steps": 1}})
     series = wave(60)
     found, expected = (

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rimer_forecaster.network import transfer
 from rimer_forecaster.zero_shot import catalogue, describe, names, zero_shot_network
 
 FOLDER = Path(catalogue.__file__).parent / "weights"
@@ -38,7 +39,7 @@ def test_a_copy_may_be_trained_and_leaves_the_network_alone():
     network = zero_shot_network()
     before = [x.clone() for x in network.parameters()]
 
-    copy = catalogue.trainable_copy(network)
+    copy = transfer.trainable_copy(network)
     for parameter in copy.parameters():
         assert parameter.requires_grad
         parameter.data.add_(1)
@@ -127,4 +128,4 @@ def test_weights_that_a_process_shares_are_not_cast() -> None:
     with pytest.raises(RuntimeError, match="'rimer-zero-1' are shared by all models"):
         zero_shot_network().double()
     assert zero_shot_network().dtype == torch.float32
-    assert catalogue.trainable_copy(zero_shot_network()).double().dtype == torch.float64
+    assert transfer.trainable_copy(zero_shot_network()).double().dtype == torch.float64

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rimer_forecaster import RimerNetwork
 from rimer_forecaster.zero_shot import forecast, zero_shot_network
 
 NETWORK = zero_shot_network()
@@ -136,7 +137,16 @@ def test_an_infinite_value_is_refused_by_the_place_of_its_series(value):
 
 
 def test_arguments_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="horizon=0 must be at least 1"):
-        forecast(NETWORK, [SEASONS], 0)
+    for horizon in (0, 2.5):
+        with pytest.raises(ValueError, match=rf"horizon={horizon} must be a whole number of at"):
+            forecast(NETWORK, [SEASONS], horizon)
     with pytest.raises(ValueError, match=r"series 0 has shape \(2, 2\)"):
         forecast(NETWORK, [[[1, 2], [3, 4]]], 3)
+
+
+def test_series_of_any_number_of_patches_are_read():
+    network = RimerNetwork(
+        4000, 4, layers="rwkv7", width=8, head_size=4, patch_length=1, streaming=True,
+        skip_length=8, squash=True, read_gaps=True, outputs=(0.1, 0.5, 0.9),
+    )  # fmt: skip
+    assert forecast(network, [np.arange(3500.0)], 3, refine=False).shape == (1, 3, 3)
