@@ -137,17 +137,15 @@ class RimerModule(MomentsModule):
         is_prediction = x_in.stage is ModuleStage.PREDICT
         return PLModuleOutput(prediction, state=None if is_prediction else output)
 
-    def _output(self, *given: Tensor | None) -> Tensor:
+    def _output(self, past_target: Tensor, *covariates: Tensor | None) -> Tensor:
         """Forecast the output chunk, once where darts repeats the windows for samples."""
-        rows, past_target = self._windows, given[0]
-        assert past_target is not None
+        rows, given = self._windows, (past_target, *covariates)
         copies = 1 if rows is None else len(past_target) // rows
         drops = any(x.in_evaluation for x in self._get_mc_dropout_modules())
         if copies == 1 or drops or not all(x is None or _repeats(x, copies) for x in given):
-            return self._forecast(*given)
-        return self._forecast(*(None if x is None else x[:rows] for x in given)).repeat(
-            copies, 1, 1, 1
-        )
+            return self._forecast(past_target, *covariates)
+        first = (None if x is None else x[:rows] for x in covariates)
+        return self._forecast(past_target[:rows], *first).repeat(copies, 1, 1, 1)
 
     def _forecast(self, past_target: Tensor, *covariates: Tensor | None) -> Tensor:
         """Forecast the output chunk; see `RimerNetwork.forward`."""
