@@ -42,15 +42,15 @@ class Comparison:
     task, budget
         What was compared, and what each model was given.
     table
-        A row a model: means over seeds, the standard deviation of MSE and MAE over them, and their
-        number.
+        A row per model: means over seeds, the standard deviation of MSE and MAE over them, and
+        their number.
     runs
-        A row a model and seed.
+        A row per model and seed.
     remarks
         What a reader has to know: no MAPE and why, test targets in their own input, a budget that
         is too small, rows that failed and why.
     by_step
-        Mean absolute error of each step of the horizon, z-scored; a column a model, mean over
+        Mean absolute error of each step of the horizon, z-scored; a column per model, mean over
         seeds.
     shown
         Some forecasts of the first component by the first seed, z-scored: model to (forecasts, H).

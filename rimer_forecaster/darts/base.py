@@ -186,7 +186,7 @@ class NetworkModel(AdaptableModel):
         ValueError
             If the model is not fitted, shifts its output, or uses encoders or what
             `rimer_forecaster.edge.export.export` refuses by its name: covariates, likelihoods of
-            distributions, and layers other than ``rwkv7``.
+            distributions, components that read each other, and layers other than ``rwkv7``.
 
         Warns
         -----

@@ -86,7 +86,7 @@ class RimerModel(DistillableModel):
     streaming
         Whether training prepares for `stream`. Without it streamed forecasts are worse than those
         of ``predict`` (by 9 to 17 % on ETTh1). With it those of ``predict`` are worse on a panel
-        and as good or better on most single series: see docs/guides/streaming.md.
+        and as good on single series: see docs/guides/streaming.md.
     use_static_covariates
         As in darts' other models.
     n_epochs
@@ -100,11 +100,11 @@ class RimerModel(DistillableModel):
         sizes and patches are then theirs, the learning rate a tenth, and ``likelihood`` is None or
         of quantiles; look-back, horizon and covariates are free. `RimerZeroModel` forecasts by them
         without any training. None begins anew. ``"auto"``, the default, forecasts by
-        ``"rimer-zero"`` and trains nothing where ``fit`` gets at most 2,000 time points, no
-        covariates and no validation series, and all arguments of the network and of its training
-        are left at their defaults: a training would learn the noise of so few values. The look-back
-        must be of at least 16 steps, and the likelihood None or of quantiles from .025 to .975.
-        Elsewhere it is None.
+        ``"rimer-zero"`` and trains nothing where ``fit`` gets at most 2,000 time points, those of
+        all series together, no covariates and no validation series, and all arguments of the
+        network and of its training are left at their defaults: a training would learn the noise of
+        so few values. The look-back must be of 16 to 2,048 steps, and the likelihood None or of
+        quantiles from .025 to .975. Elsewhere it is None.
     **kwargs
         Everything else that `darts.models.forecasting.torch_forecasting_model.
         TorchForecastingModel` and its Lightning module accept. Two defaults differ: ``loss_fn`` is

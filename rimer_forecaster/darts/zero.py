@@ -109,9 +109,10 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         Look-back, in steps, or the shortest and the longest: ``(8, 1024)`` forecasts any series of
         8 steps and more. At most 2,048, the longest that was trained.
     output_chunk_length
-        Steps forecast at once. The network forecasts 64, and more by reading what it has forecast
-        as a gap; so does a longer chunk. Give the horizon that you need: in ``predict`` with a
-        longer ``n`` darts feeds forecasts back as if they were observed, which narrows intervals.
+        Steps forecast at once. The network forecasts 64. Further on, medians are fed back where the
+        series has a season, and a gap is read elsewhere. Give the horizon that you need: in
+        ``predict`` with a longer ``n`` darts feeds forecasts back as if they were observed, which
+        narrows intervals.
     output_chunk_shift
         As in darts.
     likelihood

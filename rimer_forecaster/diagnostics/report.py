@@ -92,7 +92,7 @@ class Diagnostics:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a layer and head: last and largest norm, growth exponent, half-lives in steps.
+        """One row per layer and head: last and largest norm, growth exponent, half-lives in steps.
 
         Norms and exponent are the largest over the components. The growth exponent is the power of
         the number of tokens with which the norm rises, from the first eighth of the history on: 0
@@ -270,7 +270,7 @@ def diagnose(
         pd.DataFrame(half_lives, columns=["layer", "head", *QUANTILES]),
         pd.DataFrame(solvers, columns=["layer", "passes", "residual", "share not converged"]),
         medium_table(medium_readers.values(), P),
-        int((~state["observed"]).sum()) / state["observed"].numel(),
+        max(0.0, 1 - n / network.config.input_chunk_length),
     )
 
 

@@ -88,7 +88,7 @@ def is_tame(x: Tensor, unit: Tensor) -> bool:
 def without_wild_values(x: Tensor) -> Tensor:
     """Return series, (B, n, C), whose values lie near their median: a wild one makes none small.
 
-    Those that are more than 20 median absolute deviations away count as if they were not.
+    Those that are more than 20 median absolute deviations away are moved to that distance.
     """
     median = x.nanmedian(1, keepdim=True).values
     reach = WILD * (x - median).abs().nanmedian(1, keepdim=True).values

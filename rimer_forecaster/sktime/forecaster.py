@@ -62,9 +62,9 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
         Look-back, in time points: by default 96, or that of pretrained weights. Of ``"rimer-zero"``
         it is a cap, by default 2,048, or 512 where the weights are trained on.
     output_chunk_length : int, optional
-        Time points forecast at once; further ones feed forecasts back, or a gap with
-        ``"rimer-zero"``. By default that of the pretrained weights, the end of the horizon given to
-        ``fit``, or 24 without one.
+        Time points forecast at once; further ones feed forecasts back, with ``"rimer-zero"`` only
+        where the series has a season: elsewhere it reads a gap. By default that of the pretrained
+        weights, the end of the horizon given to ``fit``, or 24 without one.
     layers : str or None
         Layer string, for example ``"rwkv7*2"``; None leaves only the linear skip.
     width, head_size : int
@@ -121,8 +121,10 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
         ignores X, and
         warns, unless a number of `n_epochs` lets it learn what X means. None begins anew.
         ``"auto"``, the default, is ``"rimer-zero"`` where ``fit`` gets at most 2,000 time points,
-        no X, and all arguments of the network and of its training are left at their defaults: a
-        training would learn the noise of so few values. Elsewhere it is None.
+        of all series together, no X, and all arguments of the network and of its training are left
+        at their defaults: a training would learn the noise of so few values. The look-back must be
+        None or of 16 to 2,048 time points, and quantiles lie within .025 and .975. Elsewhere it is
+        None.
     recipe : Recipe, optional
         What else training does by default; `rimer_forecaster.training.Recipe` with other values is
         an experiment.
