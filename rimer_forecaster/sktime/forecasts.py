@@ -290,13 +290,15 @@ class Fitted(NamedTuple):
                 "is not remembered: that is so for all before what fit was given and, after an "
                 "update or in a file, for all but the last ones. Ask for later steps, or fit again."
             )
-        at = torch.from_numpy(origins)
-        own = torch.tensor(y.to_numpy(dtype=float))
-        windows = _padded(own, L, L + len(y), fill=float("nan")).unfold(0, L, 1)[at].mT.numpy()
+        rolling = y.astype(float).rolling(L, min_periods=1)
+        lowest, highest = (
+            x.shift(1).to_numpy()[origins] for x in (rolling.min(), rolling.max())
+        )  # (steps, C)
         if self.of_any_length:
             start, own = self.start([key]), one.scaled_y()
             quantiles = forecast_past(self.network, own, origins, look_back=L, start=start)
-            return _kept(windows, one.in_units(quantiles))
+            return _unless_constant(lowest, highest, one.in_units(quantiles))
+        at = torch.from_numpy(origins)
         target = _padded(one.scaled_y(), L, L + len(y), fill=float("nan"))
         past = target.unfold(0, L, 1)[at].mT  # (L + n, C) -> (steps, L, C)
         known = None
@@ -307,13 +309,20 @@ class Fitted(NamedTuple):
         quantiles = self.network.forecast_windows(past, 1, known, start)[:, 0]  # (steps, C, Q)
         nothing = past.isnan().all(1)
         quantiles = quantiles.masked_fill(nothing[..., None], float("nan"))
-        return _kept(windows, one.in_units(quantiles))
+        return _unless_constant(lowest, highest, one.in_units(quantiles))
 
 
 def _kept(windows: NDArray[np.float64], forecasts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Let windows of one value, (..., L, C), be forecast by it, (..., C, Q): scaling rounds."""
-    lowest, highest = (of(windows, axis=-2)[..., None] for of in (np.fmin.reduce, np.fmax.reduce))
-    return np.where(lowest == highest, lowest, forecasts)
+    lowest, highest = (of(windows, axis=-2) for of in (np.fmin.reduce, np.fmax.reduce))
+    return _unless_constant(lowest, highest, forecasts)
+
+
+def _unless_constant(
+    lowest: NDArray[np.float64], highest: NDArray[np.float64], forecasts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return forecasts, (..., C, Q), but the value of windows that have one, (..., C)."""
+    return np.where((lowest == highest)[..., None], lowest[..., None], forecasts)
 
 
 def _check_step(cutoff: pd.Index) -> None:
