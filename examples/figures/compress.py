@@ -25,6 +25,7 @@ from darts import TimeSeries
 from numpy.typing import NDArray
 from records import write_table
 from torch import nn
+from windows import etth1_hours
 
 from rimer_forecaster import RimerModel, RimerNetwork
 from rimer_forecaster.benchmark import versions
@@ -40,13 +41,6 @@ LOOK_BACK, HORIZON, TRAIN, TEST = 96, 96, 8_640, 11_520
 
 
 TABLES = ("neurons", "zero-shot", "etth1")
-
-
-def hours(data: Path) -> NDArray[np.float32]:
-    """Return ETTh1, z-scored by its training part, (n, 7)."""
-    values = pd.read_csv(data / "ETTh1.csv.xz").iloc[:14_400, 1:].to_numpy()
-    values = (values - values[:TRAIN].mean(0)) / values[:TRAIN].std(0)
-    return values.astype(np.float32)
 
 
 @torch.inference_mode()
@@ -70,7 +64,7 @@ def of(network: RimerNetwork) -> Callable[[torch.Tensor], torch.Tensor]:
 
 def on_etth1(data: Path, seeds: int, epochs: int | None) -> pd.DataFrame:
     """Train and compress, for every seed."""
-    values, rows = hours(data), []
+    values, rows = etth1_hours(data), []
     series = TimeSeries.from_values(values[:TRAIN])
     silent = {"enable_progress_bar": False, "enable_model_summary": False}
 

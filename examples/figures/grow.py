@@ -30,6 +30,7 @@ import pandas as pd
 import torch
 from records import write_table
 from torch.utils.data import RandomSampler
+from windows import m4_hourly
 
 from rimer_forecaster import RimerNetwork
 from rimer_forecaster.lifecycle import grow
@@ -47,12 +48,8 @@ SMALL, MORE = "rwkv7*2", {"heads": 2, "key_dim": 16, "layers": 1}
 
 def series_of(data: Path, *parts: str) -> list[torch.Tensor]:
     """Return the series, standardised by what is trained on, with the named parts after it."""
-    frames = [
-        pd.read_csv(data / f"M4-Hourly-{part}.csv.xz", index_col=0) for part in ("train", *parts)
-    ]
     series = []
-    for rows in zip(*(frame.to_numpy(float) for frame in frames), strict=True):
-        known, *more = (values[~np.isnan(values)] for values in rows)
+    for known, *more in zip(*(m4_hourly(data, x) for x in ("train", *parts)), strict=True):
         trained = known[:-HORIZON]
         values = np.concatenate([known, *more])
         scaled = (values - trained.mean()) / (trained.std() or 1.0)

@@ -36,7 +36,7 @@ import torch
 from darts import TimeSeries
 from numpy.typing import NDArray
 from records import write_table
-from windows import SILENT
+from windows import SILENT, m4_hourly
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.benchmark import versions
@@ -57,9 +57,8 @@ def load(folder: Path | None) -> tuple[list[Array], Array]:
         return [w[: 452 - i].astype(np.float32) for i, w in enumerate(waves)], np.stack(
             [w[452 - i : 500 - i] for i, w in enumerate(waves)]
         ).astype(np.float32)
-    frames = [pd.read_csv(folder / f"M4-Hourly-{part}.csv.xz") for part in ("train", "test")]
-    train, test = (frame.iloc[:, 1:].to_numpy(dtype=np.float32) for frame in frames)
-    return [row[~np.isnan(row)] for row in train], test
+    train, test = (m4_hourly(folder, part) for part in ("train", "test"))
+    return [row.astype(np.float32) for row in train], np.stack(test).astype(np.float32)
 
 
 def mase(train: list[Array], forecasts: Array, actual: Array) -> float:

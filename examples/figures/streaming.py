@@ -22,6 +22,7 @@ import torch
 from darts import TimeSeries
 from darts.utils.missing_values import fill_missing_values
 from records import write_table
+from windows import etth1_hours
 
 from rimer_forecaster import RimerModel, RimerNetwork
 from rimer_forecaster.benchmark import versions
@@ -32,14 +33,10 @@ def load(data: Path | None) -> tuple[np.ndarray, int, int, int, int]:
     if data is None:
         weeks = sm.datasets.co2.load_pandas().data["co2"]
         values = fill_missing_values(TimeSeries.from_series(weeks)).values()
-        train = test = int(0.8 * len(values))
-        chunks = 104, 26
-    else:
-        values = pd.read_csv(data / "ETTh1.csv.xz").iloc[:14_400, 1:].to_numpy()
-        train, test = 8_640, 11_520
-        chunks = 96, 96
-    values = (values - values[:train].mean(0)) / values[:train].std(0)
-    return values.astype(np.float32), train, test, *chunks
+        split = int(0.8 * len(values))
+        values = (values - values[:split].mean(0)) / values[:split].std(0)
+        return values.astype(np.float32), split, split, 104, 26
+    return etth1_hours(data), 8_640, 11_520, 96, 96
 
 
 @torch.inference_mode()

@@ -67,6 +67,19 @@ def load_etth1(folder: Path) -> Task:
     return Task("ETTh1", train, test, look_back, horizon=96, season=24)
 
 
+def etth1_hours(folder: Path) -> np.ndarray:
+    """All columns of ETTh1, z-scored by their first 8,640 hours, (14,400, 7) float32."""
+    values = pd.read_csv(folder / "ETTh1.csv.xz").iloc[:14_400, 1:].to_numpy()
+    known = values[:8_640]
+    return ((values - known.mean(0)) / known.std(0)).astype(np.float32)
+
+
+def m4_hourly(folder: Path, part: str) -> list[np.ndarray]:
+    """The series of M4 hourly: their ``"train"`` part, or the ``"test"`` part that follows it."""
+    frame = pd.read_csv(folder / f"M4-Hourly-{part}.csv.xz", index_col=0)
+    return [row[~np.isnan(row)] for row in frame.to_numpy(float)]
+
+
 def score(
     model: ForecastingModel, task: Task, test: TimeSeries | None = None, *, stride: int = 1
 ) -> dict[str, float]:

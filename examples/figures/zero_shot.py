@@ -28,7 +28,7 @@ import torch
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import QuantileRegression
 from records import write_table
-from windows import SILENT
+from windows import SILENT, m4_hourly
 
 from rimer_forecaster import RimerModel
 from rimer_forecaster.benchmark import versions
@@ -78,8 +78,7 @@ def series_of(folder: Path, name: str) -> list[Array]:
     """Read the series of a set, NaN where missing."""
     files = SETS[name].files
     if name == "M4 hourly":
-        frames = [pd.read_csv(folder / x, index_col=0) for x in files]
-        parts = [[row[~np.isnan(row)] for row in x.to_numpy(float)] for x in frames]
+        parts = (m4_hourly(folder, part) for part in ("train", "test"))
         return [np.concatenate(both) for both in zip(*parts, strict=True)]
     if name == "electricity prices":
         frame = pd.read_csv(folder / files[0])
