@@ -48,9 +48,10 @@ def forecast(
         Whether the forecast is refined by the whole window; False is the network alone. Seasons of
         48 steps and more are taken off first and put back on the forecast, where they were seen
         three times and explain most of what a series does: the network alone forecasts rough ones
-        too smoothly. Then forecasts are moved towards the last value, see `shrunk`: the network
-        alone sees trends in random walks. Beyond the steps that the network forecasts at once, its
-        medians are fed back where the series has a season, and it reads a gap elsewhere.
+        too smoothly. So are shorter ones that explain almost all of it. Then forecasts are moved
+        towards the last value, see `shrunk`: the network alone sees trends in random walks. Beyond
+        the steps that the network forecasts at once, its medians are fed back where the series has
+        a season, and it reads a gap elsewhere.
     start
         Memory that the layers start from, (n, ...); see `RimerNetwork.forward`.
 

@@ -1,8 +1,9 @@
-"""Long seasons of a series: taken off before the network reads it, and put back on its forecast.
+"""Seasons of a series: taken off before the network reads it, and put back on its forecast.
 
 A network of patches recalls the profile of a short season from its state. That of a hundred steps
 and more, as rough as the passengers of a day in steps of ten minutes, it recalls as a smooth one.
-The mean of the cycles that are known is a better forecast of it.
+One that repeats almost exactly, whatever its length, it recalls a little wrong. The mean of the
+cycles that are known is a better forecast of both.
 
 Letters: n values, m steps of a season, H steps.
 """
@@ -20,7 +21,10 @@ Array = NDArray[np.float64]
 
 # Each of these was chosen by the score of the validation rows, see docs/results/zero-shot.md.
 _LONG = 48
-"""Steps from which on a season is taken off. The network forecasts shorter ones better itself."""
+"""Steps from which on a season is taken off. The network forecasts shorter ones better itself..."""
+
+_ALMOST_ALL = 0.97
+"""...unless they explain this share of the variance around the trend."""
 
 _CYCLES = 3
 """How often a season must have been seen."""
@@ -35,11 +39,11 @@ _HALF_LIFE = 4
 """Cycles after which one counts half in the profile."""
 
 _LEAST_STRENGTH = 0.6
-"""Share of the variance around the trend that a profile explains."""
+"""Share of the variance around the trend that the profile of a long season explains."""
 
 
 class Seasonless(NamedTuple):
-    """A series without its long seasons.
+    """A series without its long or almost exact seasons.
 
     Attributes
     ----------
@@ -51,7 +55,7 @@ class Seasonless(NamedTuple):
         How many times as far from the median its quantiles are as those of the rest. What k cycles
         leave over their own mean is smaller than what they leave over that of others.
     is_periodic
-        Whether any season was found, a short one too.
+        Whether any season was found, one that stays too.
     """
 
     rest: Array
@@ -61,7 +65,7 @@ class Seasonless(NamedTuple):
 
 
 def without_seasons(series: Array, horizon: int) -> Seasonless:
-    """Take the long seasons off a series, two at most.
+    """Take the long and the almost exact seasons off a series, two at most.
 
     Of the second, such as a week of days, the period is looked for in what the first leaves.
 
@@ -82,7 +86,7 @@ def without_seasons(series: Array, horizon: int) -> Seasonless:
         found.add(m)
         profile, strength, share = profile_of(rest, m)
         searched = searched - _before(profile, len(rest))
-        if m >= _LONG and strength >= _LEAST_STRENGTH:
+        if strength >= (_LEAST_STRENGTH if m >= _LONG else _ALMOST_ALL):
             rest = rest - _before(profile, len(rest))
             coming = coming + np.resize(profile, horizon)
             widening *= float(np.sqrt((1 + share) / (1 - share)))

@@ -59,10 +59,26 @@ def test_a_week_of_days_is_found_behind_its_days() -> None:
     assert np.corrcoef(coming, x[-168:])[0, 1] > 0.98
 
 
-def test_short_seasons_are_left_to_the_network() -> None:
-    x = rough(24, 480)
+@pytest.mark.parametrize("m", [4, 12, 24])
+def test_short_seasons_are_left_to_the_network_unless_they_are_almost_all(m: int) -> None:
+    noisy, exact = (rough(m, 20 * m, noise=x, seed=1) for x in (0.4, 0.05))
 
-    np.testing.assert_array_equal(without_seasons(x, 24)[0], x)
+    np.testing.assert_array_equal(without_seasons(noisy, m)[0], noisy)
+    rest, coming = without_seasons(exact, m)[:2]
+    assert np.std(rest) < 0.1 * np.std(exact)
+    assert np.abs(coming + rest.mean() - rough(m, m, noise=0.0, seed=1)).max() < 0.1
+
+
+@pytest.mark.parametrize("m", [7, 12, 24])
+def test_what_repeats_is_forecast_to_repeat(m: int) -> None:
+    """The network alone is wrong by some percent, which is much where nothing else is."""
+    season = rough(m, 12 * m, noise=0.0, seed=2)
+    alone, refined = (
+        forecast(zero_shot_network(), [season[: 10 * m]], 2 * m, refine=x)[0, :, 4]
+        for x in (False, True)
+    )
+    errors = [np.abs(x - season[10 * m :]).mean() / np.std(season) for x in (alone, refined)]
+    assert errors[1] < 0.002 < errors[0]
 
 
 @given(

@@ -40,7 +40,7 @@ def test_what_the_network_knows_stays() -> None:
     rng, t = np.random.default_rng(0), np.arange(800)
     waves = [np.sin(2 * np.pi * t / 12 + i) + 0.2 * rng.normal(size=800) for i in range(4)]
     alone, refined = (forecast(NETWORK, waves, 24, refine=x) for x in (False, True))
-    np.testing.assert_allclose(refined, alone, atol=0.03)
+    np.testing.assert_allclose(refined, alone, atol=0.04)
 
 
 def test_distances_of_quantiles_stay() -> None:
