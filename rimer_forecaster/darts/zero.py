@@ -131,9 +131,9 @@ class RimerZeroModel(NetworkModel, FoundationModel):
         windows: they begin without influence.
     refine
         Whether forecasts are refined by their windows, as in `rimer_forecaster.zero_shot.forecast`:
-        long seasons are taken off and put back, and random walks are forecast near their last
-        value. Without fine-tuning alone. Streams, which keep no history, forecast by the network
-        alone.
+        long or exact seasons are taken off and put back, and random walks are forecast near their
+        last value. Without fine-tuning alone. Streams, which keep no history, forecast by the
+        network alone.
     n_epochs
         Of fine-tuning; by default as many as make about 2,000 optimiser steps, between 5 and 100.
     recipe

@@ -44,7 +44,7 @@ class WholeSeries(Objective):
     look_back
         Of longer series the last so many steps are read.
     seasonal
-        Whether long seasons are taken off first, as where it is forecast.
+        Whether seasons are taken off first, as where it is forecast.
     """
 
     def __init__(
