@@ -100,11 +100,9 @@ def sheet(known: Mapping[str, Any]) -> str:
 
 def _seeds(known: Mapping[str, Any]) -> str:
     """Say by which seeds the weights were trained, and by those that they begun from."""
-    seed, before = known["plan"]["seed"], known.get("begun from")
-    if not before:
-        return f"seed {seed}"
-    first = f"{before['steps']:,} with seed {before['plan']['seed']}"
-    return f"{first}, then {known['steps'] - before['steps']:,} with seed {seed}"
+    before = known.get("begun from", {})
+    own = f"{known['steps'] - before.get('steps', 0):,} with seed {known['plan']['seed']}"
+    return f"{_seeds(before)}, then {own}" if before else own
 
 
 def filled(page: str, parts: Mapping[str, str]) -> str:

@@ -153,9 +153,8 @@ class Training:
         except RuntimeError as error:
             raise ValueError(f"{str(path)!r} does not fit the plan: {error}") from error
         self.average = {name: x.clone() for name, x in self.network.state_dict().items()}
-        self.begun_from = {
-            key: known[key] for key in ("fingerprint", "plan", "prior", "steps", "hours")
-        }
+        kept = ("fingerprint", "plan", "prior", "steps", "hours", "begun from")
+        self.begun_from = {key: known[key] for key in kept if key in known}
 
     def take_step(self, batch: Batch) -> float:
         """Train on one batch; return its loss."""

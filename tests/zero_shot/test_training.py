@@ -290,6 +290,8 @@ def test_a_training_may_begin_from_the_weights_of_another(data, tmp_path):
     assert later["begun from"]["fingerprint"] == earlier["fingerprint"]
     resumed = Training.load(second.with_name("checkpoint.pt"), "cpu", None)
     assert resumed.begun_from == later["begun from"]
+    third = train(data, tmp_path / "more", plan, begin_from=second)
+    assert read_description(third)["begun from"]["begun from"] == later["begun from"]
     with pytest.raises(ValueError, match="does not fit the plan"):
         train(data, tmp_path / "third", replace(TINY, width=64), begin_from=first)
 
