@@ -5,6 +5,7 @@ Letters: B sequences, n steps, C components, L look-back, H horizon, P patch len
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,7 +45,8 @@ class WholeSeries(Objective):
     look_back
         Of longer series the last so many steps are read.
     seasonal
-        Whether seasons are taken off first, as where it is forecast.
+        Whether seasons are taken off first, as where it is forecast. Origins at which they have not
+        been seen often enough for that forecast from the values as they are, here too.
     """
 
     def __init__(
@@ -61,18 +63,25 @@ class WholeSeries(Objective):
         quantiles = [0.5 if x == "location" else float(x) for x in network.config.outputs]
         self._quantiles = torch.tensor(quantiles, dtype=network.dtype, device=network.device)
         self._values: list[NDArray[np.float64]] = []
+        self._lengths: list[int] = []  # of the whole series
+        self._origins: list[tuple[int, float]] = []  # first and last values that count
         owners = []
         for i, values in enumerate(series):
             for column in np.asarray(values, np.float64).T:
                 if np.isnan(column[-look_back:]).all():
                     continue
                 window, _ = standardised(column, look_back, i)
+                parts, first = [window], 0
                 if seasonal:
-                    window = without_seasons(window, self._horizon).rest
-                self._values.append(window)
-                owners.append(i)
+                    found = without_seasons(window, self._horizon)
+                    first = found.known_from
+                    parts = [found.rest, *([window[: first + self._horizon]] if first else [])]
+                self._values += parts
+                self._lengths += len(parts) * [len(window)]
+                self._origins += [(first, math.inf), (0, first)][: len(parts)]
+                owners += len(parts) * [i]
         self._owners = torch.tensor(owners, dtype=torch.int64)
-        self._block = [min(self._horizon, len(x) // _SHARE) for x in self._values]
+        self._block = [min(self._horizon, n // _SHARE) for n in self._lengths]
 
     @property
     def count(self) -> int:
@@ -96,14 +105,20 @@ class WholeSeries(Objective):
         ends = [self._end(i, 0 if whole else _BLOCKS) for i in chosen]
         starts = torch.randint(P, (len(chosen),), generator=generator).tolist()
         length = -(-max(x + end for x, end in zip(starts, ends, strict=True)) // P) * P
-        losses, counts = self._losses(chosen, ends, starts, length, start_of)
-        return losses.sum() / counts.sum().clamp_min(1)
+        losses, counts, origins = self._losses(chosen, ends, starts, length, start_of)
+        first, last = torch.tensor([self._origins[i] for i in chosen], device=origins.device).T
+        counts = (
+            counts & ((first[:, None] <= origins) & (origins < last[:, None]))[:, None, :, None]
+        )
+        return losses.where(counts, 0.0).sum() / counts.sum().clamp_min(1)
 
     def held_back(self, start_of: StartOf | None) -> Tensor:
         """See `Objective`; each horizon that is held back is forecast from its beginning."""
         P = self._network.config.patch_length
         total = torch.zeros(2, self._count, _BLOCKS, dtype=torch.float64)
-        held = [i for i, block in enumerate(self._block) if block]
+        held = [
+            i for i, block in enumerate(self._block) if block and self._origins[i][1] == math.inf
+        ]
         held.sort(key=lambda i: len(self._values[i]), reverse=True)
         while held:
             size = max(1, _VALUES // len(self._values[held[0]]))
@@ -113,7 +128,7 @@ class WholeSeries(Objective):
                 length = -(-max(origins) // P) * P
                 starts = [length - origin for origin in origins]
                 ends = [self._end(i, block - 1) for i in chosen]
-                losses, counts = self._losses(chosen, ends, starts, length, start_of)
+                losses, counts, _ = self._losses(chosen, ends, starts, length, start_of)
                 for k, i in enumerate(chosen):  # the last origin alone
                     part = self._owners[i], _BLOCKS - block
                     total[0][part] += float(losses[k, :, -1].sum())
@@ -121,8 +136,8 @@ class WholeSeries(Objective):
         return total[0] / total[1]
 
     def _end(self, i: int, blocks: int) -> int:
-        """Return how many values of a series there are before its last blocks."""
-        return len(self._values[i]) - blocks * self._block[i]
+        """Return how many values of a sequence there are before the last blocks of its series."""
+        return min(len(self._values[i]), self._lengths[i] - blocks * self._block[i])
 
     def _losses(
         self,
@@ -131,8 +146,10 @@ class WholeSeries(Objective):
         starts: Sequence[int],
         length: int,
         start_of: StartOf | None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return losses and which count, (B, 1, T, H), of sequences that are placed in a batch.
+
+        And how many values of its sequence each origin has before it, (B, T).
 
         Parameters
         ----------
@@ -158,4 +175,5 @@ class WholeSeries(Objective):
             squash=network.config.squash,
             fewest_observed=_FEWEST_OBSERVED,
         )
-        return losses[..., :H], counts[..., :H]
+        origins = dense.ends - torch.tensor(starts, device=dense.ends.device)[:, None]
+        return losses[..., :H], counts[..., :H], origins

@@ -56,12 +56,16 @@ class Seasonless(NamedTuple):
         leave over their own mean is smaller than what they leave over that of others.
     is_periodic
         Whether any season was found, one that stays too.
+    known_from
+        Values of the series from which on all that was taken off has been seen often enough; 0 if
+        nothing was.
     """
 
     rest: Array
     coming: Array
     widening: float
     is_periodic: bool
+    known_from: int
 
 
 def without_seasons(series: Array, horizon: int) -> Seasonless:
@@ -77,7 +81,7 @@ def without_seasons(series: Array, horizon: int) -> Seasonless:
         H.
     """
     before, series = np.split(series, [int(np.argmax(~np.isnan(series)))])
-    rest, searched, coming, widening = series, series, np.zeros(horizon), 1.0
+    rest, searched, coming, widening, known_from = series, series, np.zeros(horizon), 1.0, 0
     found: set[int] = set()
     for _ in range(2):
         m = period_of(searched)
@@ -90,7 +94,8 @@ def without_seasons(series: Array, horizon: int) -> Seasonless:
             rest = rest - _before(profile, len(rest))
             coming = coming + np.resize(profile, horizon)
             widening *= float(np.sqrt((1 + share) / (1 - share)))
-    return Seasonless(np.concatenate((before, rest)), coming, widening, bool(found))
+            known_from = max(known_from, len(before) + _CYCLES * m)
+    return Seasonless(np.concatenate((before, rest)), coming, widening, bool(found), known_from)
 
 
 def period_of(series: Array) -> int:
