@@ -121,7 +121,7 @@ def _objective_of(fitted: Fitted, memory: Memory, learning: Learning, horizon: i
             [one.y.to_numpy(float) for one in memory.series.values()],
             horizon=horizon,
             look_back=fitted.look_back,
-            seasonal=not fitted.trained and fitted.streams is None,
+            seasonal=fitted.refines and fitted.streams is None,
         )
     windows = windows_of(network, memory, memory.series)
     module = TrainingModule(network, learning.recipe)

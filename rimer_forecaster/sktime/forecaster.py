@@ -284,7 +284,8 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
         streams: StreamBank[Key] | None = None
         if self.streaming:
             streams = StreamBank[Key]().begun(network, *scaled(memory, memory.series))
-        self._fitted = Fitted(network, memory, streams, trains)
+        refines = not trains and prior is not None and prior.refines
+        self._fitted = Fitted(network, memory, streams, trains, refines=refines)
         return self
 
     def _learn(
@@ -406,8 +407,8 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> RimerForecaster:
         """Make a new memory, network and streams."""
-        network, memory, streams, trained, adapted = self._fitted
-        length, start = self._fitted.length, self._fitted.start
+        (network, memory, streams), length = self._fitted[:3], self._fitted.length
+        trains = update_params and self._fitted.trained and self._fitted.adapted is None
         memory, updates = memory.updates(y, X, length=length)
         series = {key: update.series for key, update in updates.items()}
         new = {key: len(one.y) - updates[key].known for key, one in series.items()}
@@ -419,7 +420,7 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
             for key, one in series.items()
             if new[key] and len(one.y) > 1
         }
-        if update_params and origins and trained and adapted is None:
+        if trains and origins:
             network, self._generator = copy.deepcopy(network), self._generator.clone_state()
             moved = {key: series[key] for key in origins}
             self._learning().update(network, memory, moved, origins, self._generator)
@@ -428,11 +429,11 @@ class RimerForecaster(AllOrNothing, Adaptable, Compressible, Growable, Distillab
             series |= {key: one.end(length) for key, one in others.items()}
         if streams is not None:
             anew = {key: one for key, one in series.items() if key not in goes_on}
-            streams = streams.begun(network, *scaled(memory, anew), start)
+            streams = streams.begun(network, *scaled(memory, anew), self._fitted.start)
             more = {key: series[key] for key in goes_on if new[key]}
             streams = streams.updated(network, *scaled(memory, more, goes_on))
         memory = memory.updated(updates, length=length)
-        self._fitted = Fitted(network, memory, streams, trained, adapted)
+        self._fitted = self._fitted._replace(network=network, memory=memory, streams=streams)
         return self
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:

@@ -75,6 +75,8 @@ class Fitted(NamedTuple):
         Whether the weights were trained in ``fit``, and are not what they were given as.
     adapted
         States that series begin from, or None.
+    refines
+        Whether forecasts from whole series are refined, see `Pretrained`.
     """
 
     network: RimerNetwork
@@ -82,6 +84,7 @@ class Fitted(NamedTuple):
     streams: StreamBank[Key] | None = None
     trained: bool = True
     adapted: Adapted | None = None
+    refines: bool = False
 
     @property
     def length(self) -> int:
@@ -109,7 +112,7 @@ class Fitted(NamedTuple):
         """Return the network for other forecasters, with the scale of its covariates."""
         columns = self.memory.X_columns
         names = None if columns is None else tuple(map(str, columns))
-        return Pretrained(self.network, names, self.memory.X_scaler)
+        return Pretrained(self.network, names, self.memory.X_scaler, self.refines)
 
     def forecast(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None
@@ -206,7 +209,7 @@ class Fitted(NamedTuple):
         columns = [column for end in ends for column in end]
         owners = [key for key, end in zip(series, ends, strict=True) for _ in end]
         start = self.start(owners)
-        outputs = forecast(self.network, columns, most, refine=not self.trained, start=start)
+        outputs = forecast(self.network, columns, most, refine=self.refines, start=start)
         quantiles = outputs.reshape(len(series), -1, *outputs.shape[1:]).swapaxes(1, 2)
         return dict(zip(series, quantiles, strict=True))
 

@@ -35,6 +35,9 @@ class Pretrained:
         Names of the covariates as strings, in the network's order; None without any.
     X_scaler
         What the covariates were standardised by; None without any.
+    refines
+        Whether forecasts by them as they are, are refined by whole series, see
+        `rimer_forecaster.zero_shot.forecast`: not after a forecaster trained them.
 
     Examples
     --------
@@ -53,6 +56,7 @@ class Pretrained:
     network: RimerNetwork
     X_columns: tuple[str, ...] | None = None
     X_scaler: StandardScaler | None = None
+    refines: bool = True
 
     @property
     def of_any_length(self) -> bool:
@@ -132,6 +136,7 @@ class Pretrained:
                     "X_columns": None if self.X_columns is None else list(self.X_columns),
                     "X_mean": None if scaler is None else scaler.mean_.tolist(),
                     "X_scale": None if scaler is None else scaler.scale_.tolist(),
+                    "refines": self.refines,
                 }
             },
         )
@@ -170,13 +175,13 @@ class Pretrained:
                 "rimer_forecaster.network.load_network returns its network."
             )
         saved: dict[str, Any] = description["sktime"]
-        check_holds(path, saved, "X_columns", "X_mean", "X_scale")
+        check_holds(path, saved, "X_columns", "X_mean", "X_scale", "refines")
         if saved["X_columns"] is None:
-            return cls(network)
+            return cls(network, refines=saved["refines"])
         scaler = StandardScaler()
         scaler.mean_, scaler.scale_ = np.array(saved["X_mean"]), np.array(saved["X_scale"])
         scaler.n_features_in_ = len(scaler.mean_)
-        return cls(network, tuple(saved["X_columns"]), scaler)
+        return cls(network, tuple(saved["X_columns"]), scaler, saved["refines"])
 
 
 def of_package(given: str | PathLike[str] | Pretrained | None) -> bool:

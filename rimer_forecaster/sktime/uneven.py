@@ -74,6 +74,11 @@ def _step_with_gaps(index: pd.DatetimeIndex) -> str | None:
             return freq
     usual = pd.Series(index[1:] - index[:-1]).mode()[0]
     if ((index - index[0]) % usual != pd.Timedelta(0)).any():  # days of 23 hours, perhaps
-        return "D" if index.isin(pd.date_range(index[0], index[-1], freq="D")).all() else None
+        local = index.tz_localize(None)
+        days = pd.Series(local[1:] - local[:-1]).mode()[0].days
+        for freq in (f"{days}D", "D") if days > 1 else ("D",):
+            if index.isin(pd.date_range(index[0], index[-1], freq=freq)).all():
+                return freq
+        return None
     step = pd.offsets.Day(usual.days) if usual % pd.Timedelta(days=1) == pd.Timedelta(0) else usual
     return str(pd.tseries.frequencies.to_offset(step).freqstr)

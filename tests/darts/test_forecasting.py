@@ -89,7 +89,7 @@ def test_windows_of_a_backtest_and_samples_share_the_calls_of_the_network(
     assert sizes == [32, 32, 28]
     with calls_of_the_network(with_quantiles) as sizes:
         with_quantiles.predict(6, series=series, num_samples=100, batch_size=50)
-    assert sizes == [50, 50, 50, 50]  # both series, 25 samples each
+    assert sizes == [2, 2, 2, 2]  # both series once, for 25 samples each
 
 
 @pytest.mark.parametrize("last_points_only", [True, False])

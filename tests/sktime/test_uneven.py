@@ -60,3 +60,8 @@ def test_times_in_no_step_get_no_step_as_advice() -> None:
     message = refusal(pd.DatetimeIndex(index))
     assert "in no step with gaps" in message
     assert "asfreq" not in message
+
+
+def test_steps_of_days_are_found_across_a_day_of_23_hours() -> None:
+    whole = pd.date_range("2021-03-20", periods=40, freq="3D", tz="Europe/Paris")
+    assert "y.asfreq('3D')" in refusal(whole.delete([1]))

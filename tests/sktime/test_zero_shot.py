@@ -412,6 +412,15 @@ def test_weights_that_were_trained_on_are_files_like_others(
     assert_same_but_for_rounding(found, source.predict(X=X))
 
 
+def test_weights_that_were_not_trained_on_stay_refined_in_a_file(tmp_path: pathlib.Path) -> None:
+    y = pd.Series(np.resize(np.random.default_rng(0).normal(size=12), 90))
+    source = RimerForecaster(pretrained=NAME).fit(y, fh=FH)
+    source.save_weights(tmp_path / "whole.safetensors")
+    found = RimerForecaster(pretrained=tmp_path / "whole.safetensors").fit(y, fh=FH).predict()
+    assert_same_but_for_rounding(found, source.predict())
+    np.testing.assert_allclose(found, np.resize(y[6:18], len(found)), atol=0.01)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
