@@ -80,11 +80,7 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-OLDER = {
-    "kernels-cpu.csv",
-    "long-look-backs-256-windows.csv",
-    "long-look-backs.csv",
-}
+OLDER = {"kernels-cpu.csv"}
 """Measured before tables carried their command, which the page of each names."""
 
 
