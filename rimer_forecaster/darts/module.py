@@ -141,8 +141,11 @@ class RimerModule(MomentsModule):
         """Forecast the output chunk, once where darts repeats the windows for samples."""
         rows, given = self._windows, (past_target, *covariates)
         copies = 1 if rows is None else len(past_target) // rows
-        drops = any(x.in_evaluation for x in self._get_mc_dropout_modules())
-        if copies == 1 or drops or not all(x is None or _repeats(x, copies) for x in given):
+        if (
+            copies == 1
+            or any(x.in_evaluation for x in self._get_mc_dropout_modules())
+            or not all(x is None or _repeats(x, copies) for x in given)
+        ):
             return self._forecast(past_target, *covariates)
         first = (None if x is None else x[:rows] for x in covariates)
         return self._forecast(past_target[:rows], *first).repeat(copies, 1, 1, 1)

@@ -167,16 +167,22 @@ class TrainingDataset(SequentialTorchTrainingDataset):
         if any(one.is_stochastic for sequence in given for one in sequence or ()):
             self.most_kept = 0  # every window is another draw
 
-        self._take_units([unit_of(_samples_of(one)) for one in self.series])
+        self._count_in(None)
 
-    def _take_units(self, units: Sequence[Tensor]) -> None:
-        self.units = np.stack([unit[0].numpy() for unit in units])  # (series, 1, C)
-        self._tame = [is_tame(_samples_of(x), u) for x, u in zip(self.series, units, strict=True)]
+    def _count_in(self, units: np.ndarray | None) -> None:
+        """Take units of errors, (series, 1, C), the series' own by default."""
+        found = []
+        for i, one in enumerate(self.series):
+            samples = _samples_of(one)
+            unit = unit_of(samples) if units is None else torch.from_numpy(units[i])[None]
+            found.append((unit[0].numpy(), is_tame(samples, unit)))
+        self.units = np.stack([unit for unit, _ in found])
+        self._tame = [tame for _, tame in found]
 
     def in_units_of(self, other: TrainingDataset) -> TrainingDataset:
         """Return the same windows, errors counted in the units of as many other series."""
         found = copy.copy(self)
-        found._take_units([torch.from_numpy(unit)[None] for unit in other.units])
+        found._count_in(other.units)
         return found
 
     def __len__(self) -> int:

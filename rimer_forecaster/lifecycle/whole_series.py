@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +30,32 @@ _BLOCKS, _SHARE = 2, 6
 
 _FEWEST_OBSERVED = 2
 """Values that an origin must have seen: a state is most use where there are few."""
+
+
+class _Sequence(NamedTuple):
+    """What is read of a series: all of it, or its beginning.
+
+    Attributes
+    ----------
+    values
+        (n,).
+    steps
+        Of the series.
+    block
+        Of the series, as many steps as are held back at a time.
+    first, after
+        Origins count that have from `first` on and fewer than `after` values before them.
+    """
+
+    values: NDArray[np.float64]
+    steps: int
+    block: int
+    first: int
+    after: float
+
+    def end(self, blocks: int) -> int:
+        """Return how many values there are before the last blocks of the series."""
+        return min(len(self.values), self.steps - blocks * self.block)
 
 
 class WholeSeries(Objective):
@@ -62,26 +89,25 @@ class WholeSeries(Objective):
         self._horizon = min(horizon, network.config.output_chunk_length)
         quantiles = [0.5 if x == "location" else float(x) for x in network.config.outputs]
         self._quantiles = torch.tensor(quantiles, dtype=network.dtype, device=network.device)
-        self._values: list[NDArray[np.float64]] = []
-        self._lengths: list[int] = []  # of the whole series
-        self._origins: list[tuple[int, float]] = []  # first and last values that count
+        self._sequences: list[_Sequence] = []
         owners = []
         for i, values in enumerate(series):
             for column in np.asarray(values, np.float64).T:
                 if np.isnan(column[-look_back:]).all():
                     continue
                 window, _ = standardised(column, look_back, i)
-                parts, first = [window], 0
+                steps, rest, first = len(window), window, 0
+                block = min(self._horizon, steps // _SHARE)
                 if seasonal:
                     found = without_seasons(window, self._horizon)
-                    first = found.known_from
-                    parts = [found.rest, *([window[: first + self._horizon]] if first else [])]
-                self._values += parts
-                self._lengths += len(parts) * [len(window)]
-                self._origins += [(first, math.inf), (0, first)][: len(parts)]
-                owners += len(parts) * [i]
+                    rest, first = found.rest, found.known_from
+                self._sequences.append(_Sequence(rest, steps, block, first, math.inf))
+                owners.append(i)
+                if first:
+                    begins = window[: first + self._horizon]
+                    self._sequences.append(_Sequence(begins, steps, block, 0, first))
+                    owners.append(i)
         self._owners = torch.tensor(owners, dtype=torch.int64)
-        self._block = [min(self._horizon, n // _SHARE) for n in self._lengths]
 
     @property
     def count(self) -> int:
@@ -98,46 +124,41 @@ class WholeSeries(Objective):
         chosen: list[int] = []
         longest = 0
         for i in order:
-            length = max(longest, len(self._values[i]) + P)
+            length = max(longest, len(self._sequences[i].values) + P)
             if not chosen or length * (len(chosen) + 1) <= _VALUES:
                 chosen.append(i)
                 longest = length
-        ends = [self._end(i, 0 if whole else _BLOCKS) for i in chosen]
+        parts = [self._sequences[i] for i in chosen]
+        ends = [part.end(0 if whole else _BLOCKS) for part in parts]
         starts = torch.randint(P, (len(chosen),), generator=generator).tolist()
         length = -(-max(x + end for x, end in zip(starts, ends, strict=True)) // P) * P
         losses, counts, origins = self._losses(chosen, ends, starts, length, start_of)
-        first, last = torch.tensor([self._origins[i] for i in chosen], device=origins.device).T
-        counts = (
-            counts & ((first[:, None] <= origins) & (origins < last[:, None]))[:, None, :, None]
-        )
+        bounds = torch.tensor([[x.first, x.after] for x in parts], device=origins.device)
+        first, after = bounds[..., None].unbind(1)  # (B, 1)
+        counts = counts & ((first <= origins) & (origins < after))[:, None, :, None]
         return losses.where(counts, 0.0).sum() / counts.sum().clamp_min(1)
 
     def held_back(self, start_of: StartOf | None) -> Tensor:
         """See `Objective`; each horizon that is held back is forecast from its beginning."""
         P = self._network.config.patch_length
         total = torch.zeros(2, self._count, _BLOCKS, dtype=torch.float64)
-        held = [
-            i for i, block in enumerate(self._block) if block and self._origins[i][1] == math.inf
-        ]
-        held.sort(key=lambda i: len(self._values[i]), reverse=True)
+        held = [i for i, x in enumerate(self._sequences) if x.block and x.after == math.inf]
+        held.sort(key=lambda i: self._sequences[i].steps, reverse=True)
         while held:
-            size = max(1, _VALUES // len(self._values[held[0]]))
+            size = max(1, _VALUES // self._sequences[held[0]].steps)
             chosen, held = held[:size], held[size:]
+            parts = [self._sequences[i] for i in chosen]
             for block in range(_BLOCKS, 0, -1):
-                origins = [self._end(i, block) for i in chosen]
+                origins = [part.end(block) for part in parts]
                 length = -(-max(origins) // P) * P
                 starts = [length - origin for origin in origins]
-                ends = [self._end(i, block - 1) for i in chosen]
+                ends = [part.end(block - 1) for part in parts]
                 losses, counts, _ = self._losses(chosen, ends, starts, length, start_of)
                 for k, i in enumerate(chosen):  # the last origin alone
-                    part = self._owners[i], _BLOCKS - block
-                    total[0][part] += float(losses[k, :, -1].sum())
-                    total[1][part] += float(counts[k, :, -1].sum())
+                    place = self._owners[i], _BLOCKS - block
+                    total[0][place] += float(losses[k, :, -1].sum())
+                    total[1][place] += float(counts[k, :, -1].sum())
         return total[0] / total[1]
-
-    def _end(self, i: int, blocks: int) -> int:
-        """Return how many values of a sequence there are before the last blocks of its series."""
-        return min(len(self._values[i]), self._lengths[i] - blocks * self._block[i])
 
     def _losses(
         self,
@@ -165,7 +186,7 @@ class WholeSeries(Objective):
         network, H = self._network, self._horizon
         rows = np.full((len(chosen), length + H), np.nan)
         for row, i, first, end in zip(rows, chosen, starts, ends, strict=True):
-            row[first : first + end] = self._values[i][:end]
+            row[first : first + end] = self._sequences[i].values[:end]
         target = torch.as_tensor(rows[..., None], dtype=network.dtype, device=network.device)
         start = None if start_of is None else start_of(self._owners[list(chosen)])
         dense = dense_forecast(network, target, steps=length, start=start)
